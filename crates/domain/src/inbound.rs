@@ -1,0 +1,367 @@
+//! What a customer's facts amount to: the running summary that each stored fact carries.
+//!
+//! A summary is a join: combining is commutative, associative and idempotent, so that the
+//! last message on a customer's subject alone says when the window ends, whatever the order,
+//! repetition or delay of the facts before it. This module does not decide whether the window
+//! is open; `window` does.
+
+use jiff::Timestamp;
+
+use crate::id::{FactId, Phone};
+
+/// The version of the qualification rules in this module, stored with each summary.
+pub const POLICY_VERSION: u32 = 1;
+
+/// A kind of customer event, as far as the window cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Any content a customer sends: text, media, location, contacts, replies, taps, orders.
+    Content,
+    /// A reaction to a message, or its removal. The platform says neither way.
+    Reaction,
+    /// The customer edited an earlier message. The platform says neither way.
+    Edit,
+    /// The customer revoked an earlier message. The platform says neither way.
+    Revoke,
+    /// The customer sent something that the API cannot show. A message all the same.
+    Unsupported,
+    /// Made by the platform itself, such as a changed number.
+    System,
+    /// Sent by the customer's app on its own, such as an automatic call-permission answer.
+    Automatic,
+    /// The customer called, answered or not, or accepted a call from the business.
+    Call,
+    /// A call event that the customer did not cause: ringing, rejected, recorded.
+    CallProgress,
+    /// The business wrote by other means.
+    Echo,
+    /// A message from before onboarding.
+    History,
+    /// Sent in a group chat, which has a window of its own.
+    Group,
+    /// An SMS. Another channel altogether.
+    Sms,
+    /// A choice about what the business may send.
+    Preference,
+    /// The thread passed to another responder.
+    ThreadHandover,
+}
+
+/// Which kinds of customer event open or refresh the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QualifyingPolicy {
+    /// Reactions count. Off by default: undocumented, and a refused reply costs more.
+    pub reaction: bool,
+    /// Edits count. Off by default: undocumented.
+    pub edit: bool,
+    /// Revocations count. Off by default: undocumented.
+    pub revoke: bool,
+    /// Unsupported messages count. On by default: the customer did write.
+    pub unsupported: bool,
+}
+
+impl Default for QualifyingPolicy {
+    fn default() -> Self {
+        Self { reaction: false, edit: false, revoke: false, unsupported: true }
+    }
+}
+
+impl QualifyingPolicy {
+    /// Returns whether an event of this kind opens or refreshes the window.
+    ///
+    /// Meta: any message or call of the customer starts or refreshes 24 hours; statuses and
+    /// what the business sends do not.
+    pub fn qualifies(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Content | Kind::Call => true,
+            Kind::Reaction => self.reaction,
+            Kind::Edit => self.edit,
+            Kind::Revoke => self.revoke,
+            Kind::Unsupported => self.unsupported,
+            Kind::System
+            | Kind::Automatic
+            | Kind::CallProgress
+            | Kind::Echo
+            | Kind::History
+            | Kind::Group
+            | Kind::Sms
+            | Kind::Preference
+            | Kind::ThreadHandover => false,
+        }
+    }
+}
+
+/// The latest fact that opened or refreshed the window.
+///
+/// Ordered by time, then by fact id, so that two facts of one second join the same way in
+/// either order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Qualifying {
+    /// When it happened, by the platform's clock.
+    pub at: Timestamp,
+    /// The fact.
+    pub fact: FactId,
+    /// When it reached us.
+    pub received_at: Timestamp,
+    /// The platform's id of the message or call.
+    pub provider_id: String,
+}
+
+/// Who may write free-form in a thread that several responders share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ThreadOwner {
+    /// Nobody holds it.
+    Idle,
+    /// This application.
+    Us,
+    /// Another responder: free-form is refused, templates are not.
+    Other,
+}
+
+/// The identifiers under which a customer can be written to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addresses {
+    /// Phone number; absent for customers who hide it behind a username.
+    pub phone: Option<Phone>,
+    /// Business-scoped user id.
+    pub user_id: Option<String>,
+    /// User id in the scope of the parent portfolio.
+    pub parent_user_id: Option<String>,
+}
+
+impl Addresses {
+    /// Returns these addresses with each gap filled from `older`.
+    #[must_use]
+    pub fn or(&self, older: &Self) -> Self {
+        Self {
+            phone: self.phone.clone().or_else(|| older.phone.clone()),
+            user_id: self.user_id.clone().or_else(|| older.user_id.clone()),
+            parent_user_id: self.parent_user_id.clone().or_else(|| older.parent_user_id.clone()),
+        }
+    }
+
+    /// Returns whether no identifier is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A value that the latest fact decides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AsOf<T> {
+    /// When it became true.
+    pub at: Timestamp,
+    /// What is true since then.
+    pub value: T,
+}
+
+/// What all facts of a customer at a number amount to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The latest fact that opened or refreshed the window.
+    pub last_qualifying: Option<Qualifying>,
+    /// The latest event of any kind.
+    pub last_event_at: Option<Timestamp>,
+    /// Who owns the thread, by the latest word on it.
+    pub thread_owner: Option<AsOf<ThreadOwner>>,
+    /// Phone, as last seen.
+    pub phone: Option<AsOf<Phone>>,
+    /// Business-scoped user id, as last seen.
+    pub user_id: Option<AsOf<String>>,
+    /// Parent user id, as last seen.
+    pub parent_user_id: Option<AsOf<String>>,
+}
+
+impl Summary {
+    /// Returns what both summaries amount to together.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            last_qualifying: self.last_qualifying.max(other.last_qualifying),
+            last_event_at: self.last_event_at.max(other.last_event_at),
+            thread_owner: self.thread_owner.max(other.thread_owner),
+            phone: self.phone.max(other.phone),
+            user_id: self.user_id.max(other.user_id),
+            parent_user_id: self.parent_user_id.max(other.parent_user_id),
+        }
+    }
+
+    /// Returns the addresses that the customer can be written to.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            phone: self.phone.as_ref().map(|known| known.value.clone()),
+            user_id: self.user_id.as_ref().map(|known| known.value.clone()),
+            parent_user_id: self.parent_user_id.as_ref().map(|known| known.value.clone()),
+        }
+    }
+}
+
+/// One fact about a customer, as far as the summary cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// Its id.
+    pub id: FactId,
+    /// When it happened, by the platform's clock.
+    pub at: Timestamp,
+    /// When it reached us.
+    pub received_at: Timestamp,
+    /// What it is.
+    pub kind: Kind,
+    /// The platform's id of the message or call; empty if there is none.
+    pub provider_id: String,
+    /// The identifiers that it named.
+    pub addresses: Addresses,
+    /// What it says about the thread's owner.
+    pub thread_owner: Option<ThreadOwner>,
+}
+
+impl Fact {
+    /// Returns what this fact alone amounts to.
+    pub fn summary(&self, policy: &QualifyingPolicy) -> Summary {
+        fn as_of<T>(at: Timestamp, value: Option<T>) -> Option<AsOf<T>> {
+            value.map(|value| AsOf { at, value })
+        }
+        let qualifying = policy.qualifies(self.kind).then(|| Qualifying {
+            at: self.at,
+            fact: self.id,
+            received_at: self.received_at,
+            provider_id: self.provider_id.clone(),
+        });
+        Summary {
+            last_qualifying: qualifying,
+            last_event_at: Some(self.at),
+            thread_owner: as_of(self.at, self.thread_owner),
+            phone: as_of(self.at, self.addresses.phone.clone()),
+            user_id: as_of(self.at, self.addresses.user_id.clone()),
+            parent_user_id: as_of(self.at, self.addresses.parent_user_id.clone()),
+        }
+    }
+}
+
+/// What to do with a fact that has arrived, before looking for it among the stored ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Later than every fact before it, so it cannot be a repeat.
+    New,
+    /// Not later than the latest: the subject's recent messages must be searched for its id.
+    Search,
+}
+
+/// Returns whether a fact can be told to be new by its time alone.
+pub fn arrival(known: &Summary, at: Timestamp) -> Arrival {
+    match known.last_event_at {
+        Some(last) if at <= last => Arrival::Search,
+        _ => Arrival::New,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn fact(second: i64, kind: Kind) -> Fact {
+        Fact {
+            id: FactId::from_u128(u128::from(second.unsigned_abs())),
+            at: at(second),
+            received_at: at(second + 1),
+            kind,
+            provider_id: format!("wamid.{second}"),
+            addresses: Addresses::default(),
+            thread_owner: None,
+        }
+    }
+
+    #[test]
+    fn each_kind_of_event_qualifies_as_documented() {
+        let policy = QualifyingPolicy::default();
+        let table = [
+            (Kind::Content, true),
+            (Kind::Call, true),
+            (Kind::Unsupported, true),
+            (Kind::Reaction, false),
+            (Kind::Edit, false),
+            (Kind::Revoke, false),
+            (Kind::System, false),
+            (Kind::Automatic, false),
+            (Kind::CallProgress, false),
+            (Kind::Echo, false),
+            (Kind::History, false),
+            (Kind::Group, false),
+            (Kind::Sms, false),
+            (Kind::Preference, false),
+            (Kind::ThreadHandover, false),
+        ];
+        for (kind, expected) in table {
+            assert_eq!(policy.qualifies(kind), expected, "{kind:?}");
+        }
+        let all = QualifyingPolicy { reaction: true, edit: true, revoke: true, unsupported: false };
+        assert!(all.qualifies(Kind::Reaction) && all.qualifies(Kind::Edit));
+        assert!(all.qualifies(Kind::Revoke) && !all.qualifies(Kind::Unsupported));
+    }
+
+    #[test]
+    fn a_fact_not_later_than_the_latest_must_be_searched_for() {
+        let known = fact(10, Kind::Content).summary(&QualifyingPolicy::default());
+        assert_eq!(arrival(&known, at(11)), Arrival::New);
+        assert_eq!(arrival(&known, at(10)), Arrival::Search);
+        assert_eq!(arrival(&known, at(9)), Arrival::Search);
+        assert_eq!(arrival(&Summary::default(), at(9)), Arrival::New);
+    }
+
+    #[test]
+    fn an_older_fact_never_takes_back_an_address() {
+        let mut newer = fact(10, Kind::Content);
+        newer.addresses.phone = Some(Phone::parse("15550002222").unwrap());
+        let mut older = fact(5, Kind::Content);
+        older.addresses.phone = Some(Phone::parse("15550003333").unwrap());
+        older.addresses.user_id = Some("US.1".to_owned());
+        let policy = QualifyingPolicy::default();
+        let known = newer.summary(&policy).join(older.summary(&policy)).addresses();
+        assert_eq!(known.phone.unwrap().digits(), "15550002222");
+        assert_eq!(known.user_id.as_deref(), Some("US.1"));
+    }
+
+    fn facts() -> impl Strategy<Value = Vec<Fact>> {
+        let kind = prop_oneof![Just(Kind::Content), Just(Kind::Reaction), Just(Kind::Call)];
+        let owner = prop_oneof![Just(None), Just(Some(ThreadOwner::Us)), Just(Some(ThreadOwner::Other))];
+        prop::collection::vec((0..50_i64, kind, owner, 0..3_u8), 0..12).prop_map(|rows| {
+            rows.into_iter()
+                .map(|(second, kind, owner, user)| {
+                    let mut fact = fact(second, kind);
+                    fact.thread_owner = owner;
+                    fact.addresses.user_id = (user > 0).then(|| format!("US.{user}"));
+                    fact
+                })
+                .collect()
+        })
+    }
+
+    fn run(facts: &[Fact]) -> Summary {
+        let policy = QualifyingPolicy::default();
+        facts.iter().fold(Summary::default(), |known, fact| known.join(fact.summary(&policy)))
+    }
+
+    proptest! {
+        #[test]
+        fn the_summary_is_a_function_of_the_set_of_facts(
+            (facts, shuffled) in facts().prop_flat_map(|facts| {
+                (Just(facts.clone()), Just(facts).prop_shuffle())
+            }),
+        ) {
+            prop_assert_eq!(run(&facts), run(&shuffled));
+        }
+
+        #[test]
+        fn a_repeated_fact_changes_nothing(facts in facts()) {
+            let mut twice = facts.clone();
+            twice.extend(facts.iter().cloned());
+            prop_assert_eq!(run(&facts), run(&twice));
+        }
+    }
+}

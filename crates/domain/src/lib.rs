@@ -1,0 +1,14 @@
+//! The rules: pure functions over facts, with no clock and no I/O.
+//!
+//! Each aggregate has the same shape: a state that is folded from events, a `decide` that
+//! turns the state and the present time into the next event, and an `evolve` that folds one
+//! event in and decides nothing. Time is always an argument. Nothing here knows about
+//! protobuf, NATS, HTTP or SQL; services only carry out what these functions decide.
+
+pub mod customer;
+pub mod id;
+pub mod inbound;
+pub mod message;
+pub mod rate;
+pub mod routing;
+pub mod window;

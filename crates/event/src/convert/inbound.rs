@@ -1,0 +1,189 @@
+//! The customer's facts: summaries, addresses, and where they stand in each event.
+
+use casement_domain::id::{CustomerId, Phone};
+use casement_domain::inbound::{Addresses, AsOf, POLICY_VERSION, Qualifying, Summary, ThreadOwner};
+use casement_proto::events::v1;
+use uuid::Uuid;
+
+use super::{ConvertError, instant, required_instant, timestamp};
+use crate::{Event, id};
+
+/// Returns addresses as stored.
+pub fn addresses(of: &Addresses) -> v1::Addresses {
+    v1::Addresses {
+        phone: of.phone.as_ref().map(|phone| phone.digits().to_owned()).unwrap_or_default(),
+        user_id: of.user_id.clone().unwrap_or_default(),
+        parent_user_id: of.parent_user_id.clone().unwrap_or_default(),
+    }
+}
+
+/// Reads addresses; empty fields are unknown ones.
+pub fn read_addresses(stored: &v1::Addresses) -> Result<Addresses, ConvertError> {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Ok(Addresses {
+        phone: some(&stored.phone).map(|text| Phone::parse(&text)).transpose()?,
+        user_id: some(&stored.user_id),
+        parent_user_id: some(&stored.parent_user_id),
+    })
+}
+
+/// Returns a thread owner as stored.
+pub fn thread_owner(of: Option<ThreadOwner>) -> v1::ThreadOwner {
+    match of {
+        None => v1::ThreadOwner::Unspecified,
+        Some(ThreadOwner::Us) => v1::ThreadOwner::Us,
+        Some(ThreadOwner::Other) => v1::ThreadOwner::Other,
+        Some(ThreadOwner::Idle) => v1::ThreadOwner::Idle,
+    }
+}
+
+/// Returns a summary as stored.
+pub fn summary(of: &Summary) -> v1::InboundSummary {
+    let last = of.last_qualifying.as_ref();
+    v1::InboundSummary {
+        last_qualifying_time: last.map(|last| timestamp(last.at)),
+        last_qualifying_fact_id: last.map(|last| last.fact.to_string()).unwrap_or_default(),
+        last_qualifying_received_time: last.map(|last| timestamp(last.received_at)),
+        last_qualifying_provider_id: last.map(|last| last.provider_id.clone()).unwrap_or_default(),
+        last_event_time: of.last_event_at.map(timestamp),
+        policy_version: POLICY_VERSION,
+        thread_owner: thread_owner(of.thread_owner.as_ref().map(|known| known.value)).into(),
+        thread_owner_time: of.thread_owner.as_ref().map(|known| timestamp(known.at)),
+        addresses: Some(addresses(&of.addresses())),
+        phone_time: of.phone.as_ref().map(|known| timestamp(known.at)),
+        user_id_time: of.user_id.as_ref().map(|known| timestamp(known.at)),
+        parent_user_id_time: of.parent_user_id.as_ref().map(|known| timestamp(known.at)),
+    }
+}
+
+/// Reads a summary.
+pub fn read_summary(stored: &v1::InboundSummary) -> Result<Summary, ConvertError> {
+    let qualifying_at = instant("last_qualifying_time", stored.last_qualifying_time.as_ref())?;
+    let last_qualifying = match qualifying_at {
+        None => None,
+        Some(at) => Some(Qualifying {
+            at,
+            fact: read_fact("last_qualifying_fact_id", &stored.last_qualifying_fact_id)?,
+            received_at: required_instant(
+                "last_qualifying_received_time",
+                stored.last_qualifying_received_time.as_ref(),
+            )?,
+            provider_id: stored.last_qualifying_provider_id.clone(),
+        }),
+    };
+    let owner = match stored.thread_owner() {
+        v1::ThreadOwner::Unspecified => None,
+        v1::ThreadOwner::Us => Some(ThreadOwner::Us),
+        v1::ThreadOwner::Other => Some(ThreadOwner::Other),
+        v1::ThreadOwner::Idle => Some(ThreadOwner::Idle),
+    };
+    let known = read_addresses(&stored.addresses.clone().unwrap_or_default())?;
+    Ok(Summary {
+        last_qualifying,
+        last_event_at: instant("last_event_time", stored.last_event_time.as_ref())?,
+        thread_owner: as_of("thread_owner_time", owner, stored.thread_owner_time.as_ref())?,
+        phone: as_of("phone_time", known.phone, stored.phone_time.as_ref())?,
+        user_id: as_of("user_id_time", known.user_id, stored.user_id_time.as_ref())?,
+        parent_user_id: as_of(
+            "parent_user_id_time",
+            known.parent_user_id,
+            stored.parent_user_id_time.as_ref(),
+        )?,
+    })
+}
+
+fn as_of<T>(
+    field: &'static str,
+    value: Option<T>,
+    at: Option<&prost_types::Timestamp>,
+) -> Result<Option<AsOf<T>>, ConvertError> {
+    let Some(value) = value else { return Ok(None) };
+    Ok(Some(AsOf { at: required_instant(field, at)?, value }))
+}
+
+/// Reads a fact id from its UUID form.
+pub(super) fn read_fact(
+    field: &'static str,
+    text: &str,
+) -> Result<casement_domain::id::FactId, ConvertError> {
+    Uuid::parse_str(text)
+        .map(id::fact)
+        .map_err(|error| ConvertError::Unusable { field, problem: error.to_string() })
+}
+
+/// What the last message of a customer's inbound subject says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The join of all facts up to it.
+    pub summary: Summary,
+    /// Set when this customer id has ended: go on at the survivor.
+    pub moved_to: Option<Moved>,
+}
+
+/// The end of a customer id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The customer who carries on.
+    pub survivor: CustomerId,
+    /// When the two were found to be one.
+    pub at: jiff::Timestamp,
+}
+
+/// Reads what the last message of an inbound subject says; `None` if the event is no fact
+/// about a customer.
+pub fn known(event: &Event) -> Result<Option<Known>, ConvertError> {
+    let stored = match event {
+        Event::InboundMessageReceived(event) => &event.summary,
+        Event::InboundCallReceived(event) => &event.summary,
+        Event::InboundSmsReceived(event) => &event.summary,
+        Event::CustomerIdentityChanged(event) => &event.summary,
+        Event::CustomerPreferenceReported(event) => &event.summary,
+        Event::ThreadOwnerChanged(event) => &event.summary,
+        Event::EchoReceived(event) => &event.summary,
+        Event::LateFact(event) => &event.summary,
+        Event::MovedTo(event) => &event.summary,
+        Event::CustomerMerged(event) => &event.summary,
+        _ => return Ok(None),
+    };
+    let summary = read_summary(&stored.clone().unwrap_or_default())?;
+    let moved_to = match event {
+        Event::MovedTo(event) => {
+            let times = event.times.clone().unwrap_or_default();
+            Some(Moved {
+                survivor: CustomerId::parse(&event.survivor_customer_id)?,
+                at: required_instant("event_time", times.event_time.as_ref())?,
+            })
+        }
+        _ => None,
+    };
+    Ok(Some(Known { summary, moved_to }))
+}
+
+#[cfg(test)]
+mod tests {
+    use casement_domain::id::FactId;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_summary_reads_back_as_it_was_written() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let full = Summary {
+            last_qualifying: Some(Qualifying {
+                at: at(10),
+                fact: FactId::from_u128(7),
+                received_at: at(11),
+                provider_id: "wamid.1".to_owned(),
+            }),
+            last_event_at: Some(at(12)),
+            thread_owner: Some(AsOf { at: at(9), value: ThreadOwner::Other }),
+            phone: Some(AsOf { at: at(10), value: Phone::parse("15550001111").unwrap() }),
+            user_id: Some(AsOf { at: at(8), value: "US.1".to_owned() }),
+            parent_user_id: None,
+        };
+        for summary_ in [Summary::default(), full] {
+            assert_eq!(read_summary(&summary(&summary_)).unwrap(), summary_);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Outbound messages, to and from what is stored.

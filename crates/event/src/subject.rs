@@ -1,0 +1,201 @@
+//! The subjects of the log. One place builds them, one place reads them.
+//!
+//! `<p>` is the number's partition: one stream today, many later, without moving a subject.
+
+use casement_domain::id::{BusinessNumber, CustomerId, MessageId, PortfolioId};
+
+/// The streams, by name.
+pub mod stream {
+    /// Posts as received.
+    pub const RAW: &str = "RAW";
+    /// Identifier links and consent.
+    pub const CUSTOMERS: &str = "CUSTOMERS";
+    /// What happens in conversations.
+    pub const EVENTS: &str = "EVENTS";
+    /// The life of outbound messages, and provider reports about them.
+    pub const MESSAGES: &str = "MESSAGES";
+    /// Brands, numbers, templates.
+    pub const ACCOUNTS: &str = "ACCOUNTS";
+    /// What can never succeed.
+    pub const DEAD: &str = "DEAD";
+}
+
+/// Families of subjects whose last token group is a customer or a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// The customer's messages, calls and identity changes.
+    Inbound,
+    /// Window events.
+    Window,
+    /// What Meta proved about the window.
+    Evidence,
+    /// Notes and assignment.
+    Note,
+    /// An outbound message's life.
+    Message,
+    /// Provider reports about an outbound message.
+    Report,
+}
+
+impl Family {
+    /// Returns the token of the family.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Window => "window",
+            Self::Evidence => "evidence",
+            Self::Note => "note",
+            Self::Message => "message",
+            Self::Report => "report",
+        }
+    }
+
+    /// Returns the filter that matches all of the family.
+    pub fn filter(self) -> String {
+        format!("casement.events.{}.>", self.token())
+    }
+}
+
+/// Returns the subject of a customer's events in one of the conversation families.
+pub fn conversation(family: Family, number: &BusinessNumber, customer: &CustomerId) -> String {
+    format!("casement.events.{}.{}.{number}.{customer}", family.token(), number.partition())
+}
+
+/// Returns the filter over all families of one conversation: any newer fact of the customer.
+pub fn conversation_any(number: &BusinessNumber, customer: &CustomerId) -> String {
+    format!("casement.events.*.{}.{number}.{customer}", number.partition())
+}
+
+/// Returns the subject of an outbound message's life.
+pub fn message(id: &MessageId) -> String {
+    message_family(Family::Message, id)
+}
+
+/// Returns the subject of provider reports about an outbound message.
+pub fn report(id: &MessageId) -> String {
+    message_family(Family::Report, id)
+}
+
+fn message_family(family: Family, id: &MessageId) -> String {
+    let number = id.number();
+    format!("casement.events.{}.{}.{number}.{id}", family.token(), number.partition())
+}
+
+/// Returns the subject of statuses of messages that are not ours.
+pub fn foreign(number: &BusinessNumber) -> String {
+    format!("casement.events.foreign.{}.{number}", number.partition())
+}
+
+/// Returns the subject of a group's traffic. `group` is hashed to a token by the caller.
+pub fn group(number: &BusinessNumber, group: &str) -> String {
+    format!("casement.events.group.{}.{number}.{group}", number.partition())
+}
+
+/// Returns the subject of packed posts of a source, such as `whatsapp` or `twilio`.
+pub fn raw(source: &str) -> String {
+    format!("casement.raw.{source}")
+}
+
+/// Returns the subject of the link of one identifier. `token` is its keyed hash.
+pub fn link(portfolio: &PortfolioId, token: &str) -> String {
+    format!("casement.customers.link.{portfolio}.{token}")
+}
+
+/// Returns the subject of a customer's consent.
+pub fn consent(portfolio: &PortfolioId, customer: &CustomerId) -> String {
+    format!("casement.customers.consent.{portfolio}.{customer}")
+}
+
+/// Returns the subject of an account record: `brand`, `number` or `template`, and its id.
+pub fn account(kind: &str, id: &str) -> String {
+    format!("casement.accounts.{kind}.{id}")
+}
+
+/// Returns the subject of what webhooks say about an account.
+pub fn reported(kind: &str, id: &str) -> String {
+    format!("casement.accounts.reported.{kind}.{id}")
+}
+
+/// Returns the subject of a role's dead letters.
+pub fn dead(role: &str) -> String {
+    format!("casement.dead.{role}")
+}
+
+/// Returns the token under which a template is recorded.
+pub fn template_token(waba: &str, name: &str, language: &str) -> String {
+    format!("{waba}-{name}-{language}")
+}
+
+/// Returns the family, number and customer of a conversation's subject.
+pub fn parse_conversation(subject: &str) -> Option<(Family, BusinessNumber, CustomerId)> {
+    let (family, number, last) = parse(subject)?;
+    let is_conversation =
+        matches!(family, Family::Inbound | Family::Window | Family::Evidence | Family::Note);
+    let customer = CustomerId::parse(last).ok().filter(|_| is_conversation)?;
+    Some((family, number, customer))
+}
+
+/// Returns the family and id of a message's or a report's subject.
+pub fn parse_message(subject: &str) -> Option<(Family, MessageId)> {
+    let (family, _, last) = parse(subject)?;
+    let is_message = matches!(family, Family::Message | Family::Report);
+    MessageId::parse(last).ok().filter(|_| is_message).map(|id| (family, id))
+}
+
+fn parse(subject: &str) -> Option<(Family, BusinessNumber, &str)> {
+    let mut tokens = subject.strip_prefix("casement.events.")?.split('.');
+    let family = match tokens.next()? {
+        "inbound" => Family::Inbound,
+        "window" => Family::Window,
+        "evidence" => Family::Evidence,
+        "note" => Family::Note,
+        "message" => Family::Message,
+        "report" => Family::Report,
+        _ => return None,
+    };
+    let _partition = tokens.next()?;
+    let number = BusinessNumber::parse(tokens.next()?).ok()?;
+    let last = tokens.next()?;
+    tokens.next().is_none().then_some((family, number, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_never_change() {
+        let number = BusinessNumber::parse("+15550001111").unwrap();
+        let customer = CustomerId::parse("c1").unwrap();
+        let id = MessageId::new(&number, 1);
+        let table = [
+            (conversation(Family::Inbound, &number, &customer), "casement.events.inbound.03.15550001111.c1"),
+            (conversation_any(&number, &customer), "casement.events.*.03.15550001111.c1"),
+            (message(&id), "casement.events.message.03.15550001111.15550001111-00000000000000000000000000000001"),
+            (report(&id), "casement.events.report.03.15550001111.15550001111-00000000000000000000000000000001"),
+            (foreign(&number), "casement.events.foreign.03.15550001111"),
+            (raw("whatsapp"), "casement.raw.whatsapp"),
+            (account("number", "15550001111"), "casement.accounts.number.15550001111"),
+            (reported("parked", "106"), "casement.accounts.reported.parked.106"),
+            (dead("ingress"), "casement.dead.ingress"),
+        ];
+        for (built, expected) in table {
+            assert_eq!(built, expected);
+        }
+    }
+
+    #[test]
+    fn what_was_built_reads_back() {
+        let number = BusinessNumber::parse("+15550001111").unwrap();
+        let customer = CustomerId::parse("c1").unwrap();
+        let id = MessageId::new(&number, 1);
+        for family in [Family::Inbound, Family::Window, Family::Evidence, Family::Note] {
+            let subject = conversation(family, &number, &customer);
+            assert_eq!(parse_conversation(&subject), Some((family, number.clone(), customer.clone())));
+            assert_eq!(parse_message(&subject), None);
+        }
+        assert_eq!(parse_message(&message(&id)), Some((Family::Message, id.clone())));
+        assert_eq!(parse_message(&report(&id)), Some((Family::Report, id)));
+        assert_eq!(parse_conversation("casement.events.foreign.03.15550001111"), None);
+    }
+}
