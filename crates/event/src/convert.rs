@@ -45,10 +45,15 @@ pub fn instant(
     field: &'static str,
     stored: Option<&prost_types::Timestamp>,
 ) -> Result<Option<Timestamp>, ConvertError> {
-    let Some(stored) = stored else { return Ok(None) };
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
     Timestamp::new(stored.seconds, stored.nanos)
         .map(Some)
-        .map_err(|error| ConvertError::Unusable { field, problem: error.to_string() })
+        .map_err(|error| ConvertError::Unusable {
+            field,
+            problem: error.to_string(),
+        })
 }
 
 /// Reads an instant that must be there.
@@ -61,7 +66,10 @@ pub fn required_instant(
 
 /// Returns a duration as protobuf stores it.
 pub fn duration(of: SignedDuration) -> prost_types::Duration {
-    prost_types::Duration { seconds: of.as_secs(), nanos: of.subsec_nanos() }
+    prost_types::Duration {
+        seconds: of.as_secs(),
+        nanos: of.subsec_nanos(),
+    }
 }
 
 /// Reads a duration. Parts of different sign are added up.

@@ -86,6 +86,7 @@ events! {
     BrandRecorded, NumberRecorded, NumberPaused, NumberResumed, TemplateRecorded,
     CustomerLinked, ConsentRecorded,
     DeadLetter,
+    LeaseTaken,
 }
 
 #[cfg(test)]

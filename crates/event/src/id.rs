@@ -45,17 +45,39 @@ pub fn status(
     recipient: &str,
     at: Timestamp,
 ) -> Uuid {
-    of("status", &[number.digits(), provider_id, status, recipient, &at.to_string()])
+    of(
+        "status",
+        &[
+            number.digits(),
+            provider_id,
+            status,
+            recipient,
+            &at.to_string(),
+        ],
+    )
 }
 
 /// Any other item of a webhook: its field, entry, a hash of its value, its index.
-pub fn webhook_item(field: &str, entry: &str, entry_time: &str, value_hash: &str, index: &str) -> Uuid {
+pub fn webhook_item(
+    field: &str,
+    entry: &str,
+    entry_time: &str,
+    value_hash: &str,
+    index: &str,
+) -> Uuid {
     of("webhook", &[field, entry, entry_time, value_hash, index])
 }
 
 /// A window, by the fact that opened it.
 pub fn window(number: &BusinessNumber, customer: &CustomerId, opening_fact: FactId) -> Uuid {
-    of("window", &[number.digits(), customer.as_str(), &opening_fact.to_string()])
+    of(
+        "window",
+        &[
+            number.digits(),
+            customer.as_str(),
+            &opening_fact.to_string(),
+        ],
+    )
 }
 
 /// A window event.
@@ -66,13 +88,27 @@ pub fn window_event(
     expires_at: Timestamp,
     cause: &str,
 ) -> Uuid {
-    let lead = lead.map(|lead| lead.as_millis().to_string()).unwrap_or_default();
-    of("window-event", &[&window.to_string(), event_type, &lead, &expires_at.to_string(), cause])
+    let lead = lead
+        .map(|lead| lead.as_millis().to_string())
+        .unwrap_or_default();
+    of(
+        "window-event",
+        &[
+            &window.to_string(),
+            event_type,
+            &lead,
+            &expires_at.to_string(),
+            cause,
+        ],
+    )
 }
 
 /// An event in a message's life: the type, the attempt, and what makes it the only one.
 pub fn message_event(message: &MessageId, event_type: &str, attempt: u32, cause: &str) -> Uuid {
-    of("message-event", &[message.as_str(), event_type, &attempt.to_string(), cause])
+    of(
+        "message-event",
+        &[message.as_str(), event_type, &attempt.to_string(), cause],
+    )
 }
 
 /// A message, by the brand, number and request id of its caller.
@@ -92,7 +128,10 @@ pub fn link(subject: &str, customer: &CustomerId) -> Uuid {
 
 /// The end of one customer id at a number, and its continuation at another.
 pub fn moved(number: &BusinessNumber, from: &CustomerId, to: &CustomerId, side: &str) -> Uuid {
-    of("moved", &[number.digits(), from.as_str(), to.as_str(), side])
+    of(
+        "moved",
+        &[number.digits(), from.as_str(), to.as_str(), side],
+    )
 }
 
 /// A dead letter: role, stream, sequence, path.

@@ -152,8 +152,16 @@ impl Record {
             (header::CONTENT_TYPE, "application/protobuf".to_owned()),
         ];
         headers.extend(self.about.clone().map(|about| (header::SUBJECT, about)));
-        headers.extend(self.extensions.iter().map(|(name, value)| (name.header(), value.clone())));
-        headers.extend(self.traceparent.clone().map(|parent| (header::TRACEPARENT, parent)));
+        headers.extend(
+            self.extensions
+                .iter()
+                .map(|(name, value)| (name.header(), value.clone())),
+        );
+        headers.extend(
+            self.traceparent
+                .clone()
+                .map(|parent| (header::TRACEPARENT, parent)),
+        );
         headers
     }
 }
@@ -171,7 +179,7 @@ pub struct Stored {
     pub subject: String,
     /// When the broker stored it.
     pub stored_at: Timestamp,
-    /// All headers, in stored order.
+    /// All headers, sorted by name: the client does not keep their order on the wire.
     pub headers: Vec<(String, String)>,
     /// The payload.
     pub payload: Bytes,
@@ -198,7 +206,8 @@ impl Stored {
 
     /// Returns the id of the fact.
     pub fn id(&self) -> Option<Uuid> {
-        self.header(header::ID).and_then(|text| Uuid::parse_str(text).ok())
+        self.header(header::ID)
+            .and_then(|text| Uuid::parse_str(text).ok())
     }
 
     /// Returns when the fact happened.
@@ -208,7 +217,8 @@ impl Stored {
 
     /// Returns when the aggregate next needs attention.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.extension(Extension::Deadline).and_then(|text| text.parse().ok())
+        self.extension(Extension::Deadline)
+            .and_then(|text| text.parse().ok())
     }
 
     /// Reads the event.
@@ -224,15 +234,28 @@ mod tests {
     #[test]
     fn a_record_announces_itself_in_cloudevents_headers() {
         let event = casement_proto::events::v1::MessageCancelled::default();
-        let record =
-            Record::new("casement.x".to_owned(), Uuid::nil(), "casement/test", Timestamp::UNIX_EPOCH, event)
-                .about("c1")
-                .with(Extension::Brand, "default")
-                .with(Extension::WindowId, "")
-                .with_deadline(Some(Timestamp::UNIX_EPOCH));
+        let record = Record::new(
+            "casement.x".to_owned(),
+            Uuid::nil(),
+            "casement/test",
+            Timestamp::UNIX_EPOCH,
+            event,
+        )
+        .about("c1")
+        .with(Extension::Brand, "default")
+        .with(Extension::WindowId, "")
+        .with_deadline(Some(Timestamp::UNIX_EPOCH));
         let headers = record.headers();
-        let value = |name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
-        assert_eq!(value("ce-type"), Some("casement.events.v1.MessageCancelled"));
+        let value = |name| {
+            headers
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!(
+            value("ce-type"),
+            Some("casement.events.v1.MessageCancelled")
+        );
         assert_eq!(value("ce-brand"), Some("default"));
         assert_eq!(value("ce-deadline"), Some("1970-01-01T00:00:00Z"));
         assert_eq!(value("ce-windowid"), None, "an empty extension is left out");

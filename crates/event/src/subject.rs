@@ -18,6 +18,8 @@ pub mod stream {
     pub const ACCOUNTS: &str = "ACCOUNTS";
     /// What can never succeed.
     pub const DEAD: &str = "DEAD";
+    /// Which replica is the active one; not part of the record.
+    pub const LEASES: &str = "LEASES";
 }
 
 /// Families of subjects whose last token group is a customer or a message.
@@ -58,12 +60,19 @@ impl Family {
 
 /// Returns the subject of a customer's events in one of the conversation families.
 pub fn conversation(family: Family, number: &BusinessNumber, customer: &CustomerId) -> String {
-    format!("casement.events.{}.{}.{number}.{customer}", family.token(), number.partition())
+    format!(
+        "casement.events.{}.{}.{number}.{customer}",
+        family.token(),
+        number.partition()
+    )
 }
 
 /// Returns the filter over all families of one conversation: any newer fact of the customer.
 pub fn conversation_any(number: &BusinessNumber, customer: &CustomerId) -> String {
-    format!("casement.events.*.{}.{number}.{customer}", number.partition())
+    format!(
+        "casement.events.*.{}.{number}.{customer}",
+        number.partition()
+    )
 }
 
 /// Returns the subject of an outbound message's life.
@@ -78,7 +87,11 @@ pub fn report(id: &MessageId) -> String {
 
 fn message_family(family: Family, id: &MessageId) -> String {
     let number = id.number();
-    format!("casement.events.{}.{}.{number}.{id}", family.token(), number.partition())
+    format!(
+        "casement.events.{}.{}.{number}.{id}",
+        family.token(),
+        number.partition()
+    )
 }
 
 /// Returns the subject of statuses of messages that are not ours.
@@ -88,7 +101,10 @@ pub fn foreign(number: &BusinessNumber) -> String {
 
 /// Returns the subject of a group's traffic. `group` is hashed to a token by the caller.
 pub fn group(number: &BusinessNumber, group: &str) -> String {
-    format!("casement.events.group.{}.{number}.{group}", number.partition())
+    format!(
+        "casement.events.group.{}.{number}.{group}",
+        number.partition()
+    )
 }
 
 /// Returns the subject of packed posts of a source, such as `whatsapp` or `twilio`.
@@ -121,6 +137,11 @@ pub fn dead(role: &str) -> String {
     format!("casement.dead.{role}")
 }
 
+/// Returns the subject of a lease.
+pub fn lease(name: &str) -> String {
+    format!("casement.leases.{name}")
+}
+
 /// Returns the token under which a template is recorded.
 pub fn template_token(waba: &str, name: &str, language: &str) -> String {
     format!("{waba}-{name}-{language}")
@@ -129,8 +150,10 @@ pub fn template_token(waba: &str, name: &str, language: &str) -> String {
 /// Returns the family, number and customer of a conversation's subject.
 pub fn parse_conversation(subject: &str) -> Option<(Family, BusinessNumber, CustomerId)> {
     let (family, number, last) = parse(subject)?;
-    let is_conversation =
-        matches!(family, Family::Inbound | Family::Window | Family::Evidence | Family::Note);
+    let is_conversation = matches!(
+        family,
+        Family::Inbound | Family::Window | Family::Evidence | Family::Note
+    );
     let customer = CustomerId::parse(last).ok().filter(|_| is_conversation)?;
     Some((family, number, customer))
 }
@@ -139,7 +162,10 @@ pub fn parse_conversation(subject: &str) -> Option<(Family, BusinessNumber, Cust
 pub fn parse_message(subject: &str) -> Option<(Family, MessageId)> {
     let (family, _, last) = parse(subject)?;
     let is_message = matches!(family, Family::Message | Family::Report);
-    MessageId::parse(last).ok().filter(|_| is_message).map(|id| (family, id))
+    MessageId::parse(last)
+        .ok()
+        .filter(|_| is_message)
+        .map(|id| (family, id))
 }
 
 fn parse(subject: &str) -> Option<(Family, BusinessNumber, &str)> {
@@ -169,14 +195,32 @@ mod tests {
         let customer = CustomerId::parse("c1").unwrap();
         let id = MessageId::new(&number, 1);
         let table = [
-            (conversation(Family::Inbound, &number, &customer), "casement.events.inbound.03.15550001111.c1"),
-            (conversation_any(&number, &customer), "casement.events.*.03.15550001111.c1"),
-            (message(&id), "casement.events.message.03.15550001111.15550001111-00000000000000000000000000000001"),
-            (report(&id), "casement.events.report.03.15550001111.15550001111-00000000000000000000000000000001"),
+            (
+                conversation(Family::Inbound, &number, &customer),
+                "casement.events.inbound.03.15550001111.c1",
+            ),
+            (
+                conversation_any(&number, &customer),
+                "casement.events.*.03.15550001111.c1",
+            ),
+            (
+                message(&id),
+                "casement.events.message.03.15550001111.15550001111-00000000000000000000000000000001",
+            ),
+            (
+                report(&id),
+                "casement.events.report.03.15550001111.15550001111-00000000000000000000000000000001",
+            ),
             (foreign(&number), "casement.events.foreign.03.15550001111"),
             (raw("whatsapp"), "casement.raw.whatsapp"),
-            (account("number", "15550001111"), "casement.accounts.number.15550001111"),
-            (reported("parked", "106"), "casement.accounts.reported.parked.106"),
+            (
+                account("number", "15550001111"),
+                "casement.accounts.number.15550001111",
+            ),
+            (
+                reported("parked", "106"),
+                "casement.accounts.reported.parked.106",
+            ),
             (dead("ingress"), "casement.dead.ingress"),
         ];
         for (built, expected) in table {
@@ -189,13 +233,27 @@ mod tests {
         let number = BusinessNumber::parse("+15550001111").unwrap();
         let customer = CustomerId::parse("c1").unwrap();
         let id = MessageId::new(&number, 1);
-        for family in [Family::Inbound, Family::Window, Family::Evidence, Family::Note] {
+        for family in [
+            Family::Inbound,
+            Family::Window,
+            Family::Evidence,
+            Family::Note,
+        ] {
             let subject = conversation(family, &number, &customer);
-            assert_eq!(parse_conversation(&subject), Some((family, number.clone(), customer.clone())));
+            assert_eq!(
+                parse_conversation(&subject),
+                Some((family, number.clone(), customer.clone()))
+            );
             assert_eq!(parse_message(&subject), None);
         }
-        assert_eq!(parse_message(&message(&id)), Some((Family::Message, id.clone())));
+        assert_eq!(
+            parse_message(&message(&id)),
+            Some((Family::Message, id.clone()))
+        );
         assert_eq!(parse_message(&report(&id)), Some((Family::Report, id)));
-        assert_eq!(parse_conversation("casement.events.foreign.03.15550001111"), None);
+        assert_eq!(
+            parse_conversation("casement.events.foreign.03.15550001111"),
+            None
+        );
     }
 }

@@ -11,7 +11,11 @@ use crate::{Event, id};
 /// Returns addresses as stored.
 pub fn addresses(of: &Addresses) -> v1::Addresses {
     v1::Addresses {
-        phone: of.phone.as_ref().map(|phone| phone.digits().to_owned()).unwrap_or_default(),
+        phone: of
+            .phone
+            .as_ref()
+            .map(|phone| phone.digits().to_owned())
+            .unwrap_or_default(),
         user_id: of.user_id.clone().unwrap_or_default(),
         parent_user_id: of.parent_user_id.clone().unwrap_or_default(),
     }
@@ -21,7 +25,9 @@ pub fn addresses(of: &Addresses) -> v1::Addresses {
 pub fn read_addresses(stored: &v1::Addresses) -> Result<Addresses, ConvertError> {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Ok(Addresses {
-        phone: some(&stored.phone).map(|text| Phone::parse(&text)).transpose()?,
+        phone: some(&stored.phone)
+            .map(|text| Phone::parse(&text))
+            .transpose()?,
         user_id: some(&stored.user_id),
         parent_user_id: some(&stored.parent_user_id),
     })
@@ -44,7 +50,9 @@ pub fn summary(of: &Summary) -> v1::InboundSummary {
         last_qualifying_time: last.map(|last| timestamp(last.at)),
         last_qualifying_fact_id: last.map(|last| last.fact.to_string()).unwrap_or_default(),
         last_qualifying_received_time: last.map(|last| timestamp(last.received_at)),
-        last_qualifying_provider_id: last.map(|last| last.provider_id.clone()).unwrap_or_default(),
+        last_qualifying_provider_id: last
+            .map(|last| last.provider_id.clone())
+            .unwrap_or_default(),
         last_event_time: of.last_event_at.map(timestamp),
         policy_version: POLICY_VERSION,
         thread_owner: thread_owner(of.thread_owner.as_ref().map(|known| known.value)).into(),
@@ -81,7 +89,11 @@ pub fn read_summary(stored: &v1::InboundSummary) -> Result<Summary, ConvertError
     Ok(Summary {
         last_qualifying,
         last_event_at: instant("last_event_time", stored.last_event_time.as_ref())?,
-        thread_owner: as_of("thread_owner_time", owner, stored.thread_owner_time.as_ref())?,
+        thread_owner: as_of(
+            "thread_owner_time",
+            owner,
+            stored.thread_owner_time.as_ref(),
+        )?,
         phone: as_of("phone_time", known.phone, stored.phone_time.as_ref())?,
         user_id: as_of("user_id_time", known.user_id, stored.user_id_time.as_ref())?,
         parent_user_id: as_of(
@@ -98,7 +110,10 @@ fn as_of<T>(
     at: Option<&prost_types::Timestamp>,
 ) -> Result<Option<AsOf<T>>, ConvertError> {
     let Some(value) = value else { return Ok(None) };
-    Ok(Some(AsOf { at: required_instant(field, at)?, value }))
+    Ok(Some(AsOf {
+        at: required_instant(field, at)?,
+        value,
+    }))
 }
 
 /// Reads a fact id from its UUID form.
@@ -108,7 +123,10 @@ pub(super) fn read_fact(
 ) -> Result<casement_domain::id::FactId, ConvertError> {
     Uuid::parse_str(text)
         .map(id::fact)
-        .map_err(|error| ConvertError::Unusable { field, problem: error.to_string() })
+        .map_err(|error| ConvertError::Unusable {
+            field,
+            problem: error.to_string(),
+        })
 }
 
 /// What the last message of a customer's inbound subject says.
@@ -177,9 +195,18 @@ mod tests {
                 provider_id: "wamid.1".to_owned(),
             }),
             last_event_at: Some(at(12)),
-            thread_owner: Some(AsOf { at: at(9), value: ThreadOwner::Other }),
-            phone: Some(AsOf { at: at(10), value: Phone::parse("15550001111").unwrap() }),
-            user_id: Some(AsOf { at: at(8), value: "US.1".to_owned() }),
+            thread_owner: Some(AsOf {
+                at: at(9),
+                value: ThreadOwner::Other,
+            }),
+            phone: Some(AsOf {
+                at: at(10),
+                value: Phone::parse("15550001111").unwrap(),
+            }),
+            user_id: Some(AsOf {
+                at: at(8),
+                value: "US.1".to_owned(),
+            }),
             parent_user_id: None,
         };
         for summary_ in [Summary::default(), full] {

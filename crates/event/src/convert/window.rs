@@ -70,12 +70,16 @@ fn open_reason(of: OpenReason) -> v1::OpenReason {
 
 /// Returns a window as every window event carries it.
 pub fn published(of: &Published, conversation: &Conversation) -> v1::PublishedWindow {
-    let Conversation { number, customer, .. } = conversation;
+    let Conversation {
+        number, customer, ..
+    } = conversation;
     let state = match of.closed {
         None => v1::WindowState::Open,
         Some(_) => v1::WindowState::Closed,
     };
-    let reason = of.closed.map_or(v1::ClosedReason::Unspecified, |closed| closed_reason(closed.reason));
+    let reason = of.closed.map_or(v1::ClosedReason::Unspecified, |closed| {
+        closed_reason(closed.reason)
+    });
     v1::PublishedWindow {
         window_id: id::window(number, customer, of.opening_fact).to_string(),
         conversation: Some(conversation.stored()),
@@ -186,7 +190,12 @@ pub fn record(
     policy: &Policy,
     now: Timestamp,
 ) -> Record {
-    let Conversation { number, customer, brand, .. } = conversation_;
+    let Conversation {
+        number,
+        customer,
+        brand,
+        ..
+    } = conversation_;
     let window = event.window();
     let stored = published(window, conversation_);
     let window_id = id::window(number, customer, window.opening_fact);
@@ -195,31 +204,66 @@ pub fn record(
     let (payload, lead, cause): (Event, _, String) = match event {
         WindowEvent::Opened { reason, .. } => {
             let reason = open_reason(*reason);
-            let proof = window.evidence.proven_at.map(|at| at.to_string()).unwrap_or_default();
+            let proof = window
+                .evidence
+                .proven_at
+                .map(|at| at.to_string())
+                .unwrap_or_default();
             let cause = format!("{} {proof}", reason.as_str_name());
-            let event = v1::WindowOpened { window: Some(stored), reason: reason.into() };
+            let event = v1::WindowOpened {
+                window: Some(stored),
+                reason: reason.into(),
+            };
             (event.into(), None, cause)
         }
-        WindowEvent::Extended { .. } => {
-            (v1::WindowExtended { window: Some(stored) }.into(), None, String::new())
-        }
+        WindowEvent::Extended { .. } => (
+            v1::WindowExtended {
+                window: Some(stored),
+            }
+            .into(),
+            None,
+            String::new(),
+        ),
         WindowEvent::Expiring { lead, .. } => {
-            let event = v1::WindowExpiring { window: Some(stored), lead: Some(duration(*lead)) };
+            let event = v1::WindowExpiring {
+                window: Some(stored),
+                lead: Some(duration(*lead)),
+            };
             (event.into(), Some(*lead), String::new())
         }
-        WindowEvent::Expired { .. } => {
-            (v1::WindowExpired { window: Some(stored) }.into(), None, String::new())
-        }
+        WindowEvent::Expired { .. } => (
+            v1::WindowExpired {
+                window: Some(stored),
+            }
+            .into(),
+            None,
+            String::new(),
+        ),
         WindowEvent::Corrected { .. } => {
             let cause = window
                 .closed
-                .map(|closed| format!("{} {}", closed_reason(closed.reason).as_str_name(), closed.at))
+                .map(|closed| {
+                    format!(
+                        "{} {}",
+                        closed_reason(closed.reason).as_str_name(),
+                        closed.at
+                    )
+                })
                 .unwrap_or_default();
-            let event = v1::WindowCorrected { window: Some(stored), cause: cause.clone() };
+            let event = v1::WindowCorrected {
+                window: Some(stored),
+                cause: cause.clone(),
+            };
             (event.into(), None, cause)
         }
     };
-    let event_id = id::window_event(window_id, payload.event_type(), lead, window.expires_at, &cause);
+    let event_id = id::window_event(
+        window_id,
+        payload.event_type(),
+        lead,
+        window.expires_at,
+        &cause,
+    );
     let facts = casement_domain::window::Facts {
         last_qualifying: Some(window.last_inbound.clone()),
         ..Default::default()
@@ -231,7 +275,14 @@ pub fn record(
         .with(Extension::Brand, brand)
         .with(Extension::Customer, customer.as_str())
         .with(Extension::WindowId, window_id.to_string())
-        .with(Extension::State, if window.closed.is_none() { "OPEN" } else { "CLOSED" })
+        .with(
+            Extension::State,
+            if window.closed.is_none() {
+                "OPEN"
+            } else {
+                "CLOSED"
+            },
+        )
         .with(Extension::ExpireTime, window.expires_at.to_string())
         .with_deadline(deadline)
 }
@@ -265,7 +316,13 @@ mod tests {
         let record = record(&event, &conversation, &policy, at(102));
         assert_eq!(record.event.event_type(), "casement.events.v1.WindowOpened");
         assert_eq!(read(&record.event).unwrap().as_ref(), Some(event.window()));
-        let deadline = record.extensions.iter().find(|(name, _)| *name == Extension::Deadline);
-        assert_eq!(deadline.unwrap().1, (at(100) + policy.length - policy.leads[0]).to_string());
+        let deadline = record
+            .extensions
+            .iter()
+            .find(|(name, _)| *name == Extension::Deadline);
+        assert_eq!(
+            deadline.unwrap().1,
+            (at(100) + policy.length - policy.leads[0]).to_string()
+        );
     }
 }

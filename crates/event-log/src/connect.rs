@@ -1,0 +1,297 @@
+//! Connecting, and refusing a broker that cannot keep what it promises.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream::Stream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::group::Group;
+use crate::{Config, streams};
+
+/// Oldest server whose replicated streams commit in groups and whose batches are atomic.
+const SERVER_VERSION_MIN: (u32, u32) = (2, 15);
+
+/// Smallest `max_payload` that takes every event and pack.
+const MAX_PAYLOAD_MIN: usize = 8_000_000;
+
+/// Longest answer that is read from the monitoring address.
+const MONITORING_ANSWER_MAX: u64 = 1024 * 1024;
+
+/// Pause before each attempt to reach the broker again.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// The log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No broker answered.
+    #[error(
+        "no broker answered at {servers} within {timeout:?}: start it, or name another with log.servers"
+    )]
+    Unreachable {
+        /// The servers that were tried.
+        servers: String,
+        /// How long.
+        timeout: Duration,
+        /// What the client said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A setting of the client cannot be used.
+    #[error("setting of the broker's client cannot be used")]
+    Setting(#[source] std::io::Error),
+    /// The broker would break a promise.
+    #[error(
+        "broker at {servers} is not fit to keep the log: {problem} (log.accept_unsafe_broker overrides)"
+    )]
+    Unfit {
+        /// The servers.
+        servers: String,
+        /// What is wrong, and what to change.
+        problem: String,
+    },
+    /// A stream could not be created or looked at.
+    #[error("stream {stream} could not be created or checked")]
+    Stream {
+        /// The stream.
+        stream: String,
+        /// What the broker said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The log. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) client: async_nats::Client,
+    pub(crate) config: Config,
+    pub(crate) streams: HashMap<String, Stream>,
+    pub(crate) incarnations: HashMap<String, String>,
+    pub(crate) groups: Mutex<HashMap<String, Group>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Log")
+            .field("servers", &self.inner.config.servers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Connects, refuses an unfit broker, and creates or checks the streams.
+    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+        let client = connect(config).await?;
+        let problem = unfitness(&client, config).await;
+        match problem {
+            Some(problem) if config.accept_unsafe_broker => {
+                tracing::warn!(
+                    problem,
+                    "broker is not fit to keep the log, accepted by setting"
+                );
+            }
+            Some(problem) => {
+                return Err(ConnectError::Unfit {
+                    servers: config.servers.clone(),
+                    problem,
+                });
+            }
+            None => {}
+        }
+
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(config.read_timeout);
+        let mut opened = HashMap::new();
+        let mut incarnations = HashMap::new();
+        for wanted in streams::all(&config.sizes, config.replicas) {
+            let name = wanted.name.clone();
+            let failed = |source| ConnectError::Stream {
+                stream: name.clone(),
+                source,
+            };
+            let stream = context
+                .get_or_create_stream(wanted.clone())
+                .await
+                .map_err(|error| failed(error.into()))?;
+            let info = stream.cached_info();
+            if let Some(problem) = streams::misfit(&info.config, &wanted) {
+                if !config.accept_unsafe_broker {
+                    return Err(ConnectError::Unfit {
+                        servers: config.servers.clone(),
+                        problem,
+                    });
+                }
+                tracing::warn!(problem, "stream is not as it must be, accepted by setting");
+            }
+            incarnations.insert(name.clone(), incarnation(info));
+            opened.insert(name, stream);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                client,
+                config: config.clone(),
+                streams: opened,
+                incarnations,
+                groups: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Returns which life of a stream this connection found: another one after a restore.
+    pub fn incarnation(&self, stream: &str) -> String {
+        self.inner
+            .incarnations
+            .get(stream)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Returns whether the connection stands right now.
+    pub fn is_connected(&self) -> bool {
+        self.inner.client.connection_state() == async_nats::connection::State::Connected
+    }
+}
+
+/// A stream's life is told by when it was created.
+pub(crate) fn incarnation(info: &jetstream::stream::Info) -> String {
+    format!("{:x}", info.created.unix_timestamp_nanos())
+}
+
+async fn connect(config: &Config) -> Result<async_nats::Client, ConnectError> {
+    let mut options = async_nats::ConnectOptions::new()
+        .name(&config.name)
+        .ping_interval(Duration::from_secs(5))
+        .connection_timeout(Duration::from_secs(3))
+        .request_timeout(Some(config.read_timeout))
+        .max_reconnects(None)
+        .retry_on_initial_connect()
+        .reconnect_delay_callback(|attempt| {
+            let step = u64::try_from(attempt)
+                .unwrap_or(u64::MAX)
+                .saturating_mul(50);
+            Duration::from_millis(step).min(RECONNECT_DELAY_MAX)
+        })
+        .event_callback(|event| async move {
+            tracing::info!(event = %event, "broker connection");
+        });
+    if let Some((user, password)) = &config.user {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(file) = &config.credentials_file {
+        options = options
+            .credentials_file(file)
+            .await
+            .map_err(ConnectError::Setting)?;
+    }
+    let unreachable = |source| ConnectError::Unreachable {
+        servers: config.servers.clone(),
+        timeout: config.connect_timeout,
+        source,
+    };
+    let servers: Vec<&str> = config.servers.split(',').map(str::trim).collect();
+    let client = options
+        .connect(servers)
+        .await
+        .map_err(|error| unreachable(error.into()))?;
+    // The client connects in the background; a round trip tells when it stands.
+    tokio::time::timeout(config.connect_timeout, async {
+        loop {
+            match client.flush().await {
+                Ok(()) if !client.server_info().version.is_empty() => return,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await
+    .map_err(|elapsed| unreachable(elapsed.into()))?;
+    Ok(client)
+}
+
+/// Returns why a broker cannot keep the log's promises, in words that say what to change.
+async fn unfitness(client: &async_nats::Client, config: &Config) -> Option<String> {
+    let info = client.server_info();
+    if let Some(problem) = too_old(&info.version) {
+        return Some(problem);
+    }
+    if info.max_payload < MAX_PAYLOAD_MIN {
+        return Some(format!(
+            "max_payload is {} bytes: set `max_payload: 8MB` in the server's configuration",
+            info.max_payload
+        ));
+    }
+    let Some(address) = &config.monitoring else {
+        return Some(
+            "whether it syncs each write is not known: name its monitoring address with log.monitoring"
+                .to_owned(),
+        );
+    };
+    match asks_for_sync(address, config.read_timeout).await {
+        Ok(true) => None,
+        Ok(false) => Some(
+            "it acknowledges writes before they are on disk: set `sync_interval: always` in its jetstream block"
+                .to_owned(),
+        ),
+        Err(error) => Some(format!(
+            "its monitoring address {address} did not say whether it syncs each write: {error}"
+        )),
+    }
+}
+
+fn too_old(version: &str) -> Option<String> {
+    let mut parts = version
+        .split(['.', '-'])
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    let (major, minor) = SERVER_VERSION_MIN;
+    (found < SERVER_VERSION_MIN)
+        .then(|| format!("it is version {version}: run nats-server {major}.{minor} or newer"))
+}
+
+/// Asks the monitoring address whether each write is synced. One plain request a start.
+async fn asks_for_sync(address: &str, timeout: Duration) -> Result<bool, std::io::Error> {
+    let ask = async {
+        let mut socket = TcpStream::connect(address).await?;
+        let request = format!("GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        socket
+            .take(MONITORING_ANSWER_MAX)
+            .read_to_end(&mut answer)
+            .await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(timeout, ask).await??;
+    let body = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(&[][..], |end| &answer[end + 4..]);
+    let varz: serde_json::Value = serde_json::from_slice(body)?;
+    Ok(varz["jetstream"]["config"]["sync_always"]
+        .as_bool()
+        .unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_older_than_2_15_is_told_to_be_upgraded() {
+        for (version, is_old) in [
+            ("2.15.0", false),
+            ("2.15.1-beta", false),
+            ("3.0.0", false),
+            ("2.14.9", true),
+            ("", true),
+        ] {
+            assert_eq!(too_old(version).is_some(), is_old, "{version}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The log: append, group commit, read, follow, work, deadlines.
+//!
+//! The only crate that names the broker's client. It knows streams, sequences and headers; of
+//! what events mean it knows only the few that every role needs: who an identifier belongs to
+//! ([`customers`]), and which numbers and templates there are ([`directory`]).
+
+mod append;
+mod config;
+mod connect;
+mod error;
+mod follow;
+mod group;
+mod position;
+mod read;
+mod streams;
+mod wire;
+mod work;
+
+pub mod customers;
+pub mod deadline;
+pub mod directory;
+pub mod lease;
+
+pub use append::Expect;
+pub use config::{Config, Sizes};
+pub use connect::{ConnectError, Log};
+pub use error::{AppendError, ReadError};
+pub use follow::{Followed, Follower, Start};
+pub use position::{InvalidPosition, Position};
+pub use read::StreamState;
+pub use work::{Delivery, Failure, WorkSpec};

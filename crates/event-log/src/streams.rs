@@ -1,0 +1,192 @@
+//! The streams: created if absent, and checked to be as they must be.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, StorageType};
+use casement_event::subject::stream;
+
+use crate::Sizes;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the broker remembers append ids.
+pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// One stream as it must be.
+struct Spec {
+    name: &'static str,
+    subjects: &'static [&'static str],
+    max_age: Duration,
+    size_mib: u32,
+    description: &'static str,
+}
+
+/// Returns the configuration of every stream.
+pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
+    let specs = [
+        Spec {
+            name: stream::RAW,
+            subjects: &["casement.raw.>"],
+            max_age: 14 * DAY,
+            size_mib: sizes.raw_mib,
+            description: "posts as received, packed",
+        },
+        Spec {
+            name: stream::CUSTOMERS,
+            subjects: &["casement.customers.>"],
+            max_age: Duration::ZERO,
+            size_mib: sizes.customers_mib,
+            description: "identifier links and consent",
+        },
+        Spec {
+            name: stream::EVENTS,
+            subjects: &[
+                "casement.events.inbound.>",
+                "casement.events.window.>",
+                "casement.events.evidence.>",
+                "casement.events.note.>",
+                "casement.events.foreign.>",
+                "casement.events.group.>",
+            ],
+            max_age: Duration::ZERO,
+            size_mib: sizes.events_mib,
+            description: "what happens in conversations; purged by sequence once archived",
+        },
+        Spec {
+            name: stream::MESSAGES,
+            subjects: &["casement.events.message.>", "casement.events.report.>"],
+            max_age: Duration::ZERO,
+            size_mib: sizes.messages_mib,
+            description: "outbound messages and reports; purged by subject once archived",
+        },
+        Spec {
+            name: stream::ACCOUNTS,
+            subjects: &["casement.accounts.>"],
+            max_age: Duration::ZERO,
+            size_mib: sizes.accounts_mib,
+            description: "brands, numbers, templates, and what webhooks say of them",
+        },
+        Spec {
+            name: stream::DEAD,
+            subjects: &["casement.dead.>"],
+            max_age: 30 * DAY,
+            size_mib: sizes.dead_mib,
+            description: "what can never succeed, with reason and origin",
+        },
+    ];
+    let mut all: Vec<_> = specs.iter().map(|spec| config(spec, replicas)).collect();
+    all.push(leases(replicas));
+    all
+}
+
+/// Leases are no record: only the newest word counts, and losing it costs a moment's pause.
+fn leases(replicas: usize) -> StreamConfig {
+    StreamConfig {
+        name: stream::LEASES.to_owned(),
+        description: Some("which replica is the active one".to_owned()),
+        subjects: vec!["casement.leases.>".to_owned()],
+        storage: StorageType::Memory,
+        discard: DiscardPolicy::Old,
+        max_messages_per_subject: 1,
+        max_bytes: 1024 * 1024,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: replicas,
+        allow_direct: true,
+        allow_atomic_publish: true,
+        ..StreamConfig::default()
+    }
+}
+
+fn config(spec: &Spec, replicas: usize) -> StreamConfig {
+    StreamConfig {
+        name: spec.name.to_owned(),
+        description: Some(spec.description.to_owned()),
+        subjects: spec
+            .subjects
+            .iter()
+            .map(|subject| (*subject).to_owned())
+            .collect(),
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_bytes: i64::from(spec.size_mib) * 1024 * 1024,
+        max_age: spec.max_age,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: replicas,
+        allow_direct: true,
+        allow_atomic_publish: true,
+        deny_delete: true,
+        ..StreamConfig::default()
+    }
+}
+
+/// Returns what makes an existing stream unfit, in words that say what to change.
+pub(crate) fn misfit(existing: &StreamConfig, wanted: &StreamConfig) -> Option<String> {
+    let name = &wanted.name;
+    if existing.storage != wanted.storage {
+        return Some(format!("stream {name} is not stored on file: recreate it"));
+    }
+    if existing.discard != wanted.discard {
+        return Some(format!(
+            "stream {name} deletes old messages when full: set discard to new"
+        ));
+    }
+    if !existing.allow_atomic_publish {
+        return Some(format!(
+            "stream {name} refuses atomic batches: set allow_atomic"
+        ));
+    }
+    if existing.max_age != wanted.max_age {
+        return Some(format!(
+            "stream {name} keeps messages for {} s instead of {} s: set max_age",
+            existing.max_age.as_secs(),
+            wanted.max_age.as_secs()
+        ));
+    }
+    let mut missing = wanted
+        .subjects
+        .iter()
+        .filter(|subject| !existing.subjects.contains(subject))
+        .peekable();
+    missing.peek()?;
+    let missing: Vec<_> = missing.map(String::as_str).collect();
+    Some(format!(
+        "stream {name} does not take {}: add the subjects",
+        missing.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stream_refuses_when_full_and_never_deletes() {
+        for config in all(&Sizes::default(), 1) {
+            if config.name == stream::LEASES {
+                continue;
+            }
+            assert_eq!(config.discard, DiscardPolicy::New, "{}", config.name);
+            assert!(config.max_bytes > 0, "{}", config.name);
+            assert_eq!(misfit(&config, &config), None);
+        }
+    }
+
+    #[test]
+    fn an_unfit_stream_is_told_what_to_change() {
+        let wanted = all(&Sizes::default(), 1).remove(0);
+        let unfit = StreamConfig {
+            discard: DiscardPolicy::Old,
+            ..wanted.clone()
+        };
+        assert!(
+            misfit(&unfit, &wanted)
+                .unwrap()
+                .contains("set discard to new")
+        );
+        let unfit = StreamConfig {
+            subjects: vec!["casement.raw.x".into()],
+            ..wanted.clone()
+        };
+        assert!(misfit(&unfit, &wanted).unwrap().contains("casement.raw.>"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Between the broker's client and what the rest of the house sees.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream;
+use casement_event::Stored;
+use jiff::Timestamp;
+
+use crate::ReadError;
+
+/// The broker's errors that we act on.
+pub(crate) mod code {
+    /// The expected last sequence is not the last one.
+    pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10071;
+    /// Another replica's answer to the same.
+    pub(crate) const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10164;
+    /// A batch holds a message id that is already stored.
+    pub(crate) const BATCH_DUPLICATE: u64 = 10201;
+    /// The server is shutting a stream down, or it has no leader: try again.
+    pub(crate) const TRANSIENT: [u64; 4] = [10008, 10009, 10076, 10118];
+}
+
+/// Header names that belong to the append and not to the event.
+pub(crate) mod nats_header {
+    pub(crate) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+    pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+    pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+    pub(crate) const BATCH_ID: &str = "Nats-Batch-Id";
+    pub(crate) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+    pub(crate) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+}
+
+pub(crate) fn headers(map: &HeaderMap) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = map
+        .iter()
+        .flat_map(|(name, values)| {
+            values
+                .iter()
+                .map(move |value| (name.to_string(), value.as_str().to_owned()))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+fn instant(nanoseconds: i128) -> Result<Timestamp, ReadError> {
+    Timestamp::from_nanosecond(nanoseconds).map_err(|error| ReadError::Unreadable {
+        what: "stored time".to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+pub(crate) fn from_stream(
+    stream: &str,
+    incarnation: &str,
+    message: jetstream::message::StreamMessage,
+) -> Result<Stored, ReadError> {
+    Ok(Stored {
+        stream: stream.to_owned(),
+        incarnation: incarnation.to_owned(),
+        sequence: message.sequence,
+        subject: message.subject.to_string(),
+        stored_at: instant(message.time.unix_timestamp_nanos())?,
+        headers: headers(&message.headers),
+        payload: message.payload,
+    })
+}
+
+pub(crate) fn from_consumer(
+    incarnation: &str,
+    message: &jetstream::Message,
+) -> Result<(Stored, Pending), ReadError> {
+    let info = message.info().map_err(|error| ReadError::Unreadable {
+        what: message.subject.to_string(),
+        problem: error.to_string(),
+    })?;
+    let stored = Stored {
+        stream: info.stream.to_owned(),
+        incarnation: incarnation.to_owned(),
+        sequence: info.stream_sequence,
+        subject: message.subject.to_string(),
+        stored_at: instant(info.published.unix_timestamp_nanos())?,
+        headers: message.headers.as_ref().map(headers).unwrap_or_default(),
+        payload: message.payload.clone(),
+    };
+    let pending = Pending {
+        consumer_sequence: info.consumer_sequence,
+        delivered: info.delivered,
+        left: info.pending,
+    };
+    Ok((stored, pending))
+}
+
+/// What a delivery says about its consumer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    /// Running number of the delivery; a gap means that one was lost.
+    pub(crate) consumer_sequence: u64,
+    /// How often this message was delivered.
+    pub(crate) delivered: i64,
+    /// How many messages are still to be delivered after it.
+    pub(crate) left: u64,
+}

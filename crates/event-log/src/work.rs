@@ -1,0 +1,224 @@
+//! Work: messages handed out to whichever worker is free, each until it is done.
+//!
+//! A message is acknowledged after its effect is durable and not before. What cannot be done
+//! now is handed out again, later and later, for ever; what can never be done is for its worker
+//! to write down as a dead letter, item by item, and then call done.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{self, AckKind};
+use casement_event::Stored;
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::Log;
+use crate::{ReadError, wire};
+
+/// Longest pause before a message that could not be handled is handed out again.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// First pause before a message that could not be handled is handed out again.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// A queue of work on the log.
+#[derive(Debug, Clone)]
+pub struct WorkSpec {
+    /// Name of the durable consumer: workers with the same name share the work.
+    pub name: &'static str,
+    /// The stream.
+    pub stream: &'static str,
+    /// Which subjects of it.
+    pub filters: Vec<String>,
+    /// How many messages may be in hand at once.
+    pub in_hand_max: usize,
+    /// How long a worker may be silent about a message before another gets it.
+    pub ack_wait: Duration,
+}
+
+/// A message in hand.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The event.
+    pub stored: Stored,
+    /// How often it was handed out, this time included.
+    pub delivered: i64,
+}
+
+/// Why a message could not be handled now. It is handed out again.
+///
+/// Not an error type itself, so that any error turns into it with `?`.
+#[derive(Debug)]
+pub struct Failure(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl Log {
+    /// Hands messages to `handle` until the token is cancelled; then finishes what is in hand.
+    ///
+    /// Never returns otherwise: a broker that is away is waited for.
+    pub async fn work<F, Fut>(&self, spec: WorkSpec, stopping: CancellationToken, handle: F)
+    where
+        F: Fn(Delivery) -> Fut + Sync,
+        Fut: Future<Output = Result<(), Failure>> + Send,
+    {
+        let mut delay = Duration::ZERO;
+        while !stopping.is_cancelled() {
+            match self.open_work(&spec).await {
+                Ok(messages) => {
+                    delay = Duration::ZERO;
+                    self.drain(&spec, messages, &stopping, &handle).await;
+                }
+                Err(error) => {
+                    tracing::warn!(work = spec.name, error = %error, "work is not to be had yet");
+                }
+            }
+            delay = (delay * 2).clamp(RETRY_DELAY_MIN, RETRY_DELAY_MAX);
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    async fn drain<F, Fut>(
+        &self,
+        spec: &WorkSpec,
+        messages: pull::Stream,
+        stopping: &CancellationToken,
+        handle: &F,
+    ) where
+        F: Fn(Delivery) -> Fut + Sync,
+        Fut: Future<Output = Result<(), Failure>> + Send,
+    {
+        messages
+            .take_until(stopping.cancelled())
+            .take_while(|message| {
+                if let Err(error) = message {
+                    tracing::warn!(work = spec.name, error = %error, "work was cut off");
+                }
+                futures::future::ready(message.is_ok())
+            })
+            .filter_map(|message| futures::future::ready(message.ok()))
+            .for_each_concurrent(spec.in_hand_max, |message| self.one(spec, message, handle))
+            .await;
+    }
+
+    async fn one<F, Fut>(&self, spec: &WorkSpec, message: jetstream::Message, handle: &F)
+    where
+        F: Fn(Delivery) -> Fut + Sync,
+        Fut: Future<Output = Result<(), Failure>> + Send,
+    {
+        let incarnation = self.incarnation(spec.stream);
+        let (stored, pending) = match wire::from_consumer(&incarnation, &message) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(work = spec.name, error = %error, "delivery cannot be read");
+                return;
+            }
+        };
+        let delivered = pending.delivered;
+        let sequence = stored.sequence;
+        // Slow handling is told to the broker, so that nobody else gets the message meanwhile.
+        let handled = {
+            let mut handling = std::pin::pin!(handle(Delivery { stored, delivered }));
+            loop {
+                tokio::select! {
+                    handled = &mut handling => break handled,
+                    () = tokio::time::sleep(spec.ack_wait / 3) => {
+                        let _ = message.ack_with(AckKind::Progress).await;
+                    }
+                }
+            }
+        };
+        let answer = match handled {
+            Ok(()) => AckKind::Ack,
+            Err(error) => {
+                let error = format!("{:#}", ErrorChain(&error));
+                tracing::warn!(
+                    work = spec.name,
+                    sequence,
+                    delivered,
+                    error,
+                    "will be tried again"
+                );
+                AckKind::Nak(Some(retry_delay(delivered)))
+            }
+        };
+        // A lost acknowledgement means another delivery, which every handler tolerates.
+        if let Err(error) = message.ack_with(answer).await {
+            tracing::debug!(work = spec.name, sequence, error = %error, "acknowledgement not sent");
+        }
+    }
+
+    async fn open_work(&self, spec: &WorkSpec) -> Result<pull::Stream, ReadError> {
+        let unavailable = |source| ReadError::Unavailable {
+            what: format!("work {}", spec.name),
+            source,
+        };
+        let config = pull::Config {
+            durable_name: Some(spec.name.to_owned()),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: spec.ack_wait,
+            max_deliver: -1,
+            max_ack_pending: i64::try_from(spec.in_hand_max * 4).unwrap_or(i64::MAX),
+            filter_subjects: spec.filters.clone(),
+            ..pull::Config::default()
+        };
+        let consumer = self
+            .inner
+            .open(spec.stream)?
+            .create_consumer(config)
+            .await
+            .map_err(|error| unavailable(error.into()))?;
+        consumer
+            .stream()
+            .max_messages_per_batch(spec.in_hand_max)
+            .heartbeat(Duration::from_secs(2))
+            .expires(Duration::from_secs(20))
+            .messages()
+            .await
+            .map_err(|error| unavailable(error.into()))
+    }
+}
+
+fn retry_delay(delivered: i64) -> Duration {
+    let doublings = u32::try_from(delivered.clamp(1, 16) - 1).unwrap_or_default();
+    (RETRY_DELAY_MIN * 2_u32.saturating_pow(doublings)).min(RETRY_DELAY_MAX)
+}
+
+/// Prints an error with all that caused it.
+struct ErrorChain<'a>(&'a Failure);
+
+impl std::fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut cause: Option<&dyn std::error::Error> = Some(self.0.0.as_ref());
+        let mut first = true;
+        while let Some(error) = cause {
+            if !first {
+                out.write_str(": ")?;
+            }
+            write!(out, "{error}")?;
+            first = false;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_grow_and_never_stop() {
+        assert_eq!(retry_delay(1), Duration::from_millis(100));
+        assert_eq!(retry_delay(2), Duration::from_millis(200));
+        assert_eq!(retry_delay(1_000_000), RETRY_DELAY_MAX);
+    }
+}

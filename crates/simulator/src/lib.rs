@@ -1,0 +1,145 @@
+//! Meta and Twilio look-alikes with their rules, faults and virtual customers.
+//!
+//! The simulator answers like Meta's Graph API and like Twilio, sends signed webhooks and
+//! callbacks, and **enforces the platforms' rules from its own books**: the 24-hour window by its
+//! own clock, templates, rates, who has WhatsApp. It shares no code with the rest of the house on
+//! purpose: a second model that agrees is evidence, a shared one is not. It misbehaves on demand
+//! ([`Fault`]) and is driven in process ([`Handle`]), over HTTP (`/_sim`) or by a [`Script`].
+//!
+//! It is not a stand-in for the platforms' undocumented behaviour: where their pages are silent
+//! there is a switch in [`Config`], or the thing is absent (groups, media up- and download,
+//! messaging limits per portfolio, sign-up).
+
+mod acts;
+mod books;
+mod codes;
+mod config;
+mod control;
+mod error;
+mod faults;
+mod graph;
+mod graph_body;
+mod handle;
+mod outbox;
+mod payload;
+mod records;
+mod reports;
+mod ring;
+mod rules;
+mod script;
+mod serving;
+mod shared;
+mod signature;
+mod twilio;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use crate::books::{CALLS_KEPT_MAX, CUSTOMERS_MAX, SENT_KEPT_MAX};
+pub use crate::config::{
+    AutoStatus, AutoStatusStep, Clock, Config, Limits, NumberConfig, PairLimit, RefusalStyle,
+    TemplateCategory, TemplateConfig, TemplateStatus, TwilioConfig, WINDOW, WebhookRetry,
+};
+pub use crate::error::Error;
+pub use crate::faults::{ActiveFault, Fault, FaultId, FaultSpec, Reordering};
+pub use crate::handle::Handle;
+pub use crate::outbox::{
+    ATTEMPTS_KEPT_MAX, BATCH_UPDATES_MAX, PENDING_WEBHOOKS_MAX, WEBHOOKS_KEPT_MAX,
+};
+pub use crate::records::{
+    ApiCall, Attempt, Channel, Customer, CustomerId, CustomerSpec, InboundContent, InboundSpec,
+    InboundVia, MessageKind, Outcome, Report, SentMessage, Status, WebhookRecord, WebhookState,
+};
+pub use crate::script::{Played, Reply, SCRIPT_STEPS_MAX, Script, ScriptError, Step};
+use crate::shared::Shared;
+
+/// Largest body taken over HTTP; as large as a webhook may be.
+const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// How long open connections get to end when the simulator stops.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Starts simulators.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulator;
+
+impl Simulator {
+    /// Binds the listener and serves until [`Running::stop`] or the end of the runtime.
+    ///
+    /// Fails if the address is taken or no HTTP client can be built.
+    pub async fn start(config: Config) -> anyhow::Result<Running> {
+        let listen = config.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("failed to listen on {listen}"))?;
+        let addr = listener
+            .local_addr()
+            .context("failed to read the listener's address")?;
+        let shared = Shared::new(config).context("failed to build the webhook client")?;
+        let handle = Handle::new(shared.clone());
+        let routes = Router::new()
+            .merge(graph::routes())
+            .merge(twilio::routes())
+            .merge(control::routes())
+            .fallback(graph::fallback)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(handle.clone());
+        let stopping = shared.cancel.clone();
+        let server = tokio::spawn(async move {
+            let serve =
+                axum::serve(listener, routes).with_graceful_shutdown(stopping.cancelled_owned());
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "simulator stopped serving");
+            }
+        });
+        tracing::info!(server.address = %addr, "simulator listening");
+        Ok(Running {
+            addr,
+            handle,
+            server,
+        })
+    }
+}
+
+/// A simulator that serves. Dropping it leaves it running; [`Running::stop`] ends it.
+pub struct Running {
+    addr: SocketAddr,
+    handle: Handle,
+    server: JoinHandle<()>,
+}
+
+impl Running {
+    /// Returns the address it listens on: the Graph API and Twilio's base address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns `http://<address>`, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Returns what drives it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops serving and sending. What was not delivered is gone, books included.
+    pub async fn stop(mut self) {
+        let shared = self.handle.shared();
+        shared.cancel.cancel();
+        shared.tasks.close();
+        let ended = async {
+            shared.tasks.wait().await;
+            (&mut self.server).await
+        };
+        if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+            self.server.abort();
+        }
+    }
+}

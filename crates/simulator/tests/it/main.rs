@@ -1,0 +1,9 @@
+//! Claims about the simulator over real sockets.
+
+mod control;
+mod faults;
+mod graph;
+mod script;
+mod sms;
+mod stage;
+mod webhooks;

@@ -1,0 +1,381 @@
+//! The call to Twilio's Messages resource. Posts once and classifies the answer; follows nothing
+//! up.
+
+use std::{error::Error as _, time::Duration};
+
+use reqwest::{StatusCode, Url, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::errors::{self, ErrorRule};
+
+/// How long a whole call may take, unless set otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Twilio: longest `Body`, in characters.
+pub const BODY_CHARS_MAX: usize = 1600;
+/// Twilio: `ValidityPeriod` in seconds.
+const VALIDITY_SECONDS: std::ops::RangeInclusive<u32> = 1..=36_000;
+/// E.164: fewest and most digits we take for a phone.
+const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
+/// No answer of the endpoint comes near this; a larger one is not read to its end.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
+/// A longer wait than this is not believed.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
+
+/// Sends SMS for one Twilio account.
+///
+/// It never retries. The injected HTTP client must not either: build it without a retry policy
+/// for application answers and without redirects.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    credentials: Credentials,
+    timeout: Duration,
+}
+
+/// Where and as whom to call.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Such as `https://api.twilio.com`.
+    pub base_url: String,
+    /// The account (`AC…`).
+    pub account_sid: String,
+    /// The account's auth token; also signs Twilio's callbacks.
+    pub auth_token: SecretString,
+}
+
+/// An SMS to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmsRequest {
+    /// The customer's phone, E.164 with `+`.
+    pub to: String,
+    /// From whom.
+    pub from: Sender,
+    /// The text, at most [`BODY_CHARS_MAX`] characters.
+    pub body: String,
+    /// Where Twilio posts the message's statuses. There is none for the first one, which is in
+    /// the answer.
+    pub status_callback: Option<String>,
+    /// How long Twilio may try, in seconds, up to ten hours.
+    pub validity_seconds: Option<u32>,
+}
+
+/// From whom an SMS goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sender {
+    /// A number (E.164 with `+`), short code or alphanumeric sender.
+    Number(String),
+    /// A messaging service (`MG…`) that chooses the number.
+    MessagingService(String),
+}
+
+impl Sender {
+    /// Returns the sender for a configured text: `MG` and 32 hex digits is a messaging service,
+    /// anything else a number or name.
+    pub fn parse(text: &str) -> Self {
+        let is_service = text.len() == 34
+            && text.starts_with("MG")
+            && text[2..].bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_service {
+            Self::MessagingService(text.to_owned())
+        } else {
+            Self::Number(text.to_owned())
+        }
+    }
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Twilio took the message on; it is not yet delivered.
+    Accepted(Accepted),
+    /// Twilio refused it; see [`Rejected::rule`].
+    Rejected(Rejected),
+    /// It is certain that no request reached Twilio: no connection was made, or the request could
+    /// not even be built. It may be tried again without risk.
+    NotSent {
+        /// What happened, without content.
+        reason: String,
+    },
+    /// The message may or may not have been taken on. Twilio has no idempotency key, so trying
+    /// again risks a second SMS.
+    Unknown {
+        /// What happened, without content.
+        reason: String,
+    },
+}
+
+/// A message that Twilio took on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The message's id (`SM…` or `MM…`).
+    pub sid: String,
+    /// `queued`, or `accepted` by a messaging service.
+    pub status: super::callback::Status,
+    /// How many segments it takes; unknown (0 at Twilio) until a messaging service chose a number.
+    pub segments: Option<u32>,
+}
+
+/// A refusal by Twilio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// The HTTP status of the answer.
+    pub http_status: u16,
+    /// See [`super::errors::lookup`]; absent if the answer was not Twilio's own JSON.
+    pub code: Option<i64>,
+    /// Text for people. May quote the request: keep it out of logs.
+    pub message: String,
+    /// The `Retry-After` header, if it was given in seconds; at most a day.
+    pub retry_after: Option<Duration>,
+}
+
+impl Rejected {
+    /// Returns what a sender should do about it.
+    pub fn rule(&self) -> ErrorRule {
+        errors::lookup_response(self.http_status, self.code)
+    }
+}
+
+/// A field of an SMS breaks a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct RequestError {
+    /// The field, such as `body`.
+    pub field: &'static str,
+    /// What is wrong, without content.
+    pub reason: String,
+}
+
+impl SmsRequest {
+    /// Returns the first field that breaks a limit, if one does.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let error = |field, reason: String| Err(RequestError { field, reason });
+        let is_phone = self.to.strip_prefix('+').is_some_and(|digits| {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && PHONE_DIGITS.contains(&digits.len())
+        });
+        if !is_phone {
+            return error("to", "must be `+` and 5 to 15 digits".to_owned());
+        }
+        let (Sender::Number(from) | Sender::MessagingService(from)) = &self.from;
+        if from.is_empty() {
+            return error("from", "must not be empty".to_owned());
+        }
+        let count = self.body.chars().count();
+        if self.body.trim().is_empty() {
+            return error("body", "must not be empty".to_owned());
+        }
+        if count > BODY_CHARS_MAX {
+            return error(
+                "body",
+                format!("has {count} characters, at most {BODY_CHARS_MAX} are allowed"),
+            );
+        }
+        if self
+            .validity_seconds
+            .is_some_and(|seconds| !VALIDITY_SECONDS.contains(&seconds))
+        {
+            return error("validity_seconds", "must be 1 to 36000".to_owned());
+        }
+        Ok(())
+    }
+
+    fn form(&self) -> Vec<(&'static str, String)> {
+        let mut form = vec![("To", self.to.clone()), ("Body", self.body.clone())];
+        form.push(match &self.from {
+            Sender::Number(number) => ("From", number.clone()),
+            Sender::MessagingService(sid) => ("MessagingServiceSid", sid.clone()),
+        });
+        if let Some(url) = &self.status_callback {
+            form.push(("StatusCallback", url.clone()));
+        }
+        if let Some(seconds) = self.validity_seconds {
+            form.push(("ValidityPeriod", seconds.to_string()));
+        }
+        form
+    }
+}
+
+impl Client {
+    /// Returns a client over an HTTP client, with [`DEFAULT_TIMEOUT`].
+    pub fn new(http: reqwest::Client, credentials: Credentials) -> Self {
+        Self {
+            http,
+            credentials,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// Returns the client with another time-out for a whole call.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Posts an SMS once and says what came of it. What [`SmsRequest::check`] refuses is
+    /// [`Outcome::NotSent`].
+    pub async fn send(&self, sms: &SmsRequest) -> Outcome {
+        if let Err(error) = sms.check() {
+            return Outcome::NotSent {
+                reason: error.to_string(),
+            };
+        }
+        let (url, request) = match self.request(sms) {
+            Ok(built) => built,
+            Err(reason) => return Outcome::NotSent { reason },
+        };
+        let response = match self.http.execute(request).await {
+            Ok(response) => response,
+            Err(error) => return classify(&error, &url),
+        };
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        match read_body(response).await {
+            Ok(bytes) => interpret(status, retry_after, &bytes),
+            // Headers that refuse are enough: what is missing of the text does not matter.
+            Err(_) if refuses(status) => interpret(status, retry_after, b""),
+            Err(reason) => Outcome::Unknown { reason },
+        }
+    }
+
+    fn request(&self, sms: &SmsRequest) -> Result<(Url, reqwest::Request), String> {
+        let Credentials {
+            base_url,
+            account_sid,
+            auth_token,
+        } = &self.credentials;
+        let mut url = Url::parse(base_url).map_err(|error| format!("base URL: {error}"))?;
+        url.path_segments_mut()
+            .map_err(|()| "base URL cannot have a path".to_owned())?
+            .pop_if_empty()
+            .extend(["2010-04-01", "Accounts", account_sid, "Messages.json"]);
+        let request = self
+            .http
+            .post(url.clone())
+            .basic_auth(account_sid, Some(auth_token.expose_secret()))
+            .timeout(self.timeout)
+            .form(&sms.form())
+            .build()
+            .map_err(|error| format!("request cannot be built: {}", describe(&error)))?;
+        Ok((url, request))
+    }
+}
+
+/// Only a failed connection proves that nothing was sent, and only if it was the connection for
+/// this very URL: after a redirect the request has been out once.
+fn classify(error: &reqwest::Error, url: &Url) -> Outcome {
+    let reason = describe(error);
+    if error.is_connect() && error.url().is_none_or(|failed| failed == url) {
+        Outcome::NotSent { reason }
+    } else {
+        Outcome::Unknown { reason }
+    }
+}
+
+/// The chain of causes, without the URL (it names the account) and without content.
+fn describe(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "cannot connect"
+    } else if error.is_builder() {
+        "invalid"
+    } else {
+        "broke off"
+    };
+    let mut text = kind.to_owned();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
+        if bytes.len() + chunk.len() > RESPONSE_BYTES_MAX {
+            return Err(format!("answer is larger than {RESPONSE_BYTES_MAX} bytes"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+/// A 4xx refuses, whoever on the way wrote it; but a 408 may be a proxy's guess about a request
+/// that went on to Twilio.
+fn refuses(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT
+}
+
+fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> Outcome {
+    let body: Option<Value> = serde_json::from_slice(bytes).ok();
+    let http_status = status.as_u16();
+    if status.is_success() {
+        return match body.as_ref().and_then(accepted) {
+            Some(accepted) => Outcome::Accepted(accepted),
+            None => Outcome::Unknown {
+                reason: format!("http {http_status} without a message sid"),
+            },
+        };
+    }
+    let code = body.as_ref().and_then(|body| integer(body.get("code")?));
+    // A 5xx in Twilio's own words is a refusal, of which the error table says how far to trust it.
+    if refuses(status) || (status.is_server_error() && code.is_some()) {
+        let message = body
+            .as_ref()
+            .and_then(|body| body.get("message")?.as_str())
+            .map_or_else(
+                || format!("http {http_status} without a Twilio error"),
+                str::to_owned,
+            );
+        return Outcome::Rejected(Rejected {
+            http_status,
+            code,
+            message,
+            retry_after,
+        });
+    }
+    Outcome::Unknown {
+        reason: format!("http {http_status} without a Twilio error"),
+    }
+}
+
+fn accepted(body: &Value) -> Option<Accepted> {
+    let sid = body
+        .get("sid")?
+        .as_str()
+        .filter(|sid| !sid.is_empty())?
+        .to_owned();
+    let status = body
+        .get("status")
+        .and_then(Value::as_str)
+        .unwrap_or("queued");
+    let segments = body
+        .get("num_segments")
+        .and_then(integer)
+        .and_then(|count| u32::try_from(count).ok())
+        .filter(|count| *count > 0);
+    Some(Accepted {
+        sid,
+        status: super::callback::Status::parse(status),
+        segments,
+    })
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}

@@ -1,0 +1,407 @@
+//! Requests against Twilio's limits, and the call against a socket that answers as told.
+
+use std::{net::SocketAddr, time::Duration};
+
+use secrecy::SecretString;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use super::{callback::Status, errors::Action, *};
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn sms() -> SmsRequest {
+    SmsRequest {
+        to: "+4915550001".to_owned(),
+        from: Sender::parse("+49305550100"),
+        body: "hello & goodbye".to_owned(),
+        status_callback: None,
+        validity_seconds: None,
+    }
+}
+
+#[test]
+fn what_breaks_a_limit_is_named_by_its_field() {
+    for (request, field) in [
+        (sms(), None),
+        (
+            SmsRequest {
+                to: "4915550001".to_owned(),
+                ..sms()
+            },
+            Some("to"),
+        ),
+        (
+            SmsRequest {
+                to: "+49 1".to_owned(),
+                ..sms()
+            },
+            Some("to"),
+        ),
+        (
+            SmsRequest {
+                to: "+1234567890123456".to_owned(),
+                ..sms()
+            },
+            Some("to"),
+        ),
+        (
+            SmsRequest {
+                from: Sender::Number(String::new()),
+                ..sms()
+            },
+            Some("from"),
+        ),
+        (
+            SmsRequest {
+                body: "ä".repeat(1600),
+                ..sms()
+            },
+            None,
+        ),
+        (
+            SmsRequest {
+                body: "ä".repeat(1601),
+                ..sms()
+            },
+            Some("body"),
+        ),
+        (
+            SmsRequest {
+                body: " ".to_owned(),
+                ..sms()
+            },
+            Some("body"),
+        ),
+        (
+            SmsRequest {
+                validity_seconds: Some(36_000),
+                ..sms()
+            },
+            None,
+        ),
+        (
+            SmsRequest {
+                validity_seconds: Some(0),
+                ..sms()
+            },
+            Some("validity_seconds"),
+        ),
+        (
+            SmsRequest {
+                validity_seconds: Some(36_001),
+                ..sms()
+            },
+            Some("validity_seconds"),
+        ),
+    ] {
+        assert_eq!(
+            request.check().err().map(|error| error.field),
+            field,
+            "{request:?}"
+        );
+    }
+}
+
+#[test]
+fn a_messaging_service_is_told_by_its_sid() {
+    let service = format!("MG{}", "0a".repeat(16));
+    assert_eq!(
+        Sender::parse(&service),
+        Sender::MessagingService(service.clone())
+    );
+    for number in ["+49305550100", "MGM", "MG0a", "Brand"] {
+        assert_eq!(Sender::parse(number), Sender::Number(number.to_owned()));
+    }
+}
+
+/// What the socket does once it has read the whole request.
+enum Answer {
+    /// Writes these bytes and closes.
+    Bytes(String),
+    /// Closes without a word.
+    Close,
+    /// Says nothing and keeps the connection.
+    Silence,
+}
+
+fn http(status: &str, headers: &str, body: &str) -> Answer {
+    Answer::Bytes(format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+/// Answers one request, and returns it as text.
+async fn answer_once(answer: Answer) -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let task = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let request = read_request(&mut socket).await;
+        match answer {
+            Answer::Bytes(bytes) => {
+                socket.write_all(bytes.as_bytes()).await.expect("written");
+                socket.shutdown().await.expect("closed");
+            }
+            Answer::Close => drop(socket),
+            Answer::Silence => {
+                // Until the client gives up.
+                let mut rest = [0; 16];
+                let _ = socket.read(&mut rest).await;
+            }
+        }
+        request
+    });
+    (address, task)
+}
+
+async fn read_request(socket: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length: ")?
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or(0);
+            if body.len() >= length {
+                return text;
+            }
+        }
+        let mut chunk = [0; 4096];
+        let read = socket.read(&mut chunk).await.expect("readable");
+        assert!(read > 0, "the request broke off: {text}");
+        bytes.extend_from_slice(&chunk[..read]);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's client is not to be had here"
+)]
+fn client(address: SocketAddr) -> Client {
+    // Another test of the process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let credentials = Credentials {
+        base_url: format!("http://{address}"),
+        account_sid: "AC1".to_owned(),
+        auth_token: SecretString::from("secret-token"),
+    };
+    Client::new(http, credentials).with_timeout(Duration::from_secs(10))
+}
+
+async fn outcome(answer: Answer) -> Outcome {
+    let (address, _task) = answer_once(answer).await;
+    client(address).send(&sms()).await
+}
+
+#[tokio::test]
+async fn an_accepted_sms_returns_its_sid_and_segments() {
+    for (body, segments) in [
+        (
+            r#"{"sid":"SM1","status":"queued","num_segments":"2","error_code":null}"#,
+            Some(2),
+        ),
+        (
+            r#"{"sid":"SM1","status":"queued","num_segments":"0"}"#,
+            None,
+        ),
+        (
+            r#"{"sid":"SM1","status":"queued","num_segments":1}"#,
+            Some(1),
+        ),
+        (r#"{"sid":"SM1"}"#, None),
+    ] {
+        let accepted = Accepted {
+            sid: "SM1".to_owned(),
+            status: Status::Queued,
+            segments,
+        };
+        assert_eq!(
+            outcome(http("201 Created", "", body)).await,
+            Outcome::Accepted(accepted)
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_request_is_a_form_with_basic_authorization() {
+    let (address, task) = answer_once(http("201 Created", "", r#"{"sid":"SM1"}"#)).await;
+    let service = format!("MG{}", "0a".repeat(16));
+    let sms = SmsRequest {
+        from: Sender::parse(&service),
+        status_callback: Some("https://brand.example/cb?a=1".to_owned()),
+        validity_seconds: Some(600),
+        ..sms()
+    };
+    assert!(matches!(
+        client(address).send(&sms).await,
+        Outcome::Accepted(_)
+    ));
+    let request = task.await.expect("answered");
+    let (head, body) = request.split_once("\r\n\r\n").expect("a head");
+    assert!(
+        head.starts_with("POST /2010-04-01/Accounts/AC1/Messages.json HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains("authorization: Basic QUMxOnNlY3JldC10b2tlbg=="),
+        "{head}"
+    );
+    assert!(
+        head.contains("content-type: application/x-www-form-urlencoded"),
+        "{head}"
+    );
+    let sent: Vec<(String, String)> = serde_urlencoded::from_str(body).expect("a form");
+    assert_eq!(
+        sent,
+        pairs(&[
+            ("To", "+4915550001"),
+            ("Body", "hello & goodbye"),
+            ("MessagingServiceSid", &service),
+            ("StatusCallback", "https://brand.example/cb?a=1"),
+            ("ValidityPeriod", "600"),
+        ])
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_carries_twilios_code_and_what_to_do() {
+    let ambiguous = Action::Retry {
+        ambiguous: true,
+        once: false,
+    };
+    let retry = Action::Retry {
+        ambiguous: false,
+        once: false,
+    };
+    for (status, body, code, action) in [
+        (
+            "400 Bad Request",
+            r#"{"code":21610,"message":"m","status":400}"#,
+            Some(21_610),
+            Action::OptOut,
+        ),
+        (
+            "400 Bad Request",
+            r#"{"code":21211,"message":"m"}"#,
+            Some(21_211),
+            Action::Fail,
+        ),
+        (
+            "401 Unauthorized",
+            r#"{"code":20003,"message":"m"}"#,
+            Some(20_003),
+            Action::Halt,
+        ),
+        ("404 Not Found", "<html>m</html>", None, Action::Fail),
+        (
+            "429 Too Many Requests",
+            r#"{"code":20429,"message":"m"}"#,
+            Some(20_429),
+            retry,
+        ),
+        (
+            "503 Service Unavailable",
+            r#"{"code":20503,"message":"m"}"#,
+            Some(20_503),
+            retry,
+        ),
+        (
+            "500 Internal Server Error",
+            r#"{"code":20500,"message":"m"}"#,
+            Some(20_500),
+            ambiguous,
+        ),
+    ] {
+        let outcome = outcome(http(status, "retry-after: 3\r\n", body)).await;
+        let Outcome::Rejected(rejected) = outcome else {
+            panic!("{status}: {outcome:?}")
+        };
+        assert_eq!(rejected.http_status.to_string(), status[..3]);
+        assert_eq!(rejected.code, code, "{status}");
+        assert_eq!(rejected.rule().action, action, "{status}");
+        assert_eq!(rejected.retry_after, Some(Duration::from_secs(3)));
+        assert_eq!(rejected.message == "m", code.is_some());
+    }
+}
+
+#[tokio::test]
+async fn whatever_may_have_been_taken_on_is_unknown() {
+    for (name, answer) in [
+        (
+            "5xx of a proxy",
+            http("502 Bad Gateway", "", "<html>bad gateway</html>"),
+        ),
+        ("408 of a proxy", http("408 Request Timeout", "", "{}")),
+        (
+            "201 that cannot be read",
+            http("201 Created", "", "<html>hello</html>"),
+        ),
+        (
+            "201 without a sid",
+            http("201 Created", "", r#"{"status":"queued"}"#),
+        ),
+        (
+            "201 that breaks off",
+            Answer::Bytes(
+                "HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{\"sid\":\"SM".to_owned(),
+            ),
+        ),
+        ("closed after the request", Answer::Close),
+    ] {
+        let outcome = outcome(answer).await;
+        assert!(
+            matches!(outcome, Outcome::Unknown { .. }),
+            "{name}: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_unknown_and_the_reason_names_nobody() {
+    let (address, _task) = answer_once(Answer::Silence).await;
+    let client = client(address).with_timeout(Duration::from_millis(200));
+    let Outcome::Unknown { reason } = client.send(&sms()).await else {
+        panic!("known")
+    };
+    assert!(reason.starts_with("timed out"), "{reason}");
+    assert!(
+        !reason.contains("AC1") && !reason.contains("secret"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_connection_or_request_sent_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let outcome = client(address).send(&sms()).await;
+    assert!(matches!(outcome, Outcome::NotSent { .. }), "{outcome:?}");
+    let outcome = client(address)
+        .send(&SmsRequest {
+            body: String::new(),
+            ..sms()
+        })
+        .await;
+    assert!(matches!(outcome, Outcome::NotSent { .. }), "{outcome:?}");
+}

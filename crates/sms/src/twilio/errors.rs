@@ -1,0 +1,184 @@
+//! Twilio's error codes as data: what each means and what a sender does.
+//!
+//! The same codes come in answers to calls and in status callbacks. This module advises; bounds
+//! and back-off belong to the dispatcher.
+
+/// Stands where an error carries no code.
+pub const NO_CODE: i64 = -1;
+
+/// What one code means to a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorRule {
+    /// The code that was looked up.
+    pub code: i64,
+    /// What it says, in our words; fit for people.
+    pub meaning: &'static str,
+    /// What a sender does.
+    pub action: Action,
+    /// False if the code is not in the table, so that the rest is a guess.
+    pub known: bool,
+}
+
+/// What a sender does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Try again after a back-off.
+    Retry {
+        /// True if the message may have gone out all the same: reconcile before repeating.
+        ambiguous: bool,
+        /// True if one more try is all that is worth it.
+        once: bool,
+    },
+    /// Give this message up.
+    Fail,
+    /// Give it up and record that the customer wants no SMS from this sender.
+    OptOut,
+    /// Nothing more by this account until an operator has seen to it.
+    Halt,
+}
+
+const RETRY: Action = Action::Retry {
+    ambiguous: false,
+    once: false,
+};
+const RETRY_ONCE: Action = Action::Retry {
+    ambiguous: false,
+    once: true,
+};
+
+static ROWS: &[(i64, &str, Action)] = &[
+    (20_003, "credentials are wrong", Action::Halt),
+    (20_005, "account is not active", Action::Halt),
+    (20_429, "too many requests", RETRY),
+    (20_503, "the service is unavailable", RETRY),
+    (21_211, "recipient is no valid phone number", Action::Fail),
+    (21_408, "account may not send to this region", Action::Fail),
+    (21_602, "text is missing", Action::Fail),
+    (
+        21_606,
+        "sender is no number of this account that can send SMS",
+        Action::Halt,
+    ),
+    (21_610, "recipient has opted out with STOP", Action::OptOut),
+    (21_611, "the sender's queue is full", RETRY),
+    (
+        21_612,
+        "this sender cannot reach this recipient",
+        Action::Fail,
+    ),
+    (21_614, "recipient is no mobile number", Action::Fail),
+    (21_617, "text is too long", Action::Fail),
+    (30_001, "queue overflowed", RETRY),
+    (30_002, "account is suspended", Action::Halt),
+    (30_003, "handset is unreachable", RETRY_ONCE),
+    (30_004, "message was blocked", Action::Fail),
+    (30_005, "handset is unknown", Action::Fail),
+    (30_006, "landline or unreachable carrier", Action::Fail),
+    (30_007, "carrier filtered it", Action::Fail),
+    (30_008, "unknown error at the carrier", RETRY_ONCE),
+    (
+        30_034,
+        "sender is not registered for the United States",
+        Action::Fail,
+    ),
+];
+
+/// Returns the rule for a code; for a code that is in no row, [`Action::Fail`] with
+/// `known: false`.
+///
+/// Right for status callbacks. For the answer to a call, see [`lookup_response`].
+pub fn lookup(code: i64) -> ErrorRule {
+    ROWS.iter().find(|row| row.0 == code).map_or(
+        ErrorRule {
+            code,
+            meaning: "code unknown to us",
+            action: Action::Fail,
+            known: false,
+        },
+        |&(code, meaning, action)| ErrorRule {
+            code,
+            meaning,
+            action,
+            known: true,
+        },
+    )
+}
+
+/// Returns the rule for the answer to a call: as [`lookup`], but where the code is unknown the
+/// HTTP status decides. A 5xx with an unknown code stays ambiguous.
+pub fn lookup_response(http_status: u16, code: Option<i64>) -> ErrorRule {
+    let rule = lookup(code.unwrap_or(NO_CODE));
+    if rule.known {
+        return rule;
+    }
+    let action = match http_status {
+        401 => Action::Halt,
+        429 => RETRY,
+        500.. => Action::Retry {
+            ambiguous: true,
+            once: false,
+        },
+        _ => Action::Fail,
+    };
+    ErrorRule { action, ..rule }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_action() {
+        let rows: &[(&[i64], Action)] = &[
+            (&[20_003, 20_005, 21_606, 30_002], Action::Halt),
+            (&[20_429, 20_503, 21_611, 30_001], RETRY),
+            (&[30_003, 30_008], RETRY_ONCE),
+            (&[21_610], Action::OptOut),
+            (
+                &[
+                    21_211, 21_408, 21_602, 21_612, 21_614, 21_617, 30_004, 30_005, 30_006, 30_007,
+                    30_034,
+                ],
+                Action::Fail,
+            ),
+        ];
+        for (codes, action) in rows {
+            for &code in *codes {
+                let rule = lookup(code);
+                assert_eq!((rule.code, rule.action, rule.known), (code, *action, true));
+            }
+        }
+        let tested: usize = rows.iter().map(|(codes, _)| codes.len()).sum();
+        assert_eq!(tested, ROWS.len());
+    }
+
+    #[test]
+    fn an_unknown_code_in_an_answer_is_judged_by_its_http_status() {
+        for (status, action) in [
+            (400, Action::Fail),
+            (401, Action::Halt),
+            (404, Action::Fail),
+            (429, RETRY),
+            (
+                500,
+                Action::Retry {
+                    ambiguous: true,
+                    once: false,
+                },
+            ),
+            (
+                503,
+                Action::Retry {
+                    ambiguous: true,
+                    once: false,
+                },
+            ),
+        ] {
+            for code in [None, Some(99_999)] {
+                let rule = lookup_response(status, code);
+                assert_eq!((rule.action, rule.known), (action, false), "{status}");
+            }
+        }
+        assert_eq!(lookup_response(500, Some(21_610)).action, Action::OptOut);
+    }
+}

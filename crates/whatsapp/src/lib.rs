@@ -1,0 +1,15 @@
+//! The platform's wire formats: what Meta posts to us, what we post to Meta, and what its
+//! error codes mean.
+//!
+//! - [`signature`]: `X-Hub-Signature-256` over raw bytes.
+//! - [`webhook`]: posts taken apart item by item, and the subscription handshake.
+//! - [`send`]: bodies for `/messages` and the call that posts them.
+//! - [`errors`]: the platform's error codes as data, with what a sender should do.
+//!
+//! It deliberately knows nothing of windows, customers, events or storage, reads no clock and
+//! no environment, and retries nothing: callers decide.
+
+pub mod errors;
+pub mod send;
+pub mod signature;
+pub mod webhook;
