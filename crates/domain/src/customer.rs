@@ -39,15 +39,18 @@ pub struct Identifier {
 
 /// Returns the identifiers of a customer, strongest first, each in its one form.
 pub fn identifiers(addresses: &Addresses) -> Vec<Identifier> {
-    let user_id = addresses.user_id.clone().map(|value| Identifier { kind: Kind::UserId, value });
-    let phone = addresses
-        .phone
-        .as_ref()
-        .map(|phone| Identifier { kind: Kind::Phone, value: canonical_phone(phone) });
-    let parent = addresses
-        .parent_user_id
-        .clone()
-        .map(|value| Identifier { kind: Kind::ParentUserId, value });
+    let user_id = addresses.user_id.clone().map(|value| Identifier {
+        kind: Kind::UserId,
+        value,
+    });
+    let phone = addresses.phone.as_ref().map(|phone| Identifier {
+        kind: Kind::Phone,
+        value: canonical_phone(phone),
+    });
+    let parent = addresses.parent_user_id.clone().map(|value| Identifier {
+        kind: Kind::ParentUserId,
+        value,
+    });
     [user_id, phone, parent].into_iter().flatten().collect()
 }
 
@@ -60,12 +63,18 @@ pub fn canonical_phone(phone: &Phone) -> String {
     if let Some(national) = digits.strip_prefix("55")
         && national.len() == 11
         && national.as_bytes().get(2) == Some(&b'9')
-        && national.as_bytes().get(3).is_some_and(|digit| (b'6'..=b'9').contains(digit))
+        && national
+            .as_bytes()
+            .get(3)
+            .is_some_and(|digit| (b'6'..=b'9').contains(digit))
     {
         let (area, rest) = national.split_at(2);
         return format!("55{area}{}", &rest[1..]);
     }
-    if let Some(national) = digits.strip_prefix("521").filter(|national| national.len() == 10) {
+    if let Some(national) = digits
+        .strip_prefix("521")
+        .filter(|national| national.len() == 10)
+    {
         return format!("52{national}");
     }
     digits.to_owned()
@@ -124,7 +133,9 @@ pub fn resolve(known: Vec<(Identifier, Option<Link>)>) -> Resolution {
     linked.sort_by_key(|link| link.sequence);
 
     let Some(survivor) = linked.first().map(|link| link.customer.clone()) else {
-        return Resolution::Mint { link: known.into_iter().map(|(one, _)| one).collect() };
+        return Resolution::Mint {
+            link: known.into_iter().map(|(one, _)| one).collect(),
+        };
     };
     let mut merged: Vec<CustomerId> = Vec::new();
     for link in &linked {
@@ -141,9 +152,16 @@ pub fn resolve(known: Vec<(Identifier, Option<Link>)>) -> Resolution {
         .map(|(identifier, _)| identifier)
         .collect();
     if merged.is_empty() {
-        Resolution::Known { customer: survivor, link }
+        Resolution::Known {
+            customer: survivor,
+            link,
+        }
     } else {
-        Resolution::Merge { survivor, merged, link }
+        Resolution::Merge {
+            survivor,
+            merged,
+            link,
+        }
     }
 }
 
@@ -161,8 +179,17 @@ mod tests {
     }
 
     fn known(kind: Kind, value: &str, link: Option<(&str, u64)>) -> (Identifier, Option<Link>) {
-        let link = link.map(|(name, sequence)| Link { customer: customer(name), sequence });
-        (Identifier { kind, value: value.to_owned() }, link)
+        let link = link.map(|(name, sequence)| Link {
+            customer: customer(name),
+            sequence,
+        });
+        (
+            Identifier {
+                kind,
+                value: value.to_owned(),
+            },
+            link,
+        )
     }
 
     #[test]
@@ -177,24 +204,44 @@ mod tests {
             ("15550001111", "15550001111"),
         ];
         for (spelling, expected) in table {
-            assert_eq!(canonical_phone(&Phone::parse(spelling).unwrap()), expected, "{spelling}");
+            assert_eq!(
+                canonical_phone(&Phone::parse(spelling).unwrap()),
+                expected,
+                "{spelling}"
+            );
         }
     }
 
     #[test]
     fn unknown_identifiers_mint_one_customer() {
-        let rows = vec![known(Kind::UserId, "US.1", None), known(Kind::Phone, "1555", None)];
-        let Resolution::Mint { link } = resolve(rows) else { panic!("not minted") };
+        let rows = vec![
+            known(Kind::UserId, "US.1", None),
+            known(Kind::Phone, "1555", None),
+        ];
+        let Resolution::Mint { link } = resolve(rows) else {
+            panic!("not minted")
+        };
         assert_eq!(link.len(), 2);
     }
 
     #[test]
     fn a_known_identifier_brings_the_unknown_one_in() {
-        let rows =
-            vec![known(Kind::UserId, "US.1", None), known(Kind::Phone, "1555", Some(("a", 3)))];
-        let Resolution::Known { customer: found, link } = resolve(rows) else { panic!("not known") };
+        let rows = vec![
+            known(Kind::UserId, "US.1", None),
+            known(Kind::Phone, "1555", Some(("a", 3))),
+        ];
+        let Resolution::Known {
+            customer: found,
+            link,
+        } = resolve(rows)
+        else {
+            panic!("not known")
+        };
         assert_eq!(found, customer("a"));
-        assert_eq!(link.iter().map(|one| one.kind).collect::<Vec<_>>(), [Kind::UserId]);
+        assert_eq!(
+            link.iter().map(|one| one.kind).collect::<Vec<_>>(),
+            [Kind::UserId]
+        );
     }
 
     #[test]
@@ -208,7 +255,10 @@ mod tests {
             Resolution::Merge {
                 survivor: customer("older"),
                 merged: vec![customer("younger")],
-                link: vec![Identifier { kind: Kind::UserId, value: "US.1".to_owned() }],
+                link: vec![Identifier {
+                    kind: Kind::UserId,
+                    value: "US.1".to_owned()
+                }],
             }
         );
     }
@@ -221,7 +271,10 @@ mod tests {
         ];
         assert_eq!(
             resolve(rows),
-            Resolution::Known { customer: customer("a"), link: Vec::new() }
+            Resolution::Known {
+                customer: customer("a"),
+                link: Vec::new()
+            }
         );
     }
 }

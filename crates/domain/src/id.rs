@@ -24,7 +24,9 @@ fn token(kind: &'static str, text: &str) -> Result<String, InvalidId> {
         "empty"
     } else if text.len() > TOKEN_LEN_MAX {
         "longer than 128 bytes"
-    } else if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    } else if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
     {
         "not made of letters, digits, `_` and `-` alone"
     } else {
@@ -82,13 +84,22 @@ impl Phone {
         let digits = text.strip_prefix('+').unwrap_or(text);
         let kind = "phone number";
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(InvalidId { kind, problem: "not E.164: digits after an optional plus" });
+            return Err(InvalidId {
+                kind,
+                problem: "not E.164: digits after an optional plus",
+            });
         }
         if digits.len() < 5 || digits.len() > 15 {
-            return Err(InvalidId { kind, problem: "not E.164: 5 to 15 digits" });
+            return Err(InvalidId {
+                kind,
+                problem: "not E.164: 5 to 15 digits",
+            });
         }
         if digits.starts_with('0') {
-            return Err(InvalidId { kind, problem: "not E.164: a country code never starts with 0" });
+            return Err(InvalidId {
+                kind,
+                problem: "not E.164: a country code never starts with 0",
+            });
         }
         Ok(Self(digits.to_owned()))
     }
@@ -129,9 +140,12 @@ impl BusinessNumber {
     ///
     /// FNV-1a over the digits: the same in every process, language and version.
     pub fn partition(&self) -> Partition {
-        let hash = self.digits().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = self
+            .digits()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         Partition(hash % PARTITION_COUNT)
     }
 }
@@ -162,7 +176,10 @@ pub struct MessageId {
 impl MessageId {
     /// Makes an id from the number and 128 bits that are unique to the message.
     pub fn new(number: &BusinessNumber, unique: u128) -> Self {
-        Self { text: format!("{number}-{unique:032x}"), number: number.clone() }
+        Self {
+            text: format!("{number}-{unique:032x}"),
+            number: number.clone(),
+        }
     }
 
     /// Takes the id from its stored form: the number's digits, `-`, 32 hexadecimal digits.
@@ -170,11 +187,16 @@ impl MessageId {
         let kind = "message id";
         let problem = "not `<number>-<32 lower-case hexadecimal digits>`";
         let (number, unique) = text.split_once('-').ok_or(InvalidId { kind, problem })?;
-        let is_hex = unique.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_hex = unique
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if unique.len() != 32 || !is_hex || number.starts_with('+') {
             return Err(InvalidId { kind, problem });
         }
-        Ok(Self { number: BusinessNumber::parse(number)?, text: text.to_owned() })
+        Ok(Self {
+            number: BusinessNumber::parse(number)?,
+            text: text.to_owned(),
+        })
     }
 
     /// Returns the business number that the message goes out from.
@@ -213,11 +235,15 @@ impl FactId {
 impl fmt::Display for FactId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = format!("{:032x}", self.0);
-        let (a, rest) = hex.split_at(8);
-        let (b, rest) = rest.split_at(4);
-        let (c, rest) = rest.split_at(4);
-        let (d, e) = rest.split_at(4);
-        write!(out, "{a}-{b}-{c}-{d}-{e}")
+        let group = |from: usize, to: usize| &hex[from..to];
+        let (first, last) = (group(0, 8), group(20, 32));
+        write!(
+            out,
+            "{first}-{}-{}-{}-{last}",
+            group(8, 12),
+            group(12, 16),
+            group(16, 20)
+        )
     }
 }
 
@@ -241,8 +267,19 @@ mod tests {
 
     #[test]
     fn a_phone_number_is_read_with_and_without_plus() {
-        assert_eq!(Phone::parse("+15550001111").unwrap(), Phone::parse("15550001111").unwrap());
-        for bad in ["", "+", "1234", "+1555000111122223", "0155500011", "+1 555", "１２３４５６"] {
+        assert_eq!(
+            Phone::parse("+15550001111").unwrap(),
+            Phone::parse("15550001111").unwrap()
+        );
+        for bad in [
+            "",
+            "+",
+            "1234",
+            "+1555000111122223",
+            "0155500011",
+            "+1 555",
+            "１２３４５６",
+        ] {
             assert!(Phone::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -250,9 +287,11 @@ mod tests {
     #[test]
     fn the_partition_of_a_number_never_changes() {
         // Stored subjects depend on these values.
-        for (number, partition) in
-            [("15550001111", "03"), ("4915112345678", "27"), ("5511999990000", "04")]
-        {
+        for (number, partition) in [
+            ("15550001111", "03"),
+            ("4915112345678", "27"),
+            ("5511999990000", "04"),
+        ] {
             let number = BusinessNumber::parse(number).unwrap();
             assert_eq!(number.partition().to_string(), partition, "{number}");
         }
@@ -265,7 +304,11 @@ mod tests {
         assert_eq!(id.as_str(), "15550001111-00000000000000000000000000000abc");
         let parsed = MessageId::parse(id.as_str()).unwrap();
         assert_eq!(parsed.number(), &number);
-        for bad in ["15550001111", "15550001111-abc", "+15550001111-00000000000000000000000000000abc"] {
+        for bad in [
+            "15550001111",
+            "15550001111-abc",
+            "+15550001111-00000000000000000000000000000abc",
+        ] {
             assert!(MessageId::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -62,7 +62,12 @@ pub struct QualifyingPolicy {
 
 impl Default for QualifyingPolicy {
     fn default() -> Self {
-        Self { reaction: false, edit: false, revoke: false, unsupported: true }
+        Self {
+            reaction: false,
+            edit: false,
+            revoke: false,
+            unsupported: true,
+        }
     }
 }
 
@@ -136,7 +141,10 @@ impl Addresses {
         Self {
             phone: self.phone.clone().or_else(|| older.phone.clone()),
             user_id: self.user_id.clone().or_else(|| older.user_id.clone()),
-            parent_user_id: self.parent_user_id.clone().or_else(|| older.parent_user_id.clone()),
+            parent_user_id: self
+                .parent_user_id
+                .clone()
+                .or_else(|| older.parent_user_id.clone()),
         }
     }
 
@@ -191,7 +199,10 @@ impl Summary {
         Addresses {
             phone: self.phone.as_ref().map(|known| known.value.clone()),
             user_id: self.user_id.as_ref().map(|known| known.value.clone()),
-            parent_user_id: self.parent_user_id.as_ref().map(|known| known.value.clone()),
+            parent_user_id: self
+                .parent_user_id
+                .as_ref()
+                .map(|known| known.value.clone()),
         }
     }
 }
@@ -300,7 +311,12 @@ mod tests {
         for (kind, expected) in table {
             assert_eq!(policy.qualifies(kind), expected, "{kind:?}");
         }
-        let all = QualifyingPolicy { reaction: true, edit: true, revoke: true, unsupported: false };
+        let all = QualifyingPolicy {
+            reaction: true,
+            edit: true,
+            revoke: true,
+            unsupported: false,
+        };
         assert!(all.qualifies(Kind::Reaction) && all.qualifies(Kind::Edit));
         assert!(all.qualifies(Kind::Revoke) && !all.qualifies(Kind::Unsupported));
     }
@@ -322,14 +338,21 @@ mod tests {
         older.addresses.phone = Some(Phone::parse("15550003333").unwrap());
         older.addresses.user_id = Some("US.1".to_owned());
         let policy = QualifyingPolicy::default();
-        let known = newer.summary(&policy).join(older.summary(&policy)).addresses();
+        let known = newer
+            .summary(&policy)
+            .join(older.summary(&policy))
+            .addresses();
         assert_eq!(known.phone.unwrap().digits(), "15550002222");
         assert_eq!(known.user_id.as_deref(), Some("US.1"));
     }
 
     fn facts() -> impl Strategy<Value = Vec<Fact>> {
         let kind = prop_oneof![Just(Kind::Content), Just(Kind::Reaction), Just(Kind::Call)];
-        let owner = prop_oneof![Just(None), Just(Some(ThreadOwner::Us)), Just(Some(ThreadOwner::Other))];
+        let owner = prop_oneof![
+            Just(None),
+            Just(Some(ThreadOwner::Us)),
+            Just(Some(ThreadOwner::Other))
+        ];
         prop::collection::vec((0..50_i64, kind, owner, 0..3_u8), 0..12).prop_map(|rows| {
             rows.into_iter()
                 .map(|(second, kind, owner, user)| {
@@ -344,7 +367,9 @@ mod tests {
 
     fn run(facts: &[Fact]) -> Summary {
         let policy = QualifyingPolicy::default();
-        facts.iter().fold(Summary::default(), |known, fact| known.join(fact.summary(&policy)))
+        facts.iter().fold(Summary::default(), |known, fact| {
+            known.join(fact.summary(&policy))
+        })
     }
 
     proptest! {

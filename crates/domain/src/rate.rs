@@ -17,14 +17,20 @@ pub struct Rate {
 impl Rate {
     /// Meta: 1 message to the same customer every 6 seconds, bursts up to 45 that borrow
     /// from the future.
-    pub const PAIR: Self = Self { interval: SignedDuration::from_secs(6), burst: 45 };
+    pub const PAIR: Self = Self {
+        interval: SignedDuration::from_secs(6),
+        burst: 45,
+    };
 
     /// Returns a rate of so many messages a second, with a burst of one second's worth.
     ///
     /// Meta: 80 a second for a number, 20 on coexistence, 1,000 when upgraded.
     pub fn per_second(count: u32) -> Self {
         let count = count.max(1);
-        Self { interval: SignedDuration::from_secs(1) / i32::try_from(count).unwrap_or(i32::MAX), burst: count }
+        Self {
+            interval: SignedDuration::from_secs(1) / i32::try_from(count).unwrap_or(i32::MAX),
+            burst: count,
+        }
     }
 }
 
@@ -39,14 +45,80 @@ impl Usage {
     /// Returns when the next message may go; `now`, if it may go at once.
     pub fn ready_at(&self, rate: Rate, now: Timestamp) -> Timestamp {
         let burst = rate.interval * i32::try_from(rate.burst.saturating_sub(1)).unwrap_or(i32::MAX);
-        self.paid_at.and_then(|paid| paid.checked_sub(burst).ok()).map_or(now, |ready| ready.max(now))
+        self.paid_at
+            .and_then(|paid| paid.checked_sub(burst).ok())
+            .map_or(now, |ready| ready.max(now))
     }
 
     /// Counts one message.
     #[must_use]
     pub fn after_one(&self, rate: Rate, now: Timestamp) -> Self {
         let from = self.paid_at.map_or(now, |paid| paid.max(now));
-        Self { paid_at: Some(from.checked_add(rate.interval).unwrap_or(Timestamp::MAX)) }
+        Self {
+            paid_at: Some(from.checked_add(rate.interval).unwrap_or(Timestamp::MAX)),
+        }
+    }
+}
+
+/// How much of a pair's rate is used up: one number writing to one customer.
+///
+/// Meta: one message every 6 seconds; up to 45 may go within 6 seconds, and each of them is
+/// paid for with 6 seconds before the next burst.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PairUsage {
+    burst: Option<Burst>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Burst {
+    began_at: Timestamp,
+    count: i32,
+}
+
+impl PairUsage {
+    /// Time that one message uses up, and length of a burst.
+    pub const INTERVAL: SignedDuration = SignedDuration::from_secs(6);
+    /// How many messages a burst may hold.
+    pub const BURST_MAX: i32 = 45;
+
+    /// Returns when the next message may go; `now`, if it may go at once.
+    pub fn ready_at(&self, now: Timestamp) -> Timestamp {
+        match self.burst {
+            Some(burst) if !burst.takes_one_more(now) => burst.paid_at().max(now),
+            _ => now,
+        }
+    }
+
+    /// Counts one message.
+    #[must_use]
+    pub fn after_one(&self, now: Timestamp) -> Self {
+        let burst = match self.burst {
+            Some(burst) if burst.takes_one_more(now) && now < burst.paid_at() => Burst {
+                count: burst.count + 1,
+                ..burst
+            },
+            _ => Burst {
+                began_at: now,
+                count: 1,
+            },
+        };
+        Self { burst: Some(burst) }
+    }
+}
+
+impl Burst {
+    fn takes_one_more(self, now: Timestamp) -> bool {
+        let ends_at = self
+            .began_at
+            .checked_add(PairUsage::INTERVAL)
+            .unwrap_or(Timestamp::MAX);
+        now >= self.paid_at() || (now < ends_at && self.count < PairUsage::BURST_MAX)
+    }
+
+    fn paid_at(self) -> Timestamp {
+        self.began_at
+            .checked_add(PairUsage::INTERVAL * self.count)
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -61,14 +133,27 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_may_burst_and_then_pays_six_seconds_each() {
-        let mut usage = Usage::default();
+    fn a_pair_may_burst_and_then_pays_six_seconds_for_each() {
+        let mut usage = PairUsage::default();
         for sent in 0..45 {
-            assert_eq!(usage.ready_at(Rate::PAIR, at(0)), at(0), "message {sent}");
-            usage = usage.after_one(Rate::PAIR, at(0));
+            assert_eq!(usage.ready_at(at(0)), at(0), "message {sent}");
+            usage = usage.after_one(at(0));
         }
-        assert_eq!(usage.ready_at(Rate::PAIR, at(0)), at(6_000));
-        assert_eq!(usage.ready_at(Rate::PAIR, at(7_000)), at(7_000));
+        assert_eq!(usage.ready_at(at(1)), at(45 * 6_000));
+        let mut usage = PairUsage::default().after_one(at(0)).after_one(at(100));
+        assert_eq!(usage.ready_at(at(7_000)), at(12_000));
+        usage = usage.after_one(at(12_000));
+        assert_eq!(usage.ready_at(at(12_001)), at(12_001));
+    }
+
+    #[test]
+    fn a_pair_at_one_in_six_seconds_never_waits() {
+        let mut usage = PairUsage::default();
+        for step in 0..100 {
+            let now = at(step * 6_000);
+            assert_eq!(usage.ready_at(now), now);
+            usage = usage.after_one(now);
+        }
     }
 
     proptest! {

@@ -72,13 +72,17 @@ impl Facts {
 
     /// Returns when the window ends or ended by time; `None` if the customer never wrote.
     pub fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
-        self.last_qualifying.as_ref().map(|last| later(last.at, policy.length))
+        self.last_qualifying
+            .as_ref()
+            .map(|last| later(last.at, policy.length))
     }
 
     /// Returns whether Meta's latest word is that the window is closed: a refusal that is
     /// older neither than the customer's last fact nor than the last proof.
     pub fn is_refused(&self) -> bool {
-        let Some(refused) = self.refused_at else { return false };
+        let Some(refused) = self.refused_at else {
+            return false;
+        };
         let written = self.last_qualifying.as_ref().map(|last| last.at);
         Some(refused) >= written && Some(refused) >= self.proven_at
     }
@@ -92,7 +96,10 @@ impl Facts {
 
     /// Returns whether, and until when, free-form may be sent.
     pub fn free_form(&self, policy: &Policy, now: Timestamp) -> FreeForm {
-        let Some(expires) = self.expires_at(policy).filter(|_| self.is_open(policy, now)) else {
+        let Some(expires) = self
+            .expires_at(policy)
+            .filter(|_| self.is_open(policy, now))
+        else {
             return FreeForm::Refused(Refusal::WindowClosed);
         };
         if self.thread_owner == Some(ThreadOwner::Other) {
@@ -325,34 +332,81 @@ fn decide_open(
     now: Timestamp,
 ) -> Option<Event> {
     let expires_at = later(last.at, policy.length);
-    let evidence = Evidence { refused_at: facts.refused_at, proven_at: facts.proven_at };
-    let current = Published { last_inbound: last.clone(), evidence, ..window.clone() };
+    let evidence = Evidence {
+        refused_at: facts.refused_at,
+        proven_at: facts.proven_at,
+    };
+    let current = Published {
+        last_inbound: last.clone(),
+        evidence,
+        ..window.clone()
+    };
 
     if let Some(at) = facts.merged_at {
-        let closed = Some(Closed { reason: ClosedReason::Merged, at });
-        return Some(Event::Corrected { window: Published { closed, ..current } });
+        let closed = Some(Closed {
+            reason: ClosedReason::Merged,
+            at,
+        });
+        return Some(Event::Corrected {
+            window: Published { closed, ..current },
+        });
     }
     if let Some(at) = facts.refused_at.filter(|_| facts.is_refused()) {
-        let closed = Some(Closed { reason: ClosedReason::Corrected, at });
-        return Some(Event::Corrected { window: Published { closed, ..current } });
+        let closed = Some(Closed {
+            reason: ClosedReason::Corrected,
+            at,
+        });
+        return Some(Event::Corrected {
+            window: Published { closed, ..current },
+        });
     }
     // The customer wrote again only after this window had ended: two windows, not one.
     if last.at >= later(window.expires_at, policy.granularity) && last.at > window.last_inbound.at {
-        let closed = Some(Closed { reason: ClosedReason::Expired, at: window.expires_at });
-        return Some(Event::Expired { window: Published { closed, ..window.clone() } });
+        let closed = Some(Closed {
+            reason: ClosedReason::Expired,
+            at: window.expires_at,
+        });
+        return Some(Event::Expired {
+            window: Published {
+                closed,
+                ..window.clone()
+            },
+        });
     }
     if now >= expires_at {
-        let closed = Some(Closed { reason: ClosedReason::Expired, at: expires_at });
-        return Some(Event::Expired { window: Published { expires_at, closed, ..current } });
+        let closed = Some(Closed {
+            reason: ClosedReason::Expired,
+            at: expires_at,
+        });
+        return Some(Event::Expired {
+            window: Published {
+                expires_at,
+                closed,
+                ..current
+            },
+        });
     }
     if expires_at > later(window.expires_at, policy.granularity) {
         let announced = Vec::new();
-        return Some(Event::Extended { window: Published { expires_at, announced, ..current } });
+        return Some(Event::Extended {
+            window: Published {
+                expires_at,
+                announced,
+                ..current
+            },
+        });
     }
     let lead = unannounced(window, policy).find(|lead| now >= earlier(expires_at, *lead))?;
     let mut announced = window.announced.clone();
     announced.push(lead);
-    Some(Event::Expiring { window: Published { expires_at, announced, ..current }, lead })
+    Some(Event::Expiring {
+        window: Published {
+            expires_at,
+            announced,
+            ..current
+        },
+        lead,
+    })
 }
 
 fn decide_closed(
@@ -374,7 +428,10 @@ fn decide_closed(
         last_inbound: last.clone(),
         announced: Vec::new(),
         previous: published.map(|window| window.opening_fact),
-        evidence: Evidence { refused_at: facts.refused_at, proven_at: facts.proven_at },
+        evidence: Evidence {
+            refused_at: facts.refused_at,
+            proven_at: facts.proven_at,
+        },
     };
     let closed = published.and_then(|window| window.closed.map(|closed| (window, closed)));
 
@@ -383,9 +440,13 @@ fn decide_closed(
         // in time; what arrived too late opened nothing.
         let is_untold = published.is_none_or(|window| *last > window.last_inbound);
         let came_in_time = last.received_at < expires_at;
-        let closed = Some(Closed { reason: ClosedReason::Expired, at: expires_at });
-        return (is_untold && came_in_time)
-            .then_some(Event::Expired { window: Published { closed, ..opening } });
+        let closed = Some(Closed {
+            reason: ClosedReason::Expired,
+            at: expires_at,
+        });
+        return (is_untold && came_in_time).then_some(Event::Expired {
+            window: Published { closed, ..opening },
+        });
     }
     Some(match closed {
         Some((window, closed))
@@ -397,19 +458,32 @@ fn decide_closed(
                 previous: window.previous,
                 ..opening
             };
-            Event::Opened { window, reason: OpenReason::Proven }
+            Event::Opened {
+                window,
+                reason: OpenReason::Proven,
+            }
         }
         Some((_, closed)) if closed.reason == ClosedReason::Expired && last.at < closed.at => {
-            Event::Opened { window: opening, reason: OpenReason::LateEvidence }
+            Event::Opened {
+                window: opening,
+                reason: OpenReason::LateEvidence,
+            }
         }
-        _ => Event::Opened { window: opening, reason: OpenReason::Customer },
+        _ => Event::Opened {
+            window: opening,
+            reason: OpenReason::Customer,
+        },
     })
 }
 
 /// Leads not yet told for this expiry, longest first.
 fn unannounced(window: &Published, policy: &Policy) -> impl Iterator<Item = SignedDuration> {
-    let mut leads: Vec<_> =
-        policy.leads.iter().copied().filter(|lead| !window.announced.contains(lead)).collect();
+    let mut leads: Vec<_> = policy
+        .leads
+        .iter()
+        .copied()
+        .filter(|lead| !window.announced.contains(lead))
+        .collect();
     leads.sort_unstable_by(|a, b| b.cmp(a));
     leads.into_iter()
 }

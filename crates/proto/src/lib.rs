@@ -5,6 +5,7 @@
 #![allow(
     missing_docs,
     clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     clippy::pedantic,
     unreachable_pub,
     reason = "generated code; the comments of the .proto files are its documentation"

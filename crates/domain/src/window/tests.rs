@@ -24,7 +24,10 @@ fn wrote_received(second: i64, received: i64) -> Qualifying {
 }
 
 fn facts(last: i64) -> Facts {
-    Facts { last_qualifying: Some(wrote(last)), ..Facts::default() }
+    Facts {
+        last_qualifying: Some(wrote(last)),
+        ..Facts::default()
+    }
 }
 
 /// Tells everything there is to tell at one time.
@@ -43,9 +46,18 @@ fn names(events: &[Event]) -> Vec<&'static str> {
     events
         .iter()
         .map(|event| match event {
-            Event::Opened { reason: OpenReason::Customer, .. } => "opened",
-            Event::Opened { reason: OpenReason::LateEvidence, .. } => "opened late",
-            Event::Opened { reason: OpenReason::Proven, .. } => "opened proven",
+            Event::Opened {
+                reason: OpenReason::Customer,
+                ..
+            } => "opened",
+            Event::Opened {
+                reason: OpenReason::LateEvidence,
+                ..
+            } => "opened late",
+            Event::Opened {
+                reason: OpenReason::Proven,
+                ..
+            } => "opened proven",
             Event::Extended { .. } => "extended",
             Event::Expiring { .. } => "expiring",
             Event::Expired { .. } => "expired",
@@ -61,7 +73,10 @@ fn the_window_is_open_until_the_very_second_of_its_end() {
     assert!(facts.is_open(&policy, at(0)));
     assert!(facts.is_open(&policy, at(DAY - 1)));
     assert!(!facts.is_open(&policy, at(DAY)));
-    assert_eq!(facts.closed_reason(&policy, at(DAY)), Some(ClosedReason::Expired));
+    assert_eq!(
+        facts.closed_reason(&policy, at(DAY)),
+        Some(ClosedReason::Expired)
+    );
     assert_eq!(facts.closed_reason(&policy, at(DAY - 1)), None);
 }
 
@@ -70,15 +85,27 @@ fn free_form_stops_a_guard_band_before_the_end() {
     let policy = Policy::default();
     let facts = facts(0);
     let until = at(DAY - 60);
-    assert_eq!(facts.free_form(&policy, at(DAY - 61)), FreeForm::Allowed { until });
-    assert_eq!(facts.free_form(&policy, at(DAY - 60)), FreeForm::Refused(Refusal::GuardBand));
-    assert_eq!(facts.free_form(&policy, at(DAY)), FreeForm::Refused(Refusal::WindowClosed));
+    assert_eq!(
+        facts.free_form(&policy, at(DAY - 61)),
+        FreeForm::Allowed { until }
+    );
+    assert_eq!(
+        facts.free_form(&policy, at(DAY - 60)),
+        FreeForm::Refused(Refusal::GuardBand)
+    );
+    assert_eq!(
+        facts.free_form(&policy, at(DAY)),
+        FreeForm::Refused(Refusal::WindowClosed)
+    );
 }
 
 #[test]
 fn another_owner_of_the_thread_refuses_free_form_in_an_open_window() {
     let policy = Policy::default();
-    let facts = Facts { thread_owner: Some(ThreadOwner::Other), ..facts(0) };
+    let facts = Facts {
+        thread_owner: Some(ThreadOwner::Other),
+        ..facts(0)
+    };
     assert!(facts.is_open(&policy, at(1)));
     assert_eq!(
         facts.free_form(&policy, at(1)),
@@ -90,7 +117,10 @@ fn another_owner_of_the_thread_refuses_free_form_in_an_open_window() {
 fn who_never_wrote_has_a_closed_window_and_nothing_to_tell() {
     let policy = Policy::default();
     let facts = Facts::default();
-    assert_eq!(facts.closed_reason(&policy, at(0)), Some(ClosedReason::NeverWrote));
+    assert_eq!(
+        facts.closed_reason(&policy, at(0)),
+        Some(ClosedReason::NeverWrote)
+    );
     assert_eq!(decide(None, &facts, &policy, at(0)), None);
 }
 
@@ -109,8 +139,16 @@ fn a_refusal_closes_unless_the_customer_or_a_proof_is_later() {
         (0, None, Some(50), true),
     ];
     for (wrote, refused, proven, open) in table {
-        let facts = Facts { refused_at: refused.map(at), proven_at: proven.map(at), ..facts(wrote) };
-        assert_eq!(facts.is_open(&policy, at(100)), open, "{wrote} {refused:?} {proven:?}");
+        let facts = Facts {
+            refused_at: refused.map(at),
+            proven_at: proven.map(at),
+            ..facts(wrote)
+        };
+        assert_eq!(
+            facts.is_open(&policy, at(100)),
+            open,
+            "{wrote} {refused:?} {proven:?}"
+        );
     }
 }
 
@@ -152,8 +190,14 @@ fn each_lead_is_told_once_an_expiry_and_again_after_an_extension() {
     tell(&mut known, &facts(0), 0);
     assert_eq!(names(&tell(&mut known, &facts(0), DAY - 100)), ["expiring"]);
     assert_eq!(names(&tell(&mut known, &facts(0), DAY - 50)), [""; 0]);
-    assert_eq!(names(&tell(&mut known, &facts(DAY - 40), DAY - 40)), ["extended"]);
-    assert_eq!(names(&tell(&mut known, &facts(DAY - 40), 2 * DAY - 41 - 7199)), ["expiring"]);
+    assert_eq!(
+        names(&tell(&mut known, &facts(DAY - 40), DAY - 40)),
+        ["extended"]
+    );
+    assert_eq!(
+        names(&tell(&mut known, &facts(DAY - 40), 2 * DAY - 41 - 7199)),
+        ["expiring"]
+    );
 }
 
 #[test]
@@ -180,7 +224,10 @@ fn a_window_that_ended_while_nobody_told_is_told_as_expired_once() {
 fn a_fact_that_arrives_after_its_own_window_opens_nothing() {
     let mut known = None;
     let last_qualifying = Some(wrote_received(0, DAY + 5));
-    let facts = Facts { last_qualifying, ..Facts::default() };
+    let facts = Facts {
+        last_qualifying,
+        ..Facts::default()
+    };
     assert_eq!(names(&tell(&mut known, &facts, DAY + 6)), [""; 0]);
 }
 
@@ -190,7 +237,10 @@ fn late_evidence_that_is_still_current_reopens_and_names_the_window_before() {
     tell(&mut known, &facts(0), 0);
     tell(&mut known, &facts(0), DAY);
     let last_qualifying = Some(wrote_received(3600, DAY + 10));
-    let late = Facts { last_qualifying, ..Facts::default() };
+    let late = Facts {
+        last_qualifying,
+        ..Facts::default()
+    };
     let told = tell(&mut known, &late, DAY + 11);
     // It ends within the lead, so that is told at once.
     assert_eq!(names(&told), ["opened late", "expiring"]);
@@ -202,11 +252,20 @@ fn late_evidence_that_is_still_current_reopens_and_names_the_window_before() {
 fn a_refusal_corrects_and_a_proof_reopens_the_same_window() {
     let mut known = None;
     tell(&mut known, &facts(0), 0);
-    let refused = Facts { refused_at: Some(at(100)), ..facts(0) };
+    let refused = Facts {
+        refused_at: Some(at(100)),
+        ..facts(0)
+    };
     let told = tell(&mut known, &refused, 101);
     assert_eq!(names(&told), ["corrected"]);
-    assert_eq!(told[0].window().closed.unwrap().reason, ClosedReason::Corrected);
-    let proven = Facts { proven_at: Some(at(200)), ..refused };
+    assert_eq!(
+        told[0].window().closed.unwrap().reason,
+        ClosedReason::Corrected
+    );
+    let proven = Facts {
+        proven_at: Some(at(200)),
+        ..refused
+    };
     let told = tell(&mut known, &proven, 201);
     assert_eq!(names(&told), ["opened proven"]);
     assert_eq!(told[0].window().opening_fact, FactId::from_u128(0));
@@ -216,11 +275,20 @@ fn a_refusal_corrects_and_a_proof_reopens_the_same_window() {
 fn a_merged_customer_closes_as_merged_and_tells_no_more() {
     let mut known = None;
     tell(&mut known, &facts(0), 0);
-    let merged = Facts { merged_at: Some(at(5)), ..facts(0) };
+    let merged = Facts {
+        merged_at: Some(at(5)),
+        ..facts(0)
+    };
     let told = tell(&mut known, &merged, 6);
     assert_eq!(names(&told), ["corrected"]);
-    assert_eq!(told[0].window().closed.unwrap().reason, ClosedReason::Merged);
-    let wrote_again = Facts { merged_at: Some(at(5)), ..facts(10) };
+    assert_eq!(
+        told[0].window().closed.unwrap().reason,
+        ClosedReason::Merged
+    );
+    let wrote_again = Facts {
+        merged_at: Some(at(5)),
+        ..facts(10)
+    };
     assert_eq!(names(&tell(&mut known, &wrote_again, 11)), [""; 0]);
 }
 
@@ -231,9 +299,15 @@ fn the_next_deadline_is_the_first_untold_lead_and_then_the_end() {
     let facts = facts(0);
     assert_eq!(next_deadline(None, &facts, &policy), None);
     tell(&mut known, &facts, 0);
-    assert_eq!(next_deadline(known.as_ref(), &facts, &policy), Some(at(DAY - 7200)));
+    assert_eq!(
+        next_deadline(known.as_ref(), &facts, &policy),
+        Some(at(DAY - 7200))
+    );
     tell(&mut known, &facts, DAY - 7200);
-    assert_eq!(next_deadline(known.as_ref(), &facts, &policy), Some(at(DAY)));
+    assert_eq!(
+        next_deadline(known.as_ref(), &facts, &policy),
+        Some(at(DAY))
+    );
     tell(&mut known, &facts, DAY);
     assert_eq!(next_deadline(known.as_ref(), &facts, &policy), None);
 }
@@ -262,12 +336,14 @@ fn learn(mut facts: Facts, happening: Happening) -> Facts {
             facts.last_qualifying = facts.last_qualifying.max(Some(wrote(second)));
             facts
         }
-        Happening::Refused(second) => {
-            facts.with_evidence(Evidence { refused_at: Some(at(second)), proven_at: None })
-        }
-        Happening::Proven(second) => {
-            facts.with_evidence(Evidence { refused_at: None, proven_at: Some(at(second)) })
-        }
+        Happening::Refused(second) => facts.with_evidence(Evidence {
+            refused_at: Some(at(second)),
+            proven_at: None,
+        }),
+        Happening::Proven(second) => facts.with_evidence(Evidence {
+            refused_at: None,
+            proven_at: Some(at(second)),
+        }),
     }
 }
 

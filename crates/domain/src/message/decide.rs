@@ -1,0 +1,284 @@
+//! What a message needs now, and what follows from what happened to it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Event, Message, OnUnknown, Outcome, Phase, Policy, Refusal, Rejection};
+use crate::routing::{Decision, Route, Verdict};
+
+/// What a message needs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before this time, if nothing else happens; `None` for nothing ever.
+    Wait(Option<Timestamp>),
+    /// Append this and ask again.
+    Record(Event),
+    /// Decide on a route, and pass the decision to [`on_decision`].
+    Route,
+    /// Append this claim; whose append it is makes the call.
+    Claim(Event),
+}
+
+/// Returns what a message needs now.
+pub fn next(message: &Message, policy: &Policy, now: Timestamp) -> Next {
+    match &message.phase {
+        Phase::Pending { .. } | Phase::Held { .. } if now >= message.expires_at => {
+            Next::Record(Event::Expired { at: now })
+        }
+        Phase::Pending { due_at, .. } if now < *due_at => {
+            Next::Wait(Some((*due_at).min(message.expires_at)))
+        }
+        Phase::Pending { .. } | Phase::Held { .. } => Next::Route,
+        Phase::Attempting {
+            attempt,
+            outcome_by,
+        } if now >= *outcome_by => {
+            Next::Record(unknown(*attempt, "NO_OUTCOME_IN_TIME", policy, now))
+        }
+        Phase::Attempting { outcome_by, .. } => Next::Wait(Some(*outcome_by)),
+        Phase::Unknown {
+            attempt,
+            reconcile_until,
+        } if now >= *reconcile_until => {
+            let exhausted = match policy.on_unknown {
+                OnUnknown::NextRoute => message.route_of(*attempt).into_iter().collect(),
+                OnUnknown::GiveUp | OnUnknown::Retry => Vec::new(),
+            };
+            let policy = policy.on_unknown;
+            Next::Record(Event::AttemptAbandoned {
+                attempt: *attempt,
+                at: now,
+                policy,
+                exhausted,
+            })
+        }
+        Phase::Unknown {
+            reconcile_until, ..
+        } => Next::Wait(Some(*reconcile_until)),
+        Phase::Accepted { reports_until, .. } if now >= *reports_until => {
+            Next::Record(Event::Ended {
+                outcome: Outcome::Unconfirmed,
+                reason: "NO_REPORT".to_owned(),
+                at: now,
+            })
+        }
+        Phase::Accepted { reports_until, .. } => Next::Wait(Some(*reports_until)),
+        Phase::Ending { outcome, reason } => Next::Record(Event::Ended {
+            outcome: *outcome,
+            reason: reason.clone(),
+            at: now,
+        }),
+        Phase::Ended { .. } => Next::Wait(None),
+    }
+}
+
+/// Returns what follows from a decision for a message that asked to be routed.
+pub fn on_decision(
+    message: &Message,
+    decision: &Decision,
+    policy: &Policy,
+    now: Timestamp,
+) -> Next {
+    let is_held = matches!(message.phase, Phase::Held { .. });
+    let recheck_at = add(now, policy.recheck_after).min(message.expires_at);
+    match decision.chosen {
+        Some(Route::Hold) if is_held => Next::Wait(Some(recheck_at)),
+        Some(Route::Hold) => Next::Record(Event::Held { recheck_at }),
+        Some(Route::FreeForm) if is_held => Next::Record(Event::Released {
+            at: now,
+            cause: "WINDOW_OPENED".to_owned(),
+        }),
+        Some(_) if is_held => Next::Record(Event::Released {
+            at: now,
+            cause: "ROUTE_OPENED".to_owned(),
+        }),
+        Some(_) if message.attempts.len() >= policy.attempts_max => Next::Record(Event::Ended {
+            outcome: Outcome::Failed,
+            reason: "ATTEMPTS_USED_UP".to_owned(),
+            at: now,
+        }),
+        Some(_) if decision.earliest_send_at > now => {
+            Next::Wait(Some(decision.earliest_send_at.min(message.expires_at)))
+        }
+        Some(route) => {
+            let attempt = u32::try_from(message.attempts.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
+            let call_by = add(now, policy.call_by);
+            let outcome_by = add(call_by, policy.call_timeout);
+            Next::Claim(Event::AttemptStarted {
+                attempt,
+                route,
+                at: now,
+                call_by,
+                outcome_by,
+            })
+        }
+        None => {
+            let (outcome, reason) = dead_end(message, decision);
+            Next::Record(Event::Ended {
+                outcome,
+                reason,
+                at: now,
+            })
+        }
+    }
+}
+
+/// Why no route is left: a customer without a phone is an outcome of its own.
+pub fn dead_end(message: &Message, decision: &Decision) -> (Outcome, String) {
+    let lacks_phone = decision
+        .candidate(Route::Sms)
+        .is_some_and(|sms| sms.verdict == Verdict::RuledOut && sms.reason == "NO_PHONE");
+    if lacks_phone {
+        (Outcome::UnreachableBySms, "NO_PHONE".to_owned())
+    } else if message.attempts.is_empty() {
+        (Outcome::Failed, "NO_ROUTE".to_owned())
+    } else {
+        (Outcome::Failed, "ROUTES_EXHAUSTED".to_owned())
+    }
+}
+
+/// Returns the event for a call that the provider took; `None` if the attempt is not open.
+pub fn on_accepted(
+    message: &Message,
+    attempt: u32,
+    provider_id: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Event> {
+    message
+        .is_open(attempt)
+        .then(|| accepted(attempt, provider_id, false, policy, now))
+}
+
+pub(super) fn accepted(
+    attempt: u32,
+    provider_id: &str,
+    from_report: bool,
+    policy: &Policy,
+    now: Timestamp,
+) -> Event {
+    let reports_until = add(now, policy.report_within);
+    Event::AttemptAccepted {
+        attempt,
+        provider_id: provider_id.to_owned(),
+        at: now,
+        from_report,
+        reports_until,
+    }
+}
+
+/// Returns the event for a call that the provider refused, or that certainly never left;
+/// `None` if the attempt is not open.
+pub fn on_rejected(
+    message: &Message,
+    attempt: u32,
+    code: i64,
+    refusal: Refusal,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Event> {
+    message
+        .is_open(attempt)
+        .then(|| rejected(message, attempt, code, refusal, false, policy, now))
+}
+
+pub(super) fn rejected(
+    message: &Message,
+    attempt: u32,
+    code: i64,
+    refusal: Refusal,
+    from_report: bool,
+    policy: &Policy,
+    now: Timestamp,
+) -> Event {
+    let route = message.route_of(attempt).unwrap_or(Route::FreeForm);
+    let tries = message
+        .attempts
+        .iter()
+        .filter(|one| one.route == route)
+        .count();
+    let scheduled = policy.retry_schedule.get(tries.saturating_sub(1)).copied();
+    let whatsapp = || {
+        let is_whatsapp = Route::WHATSAPP.contains(&route);
+        if is_whatsapp {
+            vec![Route::FreeForm, Route::Template, Route::Hold]
+        } else {
+            vec![route]
+        }
+    };
+    let (exhausted, wait) = match refusal {
+        Refusal::Retry => match scheduled {
+            Some(wait) => (Vec::new(), Some(wait)),
+            None => (vec![route], None),
+        },
+        Refusal::RetryAfter(wait) => match scheduled {
+            Some(_) => (Vec::new(), Some(wait)),
+            None => (vec![route], None),
+        },
+        Refusal::SwitchToTemplate => (vec![Route::FreeForm], None),
+        Refusal::TemplateUnusable => (vec![Route::Template], None),
+        Refusal::NextChannel => (whatsapp(), None),
+        Refusal::Fail => (Route::ALL.to_vec(), None),
+    };
+    let retry_at = wait.map(|wait| add(now, wait));
+    let rejection = Rejection {
+        code,
+        action: refusal.as_str(),
+        exhausted,
+        retry_at,
+    };
+    Event::AttemptRejected {
+        attempt,
+        at: now,
+        rejection,
+        from_report,
+    }
+}
+
+/// Returns the event for a call whose outcome is not known; `None` if the attempt is not open.
+pub fn on_unknown(
+    message: &Message,
+    attempt: u32,
+    reason: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<Event> {
+    let is_attempting =
+        matches!(message.phase, Phase::Attempting { attempt: open, .. } if open == attempt);
+    is_attempting.then(|| unknown(attempt, reason, policy, now))
+}
+
+fn unknown(attempt: u32, reason: &str, policy: &Policy, now: Timestamp) -> Event {
+    let reconcile_until = add(now, policy.reconcile_after);
+    Event::AttemptUnknown {
+        attempt,
+        at: now,
+        reason: reason.to_owned(),
+        reconcile_until,
+    }
+}
+
+/// Why a message cannot be withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelRefusal {
+    /// A provider has been called, or is being called.
+    AlreadyAttempted,
+    /// It is over.
+    AlreadyEnded,
+}
+
+/// Returns the event that withdraws a message that no provider may still deliver.
+pub fn cancel(message: &Message, now: Timestamp) -> Result<Event, CancelRefusal> {
+    match message.phase {
+        Phase::Pending { .. } | Phase::Held { .. } => Ok(Event::Cancelled { at: now }),
+        Phase::Attempting { .. } | Phase::Unknown { .. } | Phase::Accepted { .. } => {
+            Err(CancelRefusal::AlreadyAttempted)
+        }
+        Phase::Ending { .. } | Phase::Ended { .. } => Err(CancelRefusal::AlreadyEnded),
+    }
+}
+
+fn add(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}

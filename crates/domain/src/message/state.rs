@@ -1,0 +1,251 @@
+//! Folding a message's events, and what its state says.
+
+use jiff::Timestamp;
+
+use super::{Attempt, AttemptState, DeliveryStatus, Event, Message, OnUnknown, Outcome, Phase};
+use crate::routing::Route;
+
+impl Message {
+    /// Returns when the message next needs attention, if nothing else happens.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Pending { due_at, .. } => Some((*due_at).min(self.expires_at)),
+            Phase::Held { recheck_at } => Some((*recheck_at).min(self.expires_at)),
+            Phase::Attempting { outcome_by, .. } => Some(*outcome_by),
+            Phase::Unknown {
+                reconcile_until, ..
+            } => Some(*reconcile_until),
+            Phase::Accepted { reports_until, .. } => Some(*reports_until),
+            // At once: what is left is to record the end.
+            Phase::Ending { .. } => Some(Timestamp::UNIX_EPOCH),
+            Phase::Ended { .. } => None,
+        }
+    }
+
+    /// Returns the stable word for where it stands.
+    pub fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::Pending { .. } => "PENDING",
+            Phase::Held { .. } => "HELD",
+            Phase::Attempting { .. } => "ATTEMPTING",
+            Phase::Unknown { .. } => "UNKNOWN",
+            Phase::Accepted { .. } => "ACCEPTED",
+            Phase::Ending { .. } | Phase::Ended { .. } => "ENDED",
+        }
+    }
+
+    /// Returns an attempt by its number.
+    pub fn attempt(&self, number: u32) -> Option<&Attempt> {
+        self.attempts
+            .iter()
+            .find(|attempt| attempt.number == number)
+    }
+
+    pub(super) fn route_of(&self, number: u32) -> Option<Route> {
+        self.attempt(number).map(|attempt| attempt.route)
+    }
+
+    /// Whether an outcome of this attempt still counts.
+    pub(super) fn is_open(&self, number: u32) -> bool {
+        matches!(
+            self.phase,
+            Phase::Attempting { attempt, .. } | Phase::Unknown { attempt, .. } if attempt == number
+        )
+    }
+
+    fn attempt_mut(&mut self, number: u32) -> Option<&mut Attempt> {
+        self.attempts
+            .iter_mut()
+            .find(|attempt| attempt.number == number)
+    }
+}
+
+/// Folds one event in. The first one must be `Requested`; anything before it is ignored.
+#[must_use]
+pub fn evolve(message: Option<Message>, event: &Event) -> Option<Message> {
+    if let Event::Requested {
+        requested_at,
+        send_at,
+        expires_at,
+    } = event
+    {
+        let due_at = send_at.unwrap_or(*requested_at);
+        return Some(Message {
+            expires_at: *expires_at,
+            phase: Phase::Pending {
+                due_at,
+                cause: None,
+            },
+            attempts: Vec::new(),
+            exhausted: Vec::new(),
+            delivery: None,
+        });
+    }
+    let mut message = message?;
+    message.apply(event);
+    Some(message)
+}
+
+impl Message {
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Requested { .. } => {}
+            Event::Held { recheck_at } => {
+                self.phase = Phase::Held {
+                    recheck_at: *recheck_at,
+                }
+            }
+            Event::Released { at, .. } => {
+                self.phase = Phase::Pending {
+                    due_at: *at,
+                    cause: None,
+                };
+            }
+            Event::Deferred { until, cause } => {
+                self.phase = Phase::Pending {
+                    due_at: *until,
+                    cause: Some(cause.clone()),
+                };
+            }
+            Event::AttemptStarted {
+                attempt,
+                route,
+                at,
+                outcome_by,
+                ..
+            } => {
+                self.attempts.push(Attempt {
+                    number: *attempt,
+                    route: *route,
+                    started_at: *at,
+                    state: AttemptState::Started,
+                    delivery: None,
+                    is_contradicted: false,
+                });
+                self.phase = Phase::Attempting {
+                    attempt: *attempt,
+                    outcome_by: *outcome_by,
+                };
+            }
+            Event::AttemptAccepted {
+                attempt,
+                provider_id,
+                reports_until,
+                ..
+            } => {
+                let provider_id = provider_id.clone();
+                self.set_attempt(*attempt, AttemptState::Accepted { provider_id });
+                if self.is_open(*attempt) {
+                    let (attempt, reports_until) = (*attempt, *reports_until);
+                    self.phase = Phase::Accepted {
+                        attempt,
+                        reports_until,
+                    };
+                }
+            }
+            Event::AttemptRejected {
+                attempt,
+                at,
+                rejection,
+                ..
+            } => {
+                self.set_attempt(*attempt, AttemptState::Rejected);
+                self.exhaust(&rejection.exhausted);
+                if self.is_current(*attempt) {
+                    let due_at = rejection.retry_at.unwrap_or(*at);
+                    self.phase = Phase::Pending {
+                        due_at,
+                        cause: None,
+                    };
+                }
+            }
+            Event::AttemptUnknown {
+                attempt,
+                reconcile_until,
+                ..
+            } => {
+                self.set_attempt(*attempt, AttemptState::Unknown);
+                let (attempt, reconcile_until) = (*attempt, *reconcile_until);
+                self.phase = Phase::Unknown {
+                    attempt,
+                    reconcile_until,
+                };
+            }
+            Event::AttemptAbandoned {
+                attempt,
+                at,
+                policy,
+                exhausted,
+            } => {
+                self.set_attempt(*attempt, AttemptState::Abandoned);
+                self.exhaust(exhausted);
+                self.phase = match policy {
+                    OnUnknown::GiveUp => Phase::Ending {
+                        outcome: Outcome::Unknown,
+                        reason: "OUTCOME_UNKNOWN".to_owned(),
+                    },
+                    OnUnknown::NextRoute | OnUnknown::Retry => Phase::Pending {
+                        due_at: *at,
+                        cause: None,
+                    },
+                };
+            }
+            Event::DeliveryAdvanced {
+                attempt, status, ..
+            } => self.advance(*attempt, *status),
+            Event::DeliveryContradicted { attempt, .. } => {
+                if let Some(attempt) = self.attempt_mut(*attempt) {
+                    attempt.is_contradicted = true;
+                }
+            }
+            Event::Ended { outcome, .. } => self.phase = Phase::Ended { outcome: *outcome },
+            Event::Expired { .. } => {
+                self.phase = Phase::Ended {
+                    outcome: Outcome::Expired,
+                }
+            }
+            Event::Cancelled { .. } => {
+                self.phase = Phase::Ended {
+                    outcome: Outcome::Cancelled,
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, number: u32, status: DeliveryStatus) {
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.delivery = attempt.delivery.max(Some(status));
+        }
+        self.delivery = self.delivery.max(Some(status));
+        // The customer has it, by whichever attempt: nothing more needs to be sent.
+        let is_over = matches!(self.phase, Phase::Ending { .. } | Phase::Ended { .. });
+        let is_under_way =
+            matches!(self.phase, Phase::Attempting { attempt, .. } if attempt != number);
+        if status.has_arrived() && !is_over && !is_under_way {
+            self.phase = Phase::Ending {
+                outcome: Outcome::Delivered,
+                reason: "DELIVERED".to_owned(),
+            };
+        }
+    }
+
+    /// Whether the message's course still hangs on this attempt.
+    fn is_current(&self, number: u32) -> bool {
+        self.is_open(number)
+            || matches!(self.phase, Phase::Accepted { attempt, .. } if attempt == number)
+    }
+
+    fn set_attempt(&mut self, number: u32, state: AttemptState) {
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.state = state;
+        }
+    }
+
+    fn exhaust(&mut self, routes: &[Route]) {
+        for route in routes {
+            if !self.exhausted.contains(route) {
+                self.exhausted.push(*route);
+            }
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Boundaries and laws of routing.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::FactId;
+use crate::inbound::{Qualifying, ThreadOwner};
+
+const DAY: i64 = 24 * 3600;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn wrote(second: i64) -> Facts {
+    let last_qualifying = Some(Qualifying {
+        at: at(second),
+        fact: FactId::from_u128(1),
+        received_at: at(second),
+        provider_id: "wamid.1".to_owned(),
+    });
+    Facts {
+        last_qualifying,
+        ..Facts::default()
+    }
+}
+
+fn approved(category: TemplateCategory) -> Template {
+    Template {
+        name: "hello".to_owned(),
+        given_parameters: 1,
+        known: Some(KnownTemplate {
+            category: Some(category),
+            is_usable: true,
+            status: "APPROVED".to_owned(),
+            parameters: 1,
+        }),
+    }
+}
+
+/// A message that could go every way, once the customer has written.
+#[derive(Debug)]
+struct Case {
+    window: Facts,
+    template: Option<Template>,
+    purpose: Purpose,
+    has_free_form: bool,
+    has_sms_text: bool,
+    has_phone: bool,
+    has_address: bool,
+    sender: Sender,
+    consent: Consent,
+    exhausted: Vec<Route>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            window: wrote(0),
+            template: Some(approved(TemplateCategory::Utility)),
+            purpose: Purpose::Service,
+            has_free_form: true,
+            has_sms_text: true,
+            has_phone: true,
+            has_address: true,
+            sender: Sender {
+                has_whatsapp: true,
+                has_sms: true,
+            },
+            consent: Consent::default(),
+            exhausted: Vec::new(),
+        }
+    }
+}
+
+impl Case {
+    fn decide(&self, now: i64) -> Decision {
+        let input = Input {
+            policy: &Policy::default(),
+            window: &self.window,
+            window_policy: &WindowPolicy::default(),
+            purpose: self.purpose,
+            has_free_form: self.has_free_form,
+            template: self.template.as_ref(),
+            sms: self.has_sms_text.then_some(SmsSize {
+                encoding: "GSM-7",
+                segments: 1,
+            }),
+            has_phone: self.has_phone,
+            has_whatsapp_address: self.has_address,
+            sender: self.sender,
+            consent: self.consent,
+            exhausted: &self.exhausted,
+            ready_at: at(0),
+            expires_at: at(3 * DAY),
+        };
+        route(&input, at(now))
+    }
+}
+
+#[test]
+fn the_first_permitted_route_is_chosen() {
+    use Route::{FreeForm, Hold, Sms, Template};
+    let marketing = || Some(approved(TemplateCategory::Marketing));
+    let unusable = || {
+        let mut template = approved(TemplateCategory::Utility);
+        template.known.as_mut().unwrap().is_usable = false;
+        Some(template)
+    };
+    let table: Vec<(&str, Case, i64, Option<Route>)> = vec![
+        ("inside", Case::default(), 10, Some(FreeForm)),
+        (
+            "last second before the guard band",
+            Case::default(),
+            DAY - 61,
+            Some(FreeForm),
+        ),
+        ("guard band", Case::default(), DAY - 60, Some(Template)),
+        ("outside", Case::default(), DAY, Some(Template)),
+        (
+            "never wrote",
+            Case {
+                window: Facts::default(),
+                ..Case::default()
+            },
+            10,
+            Some(Template),
+        ),
+        (
+            "template paused",
+            Case {
+                template: unusable(),
+                ..Case::default()
+            },
+            DAY,
+            Some(Sms),
+        ),
+        (
+            "no template",
+            Case {
+                template: None,
+                ..Case::default()
+            },
+            DAY,
+            Some(Sms),
+        ),
+        (
+            "no template, no phone",
+            Case {
+                template: None,
+                has_phone: false,
+                ..Case::default()
+            },
+            DAY,
+            Some(Hold),
+        ),
+        (
+            "no template, no sender",
+            Case {
+                template: None,
+                sender: Sender {
+                    has_whatsapp: true,
+                    has_sms: false,
+                },
+                ..Case::default()
+            },
+            DAY,
+            Some(Hold),
+        ),
+        (
+            "nothing to send later",
+            Case {
+                template: None,
+                has_phone: false,
+                has_free_form: false,
+                ..Case::default()
+            },
+            DAY,
+            None,
+        ),
+        (
+            "no longer worth it",
+            Case {
+                template: None,
+                has_phone: false,
+                ..Case::default()
+            },
+            3 * DAY,
+            None,
+        ),
+        (
+            "a marketing template for service",
+            Case {
+                template: marketing(),
+                ..Case::default()
+            },
+            DAY,
+            Some(Sms),
+        ),
+        (
+            "a marketing template for marketing",
+            Case {
+                template: marketing(),
+                purpose: Purpose::Marketing,
+                ..Case::default()
+            },
+            DAY,
+            Some(Template),
+        ),
+        (
+            "marketing stopped",
+            Case {
+                template: marketing(),
+                purpose: Purpose::Marketing,
+                consent: Consent {
+                    marketing_stopped: true,
+                    sms_stopped: false,
+                },
+                ..Case::default()
+            },
+            DAY,
+            Some(Hold),
+        ),
+        (
+            "SMS stopped",
+            Case {
+                template: None,
+                consent: Consent {
+                    marketing_stopped: false,
+                    sms_stopped: true,
+                },
+                ..Case::default()
+            },
+            DAY,
+            Some(Hold),
+        ),
+        (
+            "thread owned by another",
+            Case {
+                window: Facts {
+                    thread_owner: Some(ThreadOwner::Other),
+                    ..wrote(0)
+                },
+                ..Case::default()
+            },
+            10,
+            Some(Template),
+        ),
+        (
+            "refused by Meta",
+            Case {
+                window: Facts {
+                    refused_at: Some(at(5)),
+                    ..wrote(0)
+                },
+                ..Case::default()
+            },
+            10,
+            Some(Template),
+        ),
+        (
+            "free-form failed",
+            Case {
+                exhausted: vec![FreeForm],
+                ..Case::default()
+            },
+            10,
+            Some(Template),
+        ),
+        (
+            "WhatsApp failed",
+            Case {
+                exhausted: vec![FreeForm, Template],
+                ..Case::default()
+            },
+            10,
+            Some(Sms),
+        ),
+        (
+            "no WhatsApp on the number",
+            Case {
+                sender: Sender {
+                    has_whatsapp: false,
+                    has_sms: true,
+                },
+                ..Case::default()
+            },
+            10,
+            Some(Sms),
+        ),
+    ];
+    for (name, case, now, expected) in table {
+        let decision = case.decide(now);
+        assert_eq!(
+            decision.chosen, expected,
+            "{name}: {:#?}",
+            decision.candidates
+        );
+    }
+}
+
+#[test]
+fn parameters_that_do_not_fit_rule_a_template_out() {
+    let mut template = approved(TemplateCategory::Utility);
+    template.given_parameters = 2;
+    let decision = Case {
+        template: Some(template),
+        ..Case::default()
+    }
+    .decide(DAY);
+    let candidate = decision.candidate(Route::Template).unwrap();
+    assert_eq!(
+        (candidate.verdict, candidate.reason),
+        (Verdict::RuledOut, "TEMPLATE_PARAMETERS")
+    );
+}
+
+#[test]
+fn a_decision_says_when_time_alone_changes_it() {
+    let policy = WindowPolicy::default();
+    let decision = Case::default().decide(10);
+    assert_eq!(
+        decision.next_change_at,
+        Some(at(0) + policy.length - policy.guard)
+    );
+    assert_eq!(Case::default().decide(DAY).next_change_at, None);
+    assert_eq!(
+        decision.window_expires_at,
+        Some(at(0) + SignedDuration::from_hours(24))
+    );
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let window = prop_oneof![Just(Facts::default()), Just(wrote(0)), Just(wrote(DAY))];
+    let template = prop_oneof![
+        Just(None),
+        Just(Some(approved(TemplateCategory::Utility))),
+        Just(Some(approved(TemplateCategory::Marketing))),
+        Just(Some(Template {
+            known: None,
+            ..approved(TemplateCategory::Utility)
+        })),
+    ];
+    let exhausted = prop::sample::subsequence(Route::ALL.to_vec(), 0..4);
+    let flags = prop::array::uniform8(any::<bool>());
+    (window, template, exhausted, flags).prop_map(|(window, template, exhausted, flags)| {
+        let [
+            has_free_form,
+            has_sms_text,
+            has_phone,
+            has_address,
+            whatsapp,
+            sms,
+            marketing,
+            stopped,
+        ] = flags;
+        Case {
+            window,
+            template,
+            exhausted,
+            has_free_form,
+            has_sms_text,
+            has_phone,
+            has_address,
+            sender: Sender {
+                has_whatsapp: whatsapp,
+                has_sms: sms,
+            },
+            purpose: if marketing {
+                Purpose::Marketing
+            } else {
+                Purpose::Service
+            },
+            consent: Consent {
+                marketing_stopped: stopped,
+                sms_stopped: stopped,
+            },
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_candidate_has_a_verdict_and_at_most_one_is_chosen(case in cases(), now in 0..3 * DAY) {
+        let decision = case.decide(now);
+        let routes: Vec<_> = decision.candidates.iter().map(|candidate| candidate.route).collect();
+        prop_assert_eq!(routes, Route::ALL);
+        let chosen: Vec<_> = decision
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.verdict == Verdict::Chosen)
+            .map(|candidate| candidate.route)
+            .collect();
+        prop_assert_eq!(chosen.first().copied(), decision.chosen);
+        prop_assert!(chosen.len() <= 1);
+        for candidate in &decision.candidates {
+            prop_assert!(!candidate.reason.is_empty() && candidate.text.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn free_form_is_never_chosen_outside_the_window(case in cases(), now in 0..4 * DAY) {
+        let decision = case.decide(now);
+        if decision.chosen == Some(Route::FreeForm) {
+            prop_assert!(case.window.is_open(&WindowPolicy::default(), at(now)));
+        }
+        if let Some(chosen) = decision.chosen {
+            prop_assert!(!case.exhausted.contains(&chosen));
+        }
+    }
+}

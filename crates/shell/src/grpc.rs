@@ -1,0 +1,167 @@
+//! Serving gRPC with limits, and refusing in a way that programs can read.
+//!
+//! It knows no service; who may call is settled by [`crate::auth`].
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// The domain of every reason.
+pub const ERROR_DOMAIN: &str = "casement";
+
+/// Largest request, in bytes. For each service's `max_decoding_message_size`.
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest response, in bytes: a page of events. For each service's `max_encoding_message_size`.
+pub const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Calls in flight on one connection; further ones wait at the client.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// Largest header block of a request, in bytes.
+pub const HEADER_BYTES_MAX: u32 = 32 * 1024;
+
+/// How long a call may take to its answer, or a stream to its first message. Longer than the
+/// longest wait a caller can ask for.
+pub const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// A connection that is silent for this long is asked for a sign of life.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long the sign of life may take.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until `stopping`, then lets calls in flight end.
+///
+/// Streams are in flight, too: they end by watching `stopping` themselves.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    stopping: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    Server::builder()
+        .timeout(CALL_TIMEOUT)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.cancelled_owned())
+        .await
+}
+
+/// A refusal with a stable reason (`UPPER_SNAKE_CASE`) and facts about it, as ErrorInfo.
+///
+/// Callers branch on code and reason; the message is for people and may change.
+pub fn refusal<K, V>(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: impl IntoIterator<Item = (K, V)>,
+) -> Status
+where
+    K: Into<String>,
+    V: Into<String>,
+{
+    let metadata: std::collections::HashMap<String, String> = metadata
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect();
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
+}
+
+/// [`refusal`] with nothing more to tell.
+pub fn refuse(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    refusal::<String, String>(code, reason, message, [])
+}
+
+/// INVALID_ARGUMENT for one field, named as in the proto (`template.language`).
+pub fn bad_field(field: impl Into<String>, description: impl Into<String>) -> Status {
+    bad_fields([(field, description)])
+}
+
+/// INVALID_ARGUMENT for several fields, each with what is wrong with it.
+pub fn bad_fields<F, D>(violations: impl IntoIterator<Item = (F, D)>) -> Status
+where
+    F: Into<String>,
+    D: Into<String>,
+{
+    let violations: Vec<FieldViolation> = violations
+        .into_iter()
+        .map(|(field, description)| FieldViolation::new(field, description))
+        .collect();
+    let message = violations
+        .iter()
+        .map(|violation| format!("{}: {}", violation.field, violation.description))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let mut details = ErrorDetails::with_bad_request(violations);
+    details.set_error_info(
+        "INVALID_FIELD",
+        ERROR_DOMAIN,
+        std::collections::HashMap::new(),
+    );
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// The reason a [`refusal`] carries, as a client reads it.
+pub fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_carries_its_reason_and_facts() {
+        let status = refusal(
+            Code::FailedPrecondition,
+            "WINDOW_CLOSED",
+            "window is closed",
+            [("closed_reason", "EXPIRED")],
+        );
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(status.message(), "window is closed");
+        assert_eq!(reason(&status).as_deref(), Some("WINDOW_CLOSED"));
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.domain, ERROR_DOMAIN);
+        assert_eq!(info.metadata["closed_reason"], "EXPIRED");
+    }
+
+    #[test]
+    fn bad_fields_are_named_one_by_one() {
+        let status = bad_fields([("to", "not E.164"), ("ttl", "longer than 30 days")]);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "to: not E.164; ttl: longer than 30 days");
+        let fields: Vec<String> = status
+            .get_details_bad_request()
+            .unwrap()
+            .field_violations
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect();
+        assert_eq!(fields, ["to", "ttl"]);
+        assert_eq!(
+            reason(&bad_field("number", "is required")).as_deref(),
+            Some("INVALID_FIELD")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stopping = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Routes::default(), stopping.clone()));
+        stopping.cancel();
+        serving.await.unwrap().unwrap();
+    }
+}
