@@ -212,7 +212,9 @@ pub enum Event {
         expires_at: Timestamp,
     },
     Held {
+        at: Timestamp,
         recheck_at: Timestamp,
+        expires_at: Timestamp,
     },
     Released {
         at: Timestamp,
@@ -284,7 +286,7 @@ pub struct Rejection {
     /// The provider's code; 0 if it gave none.
     pub code: i64,
     /// What the error table says, stable.
-    pub action: &'static str,
+    pub action: String,
     /// Routes that are not tried again.
     pub exhausted: Vec<Route>,
     /// When to go on; at once if `None`.

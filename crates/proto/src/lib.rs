@@ -6,6 +6,7 @@
     missing_docs,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
     clippy::pedantic,
     unreachable_pub,
     reason = "generated code; the comments of the .proto files are its documentation"

@@ -82,7 +82,11 @@ pub fn on_decision(
     let recheck_at = add(now, policy.recheck_after).min(message.expires_at);
     match decision.chosen {
         Some(Route::Hold) if is_held => Next::Wait(Some(recheck_at)),
-        Some(Route::Hold) => Next::Record(Event::Held { recheck_at }),
+        Some(Route::Hold) => Next::Record(Event::Held {
+            at: now,
+            recheck_at,
+            expires_at: message.expires_at,
+        }),
         Some(Route::FreeForm) if is_held => Next::Record(Event::Released {
             at: now,
             cause: "WINDOW_OPENED".to_owned(),
@@ -224,7 +228,7 @@ pub(super) fn rejected(
     let retry_at = wait.map(|wait| add(now, wait));
     let rejection = Rejection {
         code,
-        action: refusal.as_str(),
+        action: refusal.as_str().to_owned(),
         exhausted,
         retry_at,
     };

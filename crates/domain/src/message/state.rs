@@ -90,7 +90,7 @@ impl Message {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Requested { .. } => {}
-            Event::Held { recheck_at } => {
+            Event::Held { recheck_at, .. } => {
                 self.phase = Phase::Held {
                     recheck_at: *recheck_at,
                 }

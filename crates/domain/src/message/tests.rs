@@ -477,6 +477,8 @@ proptest! {
                 }
             };
             if let Some(event) = event {
+                // The customer does not write twice within a minute.
+                now += if matches!(event, Event::Released { .. }) { 60 } else { 0 };
                 message = apply(message, &event);
             }
             let numbers: Vec<_> = message.attempts.iter().map(|attempt| attempt.number).collect();

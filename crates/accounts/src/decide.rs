@@ -1,0 +1,254 @@
+//! What a wish adds to the log: an event, nothing, or a refusal. Pure.
+//!
+//! A wish says what shall be so; if it is so already it adds nothing, so that repeating one is
+//! harmless. Records are taken as valid: [`crate::validate`] comes before.
+
+use casement_event::convert::timestamp;
+use casement_event::{Event, v1};
+use jiff::Timestamp;
+
+/// Who wishes it, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Stands on the event.
+    pub time: Timestamp,
+    /// Name of the token, or of the part of Casement that did it.
+    pub caller: String,
+}
+
+/// Whose records may be touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authority {
+    /// Everybody's.
+    Every,
+    /// Those of one brand.
+    Brand(String),
+}
+
+impl Authority {
+    /// Returns whether a brand's records may be touched.
+    pub fn covers(&self, brand_id: &str) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Brand(own) => own == brand_id,
+        }
+    }
+}
+
+/// Why a wish is not granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A number needs its brand first.
+    #[error("brand is not on record")]
+    BrandUnknown,
+    /// The record belongs to another brand than the caller acts for, or would.
+    #[error("record is another brand's")]
+    AnotherBrand,
+    /// The number is not on record, or not the caller's.
+    #[error("number is not on record")]
+    NumberUnknown,
+    /// Webhooks could not be told apart.
+    #[error("phone_number_id is another number's")]
+    PhoneNumberIdTaken,
+}
+
+/// A decision.
+pub type Decision = Result<Option<Event>, Refusal>;
+
+/// Where a recorded template's status comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFrom {
+    /// The wish knows it.
+    Wish,
+    /// What is on record stands; the wish tells only a new template's.
+    Record,
+}
+
+/// Records a brand.
+pub fn brand(
+    present: Option<&v1::Brand>,
+    wanted: v1::Brand,
+    authority: &Authority,
+    cause: &Cause,
+) -> Decision {
+    if !authority.covers(&wanted.brand_id) {
+        return Err(Refusal::AnotherBrand);
+    }
+    if present == Some(&wanted) {
+        return Ok(None);
+    }
+    Ok(Some(
+        v1::BrandRecorded {
+            brand: Some(wanted),
+            time: Some(timestamp(cause.time)),
+            caller: cause.caller.clone(),
+        }
+        .into(),
+    ))
+}
+
+/// What a number's record depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The number as it is on record.
+    pub present: Option<&'a v1::Number>,
+    /// The number that has the wanted `phone_number_id` now.
+    pub holder: Option<&'a v1::Number>,
+    /// Whether the wanted brand is on record.
+    pub is_brand_known: bool,
+}
+
+/// Records a number. Whether it is paused stays as it is. It may change its brand, if the caller
+/// may touch both.
+pub fn number(
+    around: Surroundings<'_>,
+    wanted: v1::Number,
+    authority: &Authority,
+    cause: &Cause,
+) -> Decision {
+    let is_present_covered = around
+        .present
+        .is_none_or(|present| authority.covers(&present.brand_id));
+    if !authority.covers(&wanted.brand_id) || !is_present_covered {
+        return Err(Refusal::AnotherBrand);
+    }
+    if !around.is_brand_known {
+        return Err(Refusal::BrandUnknown);
+    }
+    if around
+        .holder
+        .is_some_and(|holder| holder.number != wanted.number)
+    {
+        return Err(Refusal::PhoneNumberIdTaken);
+    }
+    let wanted = v1::Number {
+        paused: around.present.is_some_and(|present| present.paused),
+        pause_reason: around
+            .present
+            .map(|present| present.pause_reason.clone())
+            .unwrap_or_default(),
+        ..wanted
+    };
+    if around.present == Some(&wanted) {
+        return Ok(None);
+    }
+    Ok(Some(
+        v1::NumberRecorded {
+            number: Some(wanted),
+            time: Some(timestamp(cause.time)),
+            caller: cause.caller.clone(),
+        }
+        .into(),
+    ))
+}
+
+/// Pauses a number, or gives its pause another reason.
+pub fn pause(
+    present: Option<&v1::Number>,
+    reason: &str,
+    authority: &Authority,
+    cause: &Cause,
+) -> Decision {
+    let present = own(present, authority)?;
+    if present.paused && present.pause_reason == reason {
+        return Ok(None);
+    }
+    Ok(Some(
+        v1::NumberPaused {
+            number: Some(v1::Number {
+                paused: true,
+                pause_reason: reason.to_owned(),
+                ..present.clone()
+            }),
+            time: Some(timestamp(cause.time)),
+            caller: cause.caller.clone(),
+        }
+        .into(),
+    ))
+}
+
+/// Ends a number's pause.
+pub fn resume(present: Option<&v1::Number>, authority: &Authority, cause: &Cause) -> Decision {
+    let present = own(present, authority)?;
+    if !present.paused {
+        return Ok(None);
+    }
+    Ok(Some(
+        v1::NumberResumed {
+            number: Some(v1::Number {
+                paused: false,
+                pause_reason: String::new(),
+                ..present.clone()
+            }),
+            time: Some(timestamp(cause.time)),
+            caller: cause.caller.clone(),
+        }
+        .into(),
+    ))
+}
+
+/// Another brand's number is as unknown as one that is not on record.
+fn own<'a>(
+    present: Option<&'a v1::Number>,
+    authority: &Authority,
+) -> Result<&'a v1::Number, Refusal> {
+    present
+        .filter(|present| authority.covers(&present.brand_id))
+        .ok_or(Refusal::NumberUnknown)
+}
+
+/// Records a template. `is_covered` says whether the caller may touch its WABA.
+pub fn template(
+    present: Option<&v1::Template>,
+    wanted: v1::Template,
+    status_from: StatusFrom,
+    is_covered: bool,
+    cause: &Cause,
+) -> Decision {
+    if !is_covered {
+        return Err(Refusal::AnotherBrand);
+    }
+    let mut wanted = wanted;
+    if let (StatusFrom::Record, Some(present)) = (status_from, present) {
+        wanted.status = present.status;
+    }
+    if present == Some(&wanted) {
+        return Ok(None);
+    }
+    Ok(Some(template_recorded(wanted, cause)))
+}
+
+/// Takes up what the platform reports of a template's status.
+///
+/// Templates nobody recorded are left alone: their category and parameters are not known. A report
+/// from before the one that was taken up last (`reported_at`) is late, and changes nothing.
+pub fn template_status(
+    present: Option<&v1::Template>,
+    reported_at: Option<Timestamp>,
+    status: v1::TemplateStatus,
+    cause: &Cause,
+) -> Option<Event> {
+    let present = present?;
+    let is_late = reported_at.is_some_and(|last| cause.time < last);
+    if is_late || present.status() == status {
+        return None;
+    }
+    let wanted = v1::Template {
+        status: status.into(),
+        ..present.clone()
+    };
+    Some(template_recorded(wanted, cause))
+}
+
+fn template_recorded(wanted: v1::Template, cause: &Cause) -> Event {
+    v1::TemplateRecorded {
+        template: Some(wanted),
+        time: Some(timestamp(cause.time)),
+        caller: cause.caller.clone(),
+    }
+    .into()
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

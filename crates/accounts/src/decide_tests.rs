@@ -1,0 +1,257 @@
+//! Tables for refusals, laws for repetition.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn cause() -> Cause {
+    Cause {
+        time: Timestamp::UNIX_EPOCH,
+        caller: "test".to_owned(),
+    }
+}
+
+fn ours() -> Authority {
+    Authority::Brand("ours".to_owned())
+}
+
+fn a_number(number: &str, brand: &str) -> v1::Number {
+    v1::Number {
+        number: number.to_owned(),
+        brand_id: brand.to_owned(),
+        phone_number_id: format!("7{number}"),
+        ..v1::Number::default()
+    }
+}
+
+/// The number that an event leaves on record.
+fn left(event: Event) -> v1::Number {
+    let number = match event {
+        Event::NumberRecorded(event) => event.number,
+        Event::NumberPaused(event) => event.number,
+        Event::NumberResumed(event) => event.number,
+        other => panic!("not about a number: {other:?}"),
+    };
+    number.expect("each event carries the whole record")
+}
+
+fn alone(present: Option<&v1::Number>) -> Surroundings<'_> {
+    Surroundings {
+        present,
+        holder: None,
+        is_brand_known: true,
+    }
+}
+
+#[test]
+fn a_number_is_refused_for_a_reason() {
+    let other = a_number("2", "ours");
+    let foreign = a_number("1", "theirs");
+    let wanted = a_number("1", "ours");
+    let with_holder = Surroundings {
+        holder: Some(&other),
+        ..alone(None)
+    };
+    let without_brand = Surroundings {
+        is_brand_known: false,
+        ..alone(None)
+    };
+    for (around, authority, refusal) in [
+        (with_holder, Authority::Every, Refusal::PhoneNumberIdTaken),
+        (without_brand, Authority::Every, Refusal::BrandUnknown),
+        (alone(Some(&foreign)), ours(), Refusal::AnotherBrand),
+        (
+            alone(None),
+            Authority::Brand("theirs".to_owned()),
+            Refusal::AnotherBrand,
+        ),
+    ] {
+        let decision = number(around, wanted.clone(), &authority, &cause());
+        assert_eq!(decision, Err(refusal));
+    }
+}
+
+#[test]
+fn a_number_keeps_its_own_phone_number_id() {
+    let wanted = a_number("1", "ours");
+    let around = Surroundings {
+        present: Some(&wanted),
+        holder: Some(&wanted),
+        is_brand_known: true,
+    };
+    assert_eq!(number(around, wanted.clone(), &ours(), &cause()), Ok(None));
+}
+
+#[test]
+fn a_number_changes_its_brand_on_record() {
+    let present = a_number("1", "theirs");
+    let wanted = a_number("1", "ours");
+    let decision = number(
+        alone(Some(&present)),
+        wanted.clone(),
+        &Authority::Every,
+        &cause(),
+    );
+    assert_eq!(left(decision.unwrap().unwrap()), wanted);
+}
+
+#[test]
+fn another_brands_number_looks_unknown_to_the_pause_switch() {
+    let foreign = a_number("1", "theirs");
+    for present in [None, Some(&foreign)] {
+        assert_eq!(
+            pause(present, "", &ours(), &cause()),
+            Err(Refusal::NumberUnknown)
+        );
+        assert_eq!(
+            resume(present, &ours(), &cause()),
+            Err(Refusal::NumberUnknown)
+        );
+    }
+}
+
+#[test]
+fn a_late_report_never_undoes_a_newer_one() {
+    let present = v1::Template {
+        status: v1::TemplateStatus::Paused.into(),
+        ..v1::Template::default()
+    };
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let approved = |reported_at, time| {
+        let cause = Cause {
+            time: at(time),
+            caller: "platform".to_owned(),
+        };
+        let status = v1::TemplateStatus::Approved;
+        template_status(Some(&present), reported_at, status, &cause).is_some()
+    };
+    assert!(!approved(Some(at(10)), 9));
+    assert!(approved(Some(at(10)), 10));
+    assert!(
+        approved(None, 9),
+        "what people recorded is no report, and does not make one late"
+    );
+}
+
+#[test]
+fn a_report_about_an_unknown_template_changes_nothing() {
+    let status = v1::TemplateStatus::Approved;
+    assert_eq!(template_status(None, None, status, &cause()), None);
+}
+
+#[test]
+fn the_status_on_record_stands_against_a_file() {
+    let present = v1::Template {
+        status: v1::TemplateStatus::Paused.into(),
+        ..v1::Template::default()
+    };
+    let wanted = v1::Template {
+        status: v1::TemplateStatus::Approved.into(),
+        ..v1::Template::default()
+    };
+    let decide = |from| template(Some(&present), wanted.clone(), from, true, &cause()).unwrap();
+    assert_eq!(decide(StatusFrom::Record), None);
+    assert!(decide(StatusFrom::Wish).is_some());
+}
+
+fn any_number() -> impl Strategy<Value = v1::Number> {
+    (
+        "[12]",
+        "(ours|theirs)",
+        "[78]",
+        "[a-b]{0,2}",
+        any::<bool>(),
+        "[x-y]{0,1}",
+        0..3_u32,
+    )
+        .prop_map(
+            |(
+                number,
+                brand_id,
+                phone_number_id,
+                display_name,
+                paused,
+                pause_reason,
+                throughput,
+            )| {
+                v1::Number {
+                    number,
+                    brand_id,
+                    phone_number_id,
+                    display_name,
+                    paused,
+                    pause_reason,
+                    throughput,
+                    ..v1::Number::default()
+                }
+            },
+        )
+}
+
+fn any_template() -> impl Strategy<Value = v1::Template> {
+    ("[ab]", 1..4_i32, 1..7_i32, "[xy]{0,2}").prop_map(|(name, category, status, body)| {
+        v1::Template {
+            name,
+            category,
+            status,
+            body,
+            ..v1::Template::default()
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn recording_a_number_twice_writes_once(
+        present in proptest::option::of(any_number()),
+        wanted in any_number(),
+    ) {
+        let present = present.filter(|present| present.number == wanted.number);
+        let around = alone(present.as_ref());
+        let first = number(around, wanted.clone(), &Authority::Every, &cause()).unwrap();
+        let now = first.map(left).or(present).unwrap();
+        let again = number(alone(Some(&now)), wanted, &Authority::Every, &cause());
+        prop_assert_eq!(again, Ok(None));
+    }
+
+    #[test]
+    fn recording_a_number_never_touches_its_pause(
+        present in any_number(),
+        wanted in any_number(),
+    ) {
+        let around = alone(Some(&present));
+        if let Some(event) = number(around, wanted, &Authority::Every, &cause()).unwrap() {
+            let now = left(event);
+            prop_assert_eq!(now.paused, present.paused);
+            prop_assert_eq!(now.pause_reason, present.pause_reason);
+        }
+    }
+
+    #[test]
+    fn pausing_and_resuming_twice_write_once_each(present in any_number(), reason in "[x-z]{0,1}") {
+        let every = Authority::Every;
+        let paused = pause(Some(&present), &reason, &every, &cause()).unwrap();
+        let paused = paused.map_or(present, left);
+        prop_assert!(paused.paused);
+        prop_assert_eq!(pause(Some(&paused), &reason, &every, &cause()), Ok(None));
+
+        let resumed = left(resume(Some(&paused), &every, &cause()).unwrap().unwrap());
+        prop_assert!(!resumed.paused);
+        prop_assert_eq!(resume(Some(&resumed), &every, &cause()), Ok(None));
+    }
+
+    #[test]
+    fn recording_a_template_twice_writes_once(
+        present in proptest::option::of(any_template()),
+        wanted in any_template(),
+        is_from_file in any::<bool>(),
+    ) {
+        let from = if is_from_file { StatusFrom::Record } else { StatusFrom::Wish };
+        let first = template(present.as_ref(), wanted.clone(), from, true, &cause()).unwrap();
+        let now = match first {
+            Some(Event::TemplateRecorded(event)) => event.template,
+            _ => present,
+        };
+        prop_assert_eq!(template(now.as_ref(), wanted, from, true, &cause()), Ok(None));
+    }
+}

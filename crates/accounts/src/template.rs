@@ -1,0 +1,337 @@
+//! Templates: what makes one unusable, and the placeholders of its body. Pure.
+//!
+//! It does not fill placeholders in; that is for whoever sends. Headers and buttons are not kept.
+
+use std::collections::BTreeSet;
+
+use casement_domain::id::WabaId;
+use casement_event::v1;
+
+use crate::validate::{Problem, settle};
+
+/// Longest name of a template (Meta: template components).
+pub const NAME_LEN_MAX: usize = 512;
+
+/// Longest body of a template, in characters (Meta: template components).
+pub const BODY_LEN_MAX: usize = 1_024;
+
+/// Most parameters of a body. A limit of ours; the platform's is the body's length.
+pub const PARAMETER_COUNT_MAX: u32 = 100;
+
+/// The placeholders of a body: all numbered or all named, never mixed (Meta: template components).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placeholders {
+    /// `{{1}}` to this one; none if 0.
+    Numbered(u32),
+    /// `{{first_name}}` and so on, in order of their first appearance.
+    Named(Vec<String>),
+}
+
+/// Checks a template and counts its parameters. `at` is its place, for the problems.
+///
+/// The language comes back as the platform's send calls want it (`en_US`). A body that is left
+/// out is no problem: then the parameters are as given.
+pub fn template(at: &str, wanted: v1::Template) -> Result<v1::Template, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut wanted = wanted;
+    if let Err(error) = WabaId::parse(&wanted.waba_id) {
+        problems.push(Problem::new(at, "waba_id", error));
+    }
+    if !is_name(&wanted.name) {
+        let problem = "is not made of lower-case letters, digits and `_` alone (1 to 512)";
+        problems.push(Problem::new(at, "name", problem));
+    }
+    match language(&wanted.language) {
+        Some(language) => wanted.language = language,
+        None => problems.push(Problem::new(at, "language", "is not like `en` or `en_US`")),
+    }
+    if wanted.category() == v1::TemplateCategory::Unspecified {
+        let problem = "is not one of utility, authentication, marketing";
+        problems.push(Problem::new(at, "category", problem));
+    }
+    if wanted.status() == v1::TemplateStatus::Unspecified {
+        let problem = "is not one of approved, pending, rejected, paused, disabled, deleted";
+        problems.push(Problem::new(at, "status", problem));
+    }
+    if wanted.body.chars().count() > BODY_LEN_MAX {
+        let problem = format!("is longer than {BODY_LEN_MAX} characters");
+        problems.push(Problem::new(at, "body", problem));
+    }
+    let counted = if wanted.body.is_empty() {
+        given(&wanted)
+    } else {
+        from_body(&wanted)
+    };
+    match counted {
+        Ok((count, names)) => {
+            wanted.body_parameter_count = count;
+            wanted.body_parameter_names = names;
+        }
+        Err((field, problem)) => problems.push(Problem::new(at, field, problem)),
+    }
+    settle(wanted, problems)
+}
+
+/// Returns a language as the platform's send calls want it: webhooks write `en-US` for `en_US`.
+pub fn language(text: &str) -> Option<String> {
+    let text = text.replace('-', "_");
+    let (language, region) = match text.split_once('_') {
+        Some((language, region)) => (language, Some(region)),
+        None => (text.as_str(), None),
+    };
+    let is_language =
+        matches!(language.len(), 2 | 3) && language.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_region = region.is_none_or(|region| {
+        matches!(region.len(), 2..=4) && region.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    });
+    (is_language && is_region).then_some(text)
+}
+
+/// Returns the placeholders of a body, or what is wrong with them.
+pub fn placeholders(body: &str) -> Result<Placeholders, &'static str> {
+    let mut numbers = BTreeSet::new();
+    let mut names: Vec<String> = Vec::new();
+    let mut rest = body;
+    while let Some((_, after)) = rest.split_once("{{") {
+        let (inner, after) = after
+            .split_once("}}")
+            .ok_or("has a `{{` without its `}}`")?;
+        if let Some(number) = number(inner) {
+            numbers.insert(number);
+        } else if !is_parameter_name(inner) {
+            return Err("has a placeholder that is neither a number from 1 nor a lower-case name");
+        } else if !names.iter().any(|name| name == inner) {
+            names.push(inner.to_owned());
+        }
+        rest = after;
+    }
+    match (numbers.last(), names.is_empty()) {
+        (Some(_), false) => Err("mixes numbered and named placeholders"),
+        (Some(last), true) if usize::try_from(*last) != Ok(numbers.len()) => {
+            Err("numbers its placeholders with a gap")
+        }
+        (Some(last), true) => Ok(Placeholders::Numbered(*last)),
+        (None, true) => Ok(Placeholders::Numbered(0)),
+        (None, false) => Ok(Placeholders::Named(names)),
+    }
+}
+
+/// Parameters with the field that is wrong, if one is.
+type Parameters = Result<(u32, Vec<String>), (&'static str, String)>;
+
+/// A given count of 0 counts as left out, since protobuf cannot tell the two apart.
+fn from_body(wanted: &v1::Template) -> Parameters {
+    let found = placeholders(&wanted.body).map_err(|problem| ("body", problem.to_owned()))?;
+    let (count, names) = match found {
+        Placeholders::Numbered(count) => (count, Vec::new()),
+        Placeholders::Named(names) => (count_of(&names)?, names),
+    };
+    let given_count = wanted.body_parameter_count;
+    if given_count != 0 && given_count != count {
+        let problem = format!("is {given_count}, but the body has {count}");
+        return Err(("body_parameter_count", problem));
+    }
+    let as_set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    let given_names = &wanted.body_parameter_names;
+    if !given_names.is_empty() && as_set(given_names) != as_set(&names) {
+        let problem = "are not the names in the body".to_owned();
+        return Err(("body_parameter_names", problem));
+    }
+    Ok((count, names))
+}
+
+fn given(wanted: &v1::Template) -> Parameters {
+    let names = &wanted.body_parameter_names;
+    let count = wanted.body_parameter_count;
+    if names.is_empty() {
+        if count > PARAMETER_COUNT_MAX {
+            let problem = format!("is above {PARAMETER_COUNT_MAX}");
+            return Err(("body_parameter_count", problem));
+        }
+        return Ok((count, Vec::new()));
+    }
+    let distinct: BTreeSet<_> = names.iter().collect();
+    if distinct.len() != names.len() || !names.iter().all(|name| is_parameter_name(name)) {
+        let problem = "are not distinct lower-case names".to_owned();
+        return Err(("body_parameter_names", problem));
+    }
+    let named = count_of(names)?;
+    if count != 0 && count != named {
+        let problem = format!("is {count}, but there are {named} names");
+        return Err(("body_parameter_count", problem));
+    }
+    Ok((named, names.clone()))
+}
+
+fn count_of(names: &[String]) -> Result<u32, (&'static str, String)> {
+    u32::try_from(names.len())
+        .ok()
+        .filter(|count| *count <= PARAMETER_COUNT_MAX)
+        .ok_or_else(|| {
+            let problem = format!("are more than {PARAMETER_COUNT_MAX}");
+            ("body_parameter_names", problem)
+        })
+}
+
+fn number(inner: &str) -> Option<u32> {
+    let is_number = !inner.starts_with('0') && inner.bytes().all(|byte| byte.is_ascii_digit());
+    inner.parse().ok().filter(|_| is_number)
+}
+
+fn is_parameter_name(text: &str) -> bool {
+    text.bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= NAME_LEN_MAX
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Placeholders {
+        Placeholders::Named(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn good(body: &str) -> v1::Template {
+        v1::Template {
+            waba_id: "800".to_owned(),
+            name: "order_ready".to_owned(),
+            language: "en_US".to_owned(),
+            category: v1::TemplateCategory::Utility.into(),
+            status: v1::TemplateStatus::Approved.into(),
+            body: body.to_owned(),
+            ..v1::Template::default()
+        }
+    }
+
+    fn wrong_field(wanted: v1::Template) -> String {
+        let mut problems = template("t", wanted).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems.remove(0).field
+    }
+
+    #[test]
+    fn placeholders_are_found_and_counted_once() {
+        for (body, found) in [
+            ("No placeholders.", Placeholders::Numbered(0)),
+            ("Hi {{1}}, order {{2}} for {{1}}", Placeholders::Numbered(2)),
+            ("{{2}} before {{1}}", Placeholders::Numbered(2)),
+            (
+                "Hi {{first_name}}: {{order_2}}, {{first_name}}",
+                named(&["first_name", "order_2"]),
+            ),
+            ("Braces { } and } alone", Placeholders::Numbered(0)),
+        ] {
+            assert_eq!(placeholders(body), Ok(found), "{body}");
+        }
+        for bad in [
+            "{{1}} {{3}}",
+            "{{0}}",
+            "{{01}}",
+            "{{1}} {{name}}",
+            "{{ 1 }}",
+            "{{Name}}",
+            "{{}}",
+            "open {{1",
+            "{{4294967296}}",
+        ] {
+            assert!(placeholders(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_taken_from_the_body() {
+        let numbered = template("t", good("Hi {{1}}, {{2}}")).unwrap();
+        assert_eq!(numbered.body_parameter_count, 2);
+        let named = template("t", good("Hi {{name}}")).unwrap();
+        assert_eq!(named.body_parameter_count, 1);
+        assert_eq!(named.body_parameter_names, ["name"]);
+    }
+
+    #[test]
+    fn parameters_given_must_be_those_of_the_body() {
+        let counted = v1::Template {
+            body_parameter_count: 3,
+            ..good("Hi {{1}}")
+        };
+        assert_eq!(wrong_field(counted), "t.body_parameter_count");
+        let misnamed = v1::Template {
+            body_parameter_names: vec!["nam".to_owned()],
+            ..good("Hi {{name}}")
+        };
+        assert_eq!(wrong_field(misnamed), "t.body_parameter_names");
+        assert_eq!(wrong_field(good("Hi {{1")), "t.body");
+    }
+
+    #[test]
+    fn without_a_body_parameters_are_as_given() {
+        let wanted = v1::Template {
+            body_parameter_count: 2,
+            ..good("")
+        };
+        assert_eq!(template("t", wanted).unwrap().body_parameter_count, 2);
+        let wanted = v1::Template {
+            body_parameter_names: vec!["a".to_owned(), "b".to_owned()],
+            ..good("")
+        };
+        assert_eq!(template("t", wanted).unwrap().body_parameter_count, 2);
+        let twice = v1::Template {
+            body_parameter_names: vec!["a".to_owned(), "a".to_owned()],
+            ..good("")
+        };
+        assert_eq!(wrong_field(twice), "t.body_parameter_names");
+    }
+
+    #[test]
+    fn languages_of_webhooks_and_of_sends_are_one() {
+        for (text, stored) in [
+            ("en", "en"),
+            ("en_US", "en_US"),
+            ("en-US", "en_US"),
+            ("fil", "fil"),
+            ("prs_AF", "prs_AF"),
+        ] {
+            assert_eq!(language(text).as_deref(), Some(stored), "{text}");
+        }
+        for bad in ["", "e", "EN", "english", "en_", "en_U", "en.US", "en_US_x"] {
+            assert_eq!(language(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_problem_of_a_template_is_told_at_once() {
+        let wanted = v1::Template {
+            name: "Order Ready".to_owned(),
+            body: format!("{}{{{{", "x".repeat(BODY_LEN_MAX)),
+            ..v1::Template::default()
+        };
+        let fields: Vec<_> = template("template[3]", wanted)
+            .unwrap_err()
+            .into_iter()
+            .map(|problem| problem.field)
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "template[3].waba_id",
+                "template[3].name",
+                "template[3].language",
+                "template[3].category",
+                "template[3].status",
+                "template[3].body",
+                "template[3].body",
+            ]
+        );
+    }
+}
