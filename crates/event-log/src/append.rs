@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::client::Request;
+use async_nats::connection::State;
 use bytes::Bytes;
 use casement_event::{Record, Uuid, header};
 use serde::Deserialize;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connect::{Inner, Log};
-use crate::group::Group;
+use crate::group::{Group, Waiting};
 use crate::wire::{code, nats_header};
 use crate::{AppendError, Position};
 
@@ -92,13 +93,30 @@ impl Prepared {
         }
     }
 
-    /// What may only once be in flight: the subjects whose order this append depends on.
-    pub(crate) fn key(&self) -> &str {
-        match &self.expect {
-            Expect::Anything => &self.append_id,
-            Expect::Last { filter, .. } => filter,
-        }
+    /// The lanes whose order this append depends on: its own subject's, and that of what it
+    /// expects. In most cases they are one.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &str> {
+        let own = lane(&self.subject);
+        let expected = match &self.expect {
+            Expect::Anything => None,
+            Expect::Last { filter, .. } => Some(lane(filter)).filter(|expected| *expected != own),
+        };
+        std::iter::once(own).chain(expected)
     }
+}
+
+/// Returns what a subject has in common with each filter that expectations name it by: all
+/// families of one conversation share a lane, and so do all records of one kind of account.
+fn lane(subject: &str) -> &str {
+    if let Some(rest) = subject.strip_prefix("casement.events.") {
+        return rest.split_once('.').map_or(rest, |(_, lane)| lane);
+    }
+    if let Some(rest) = subject.strip_prefix("casement.accounts.")
+        && !rest.starts_with("reported.")
+    {
+        return rest.split_once('.').map_or(rest, |(kind, _)| kind);
+    }
+    subject
 }
 
 /// The broker's answer to a publish.
@@ -130,16 +148,24 @@ pub(crate) enum Answer {
         description: String,
     },
     TooLarge,
-    /// No stream took it: certain that nothing was stored, worth another try.
+    /// Not sent, or no stream took it: certain that this try stored nothing; worth another.
     NotTaken,
     Unanswered,
+}
+
+/// Where our own append was found.
+pub(crate) enum Own {
+    At(u64),
+    Nowhere,
+    /// Nothing says where to look.
+    CannotTell,
 }
 
 impl Log {
     /// Appends one event. Returns where it stands, once it is on disk.
     ///
     /// Appends that arrive together are committed together. Waits at most the configured
-    /// deadline.
+    /// deadline, whatever the broker does.
     pub async fn append(&self, record: Record, expect: Expect) -> Result<Position, AppendError> {
         let subject = record.subject.clone();
         self.append_all(vec![(record, expect)])
@@ -148,13 +174,15 @@ impl Log {
             .unwrap_or(Err(AppendError::Unknown { subject }))
     }
 
-    /// Appends many events, each with its own expectation and its own result, in their order.
+    /// Appends many events, each with its own expectation and its own result, those of one
+    /// subject in their order.
     ///
     /// A stale one refuses itself alone. They are not one transaction.
     pub async fn append_all(
         &self,
         records: Vec<(Record, Expect)>,
     ) -> Vec<Result<Position, AppendError>> {
+        let deadline = Instant::now() + self.inner.config.append_deadline;
         let mut waiting = Vec::with_capacity(records.len());
         for (record, expect) in records {
             let Some(stream) = stream_of(&record.subject) else {
@@ -170,20 +198,26 @@ impl Log {
             let prepared = Prepared::new(stream, &record, expect);
             let (answer, answered) = oneshot::channel();
             let subject = prepared.subject.clone();
-            let sent = self.group(stream).send(prepared, answer).await;
-            waiting.push(if sent {
-                Ok((subject, answered))
-            } else {
-                Err(AppendError::Unknown { subject })
+            let one = Waiting {
+                append: prepared,
+                answer,
+                deadline,
+            };
+            let sent = timeout_at(deadline, self.group(stream).send(one)).await;
+            waiting.push(match sent {
+                Ok(true) => Ok((subject, answered)),
+                Ok(false) | Err(_) => Err(AppendError::Unknown { subject }),
             });
         }
         let mut results = Vec::with_capacity(waiting.len());
         for one in waiting {
             results.push(match one {
                 Err(error) => Err(error),
-                Ok((subject, answered)) => answered
-                    .await
-                    .unwrap_or(Err(AppendError::Unknown { subject })),
+                // The writer drops what nobody waits for any more and was not sent yet.
+                Ok((subject, answered)) => match timeout_at(deadline, answered).await {
+                    Ok(Ok(result)) => result,
+                    Ok(Err(_)) | Err(_) => Err(AppendError::Unknown { subject }),
+                },
             });
         }
         results
@@ -222,30 +256,59 @@ fn stream_of(subject: &str) -> Option<&'static str> {
 
 impl Inner {
     /// Publishes one append until its outcome is definite, or the deadline has passed.
+    ///
+    /// `unanswered` says whether it was published before without an answer.
     pub(crate) async fn settle(
         &self,
         append: &Prepared,
         deadline: Instant,
+        unanswered: bool,
+    ) -> Result<Position, AppendError> {
+        let subject = append.subject.clone();
+        timeout_at(deadline, self.settle_without_limit(append, unanswered))
+            .await
+            .unwrap_or(Err(AppendError::Unknown { subject }))
+    }
+
+    async fn settle_without_limit(
+        &self,
+        append: &Prepared,
         mut unanswered: bool,
     ) -> Result<Position, AppendError> {
         let subject = || append.subject.clone();
         loop {
             match self.publish(append).await {
                 Answer::Stored { sequence } => return Ok(self.position(&append.stream, sequence)),
-                Answer::Refused { code, description } => {
+                Answer::Refused { code, description } if !unanswered => {
                     return Err(AppendError::Refused {
                         subject: subject(),
                         code,
                         description,
                     });
                 }
+                // The repeat was refused, which says nothing about the first try.
+                Answer::Refused { code, description } => match self.find_own(append).await {
+                    Ok(Own::At(sequence)) => return Ok(self.position(&append.stream, sequence)),
+                    Ok(Own::Nowhere) => {
+                        return Err(AppendError::Refused {
+                            subject: subject(),
+                            code,
+                            description,
+                        });
+                    }
+                    Ok(Own::CannotTell) | Err(_) => {
+                        tracing::debug!(code, description, "repeat refused");
+                    }
+                },
                 Answer::TooLarge => return Err(AppendError::TooLarge { subject: subject() }),
                 Answer::Conflict { .. } if !unanswered => {
                     return Err(AppendError::Conflict { subject: subject() });
                 }
                 Answer::Conflict { .. } => match self.find_own(append).await {
-                    Ok(Some(sequence)) => return Ok(self.position(&append.stream, sequence)),
-                    Ok(None) => return Err(AppendError::Conflict { subject: subject() }),
+                    Ok(Own::At(sequence)) => return Ok(self.position(&append.stream, sequence)),
+                    Ok(Own::Nowhere | Own::CannotTell) => {
+                        return Err(AppendError::Conflict { subject: subject() });
+                    }
                     Err(error) => {
                         tracing::debug!(error = %error, "could not look for an own append yet");
                     }
@@ -255,9 +318,6 @@ impl Inner {
                     metrics::counter!("casement_append_unanswered_total").increment(1);
                     unanswered = true;
                 }
-            }
-            if Instant::now() + REPEAT_DELAY >= deadline {
-                return Err(AppendError::Unknown { subject: subject() });
             }
             tokio::time::sleep(REPEAT_DELAY).await;
         }
@@ -287,13 +347,20 @@ impl Inner {
         payload: Bytes,
     ) -> Answer {
         use async_nats::RequestErrorKind;
+        // The client would keep it for when the connection is back, long after its caller left.
+        if self.client.connection_state() != State::Connected {
+            return Answer::NotTaken;
+        }
         let request = Request::new()
             .headers(headers)
             .payload(payload)
-            .timeout(Some(self.config.ack_timeout));
-        let answer = match self.client.send_request(subject.to_owned(), request).await {
-            Ok(answer) => answer,
-            Err(error) => {
+            .timeout(None);
+        // The client's own time-out does not cover the wait for room in its queue.
+        let request = self.client.send_request(subject.to_owned(), request);
+        let answer = match timeout(self.config.ack_timeout, request).await {
+            Ok(Ok(answer)) => answer,
+            Err(_) => return Answer::Unanswered,
+            Ok(Err(error)) => {
                 return match error.kind() {
                     RequestErrorKind::MaxPayloadExceeded => Answer::TooLarge,
                     RequestErrorKind::NoResponders => Answer::NotTaken,
@@ -326,21 +393,18 @@ impl Inner {
     }
 
     /// Looks for our own append among what stands after the expected sequence.
-    pub(crate) async fn find_own(
-        &self,
-        append: &Prepared,
-    ) -> Result<Option<u64>, crate::ReadError> {
+    pub(crate) async fn find_own(&self, append: &Prepared) -> Result<Own, crate::ReadError> {
         let (filter, mut after) = match &append.expect {
-            Expect::Anything => return Ok(None),
+            Expect::Anything => return Ok(Own::CannotTell),
             Expect::Last { filter, sequence } => (filter.clone(), *sequence),
         };
         while let Some(stored) = self.next_on(&append.stream, &filter, after + 1).await? {
             if stored.header(header::APPEND_ID) == Some(append.append_id.as_str()) {
-                return Ok(Some(stored.sequence));
+                return Ok(Own::At(stored.sequence));
             }
             after = stored.sequence;
         }
-        Ok(None)
+        Ok(Own::Nowhere)
     }
 }
 
@@ -363,6 +427,46 @@ mod tests {
         ];
         for (subject, stream) in table {
             assert_eq!(stream_of(subject), stream, "{subject}");
+        }
+    }
+
+    #[test]
+    fn a_subject_and_the_filters_that_expect_it_share_a_lane() {
+        let table = [
+            (
+                "casement.events.*.03.1.c",
+                "casement.events.inbound.03.1.c",
+                true,
+            ),
+            (
+                "casement.events.window.03.1.c",
+                "casement.events.inbound.03.1.c",
+                true,
+            ),
+            (
+                "casement.events.inbound.03.1.d",
+                "casement.events.inbound.03.1.c",
+                false,
+            ),
+            (
+                "casement.accounts.number.*",
+                "casement.accounts.number.1",
+                true,
+            ),
+            (
+                "casement.accounts.brand.1",
+                "casement.accounts.number.1",
+                false,
+            ),
+            (
+                "casement.accounts.reported.parked.1",
+                "casement.accounts.reported.parked.2",
+                false,
+            ),
+            ("casement.raw.whatsapp", "casement.raw.twilio", false),
+        ];
+        for (one, other, share) in table {
+            assert_eq!(lane(one) == lane(other), share, "{one} {other}");
         }
     }
 }

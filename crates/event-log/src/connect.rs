@@ -8,6 +8,7 @@ use async_nats::jetstream::{self, stream::Stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::follow::PATIENCE_MAX;
 use crate::group::Group;
 use crate::{Config, streams};
 
@@ -72,6 +73,8 @@ pub struct Log {
 pub(crate) struct Inner {
     pub(crate) client: async_nats::Client,
     pub(crate) config: Config,
+    /// For requests that may take the broker long.
+    pub(crate) patient: jetstream::Context,
     pub(crate) streams: HashMap<String, Stream>,
     pub(crate) incarnations: HashMap<String, String>,
     pub(crate) groups: Mutex<HashMap<String, Group>>,
@@ -108,6 +111,8 @@ impl Log {
 
         let mut context = jetstream::new(client.clone());
         context.set_timeout(config.read_timeout);
+        let mut patient = jetstream::new(client.clone());
+        patient.set_timeout(PATIENCE_MAX);
         let mut opened = HashMap::new();
         let mut incarnations = HashMap::new();
         for wanted in streams::all(&config.sizes, config.replicas) {
@@ -137,6 +142,7 @@ impl Log {
             inner: Arc::new(Inner {
                 client,
                 config: config.clone(),
+                patient,
                 streams: opened,
                 incarnations,
                 groups: Mutex::default(),

@@ -32,6 +32,15 @@ const APPOINTMENTS_LEN_MAX: usize = 4_096;
 /// was set is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// How many due messages are read at once.
+const READ_AT_ONCE_MAX: usize = 64;
+
+/// How long the index waits for takers, and for a clock that can be trusted.
+const HELD_UP_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long after it could not be read a due message is read again.
+const READ_AGAIN_AFTER: SignedDuration = SignedDuration::from_millis(200);
+
 /// The clock that deadlines are measured by.
 pub trait Now: Send + Sync {
     /// Returns the present time.
@@ -183,12 +192,20 @@ impl Book {
             }
             Some(deadline) => {
                 let at = millisecond_at_or_after(deadline);
-                if self.current.insert(key, (at, sequence)) != Some((at, sequence)) {
+                let known = self.current.insert(key, (at, sequence));
+                if known.is_none_or(|(known, _)| known != at) {
                     self.heap.push(Reverse((at, key)));
                 }
             }
         }
         self.compact();
+    }
+
+    /// Moves a deadline that still stands; what has ended meanwhile stays ended.
+    fn put_back(&mut self, key: Key, deadline: Timestamp, sequence: u64) {
+        if self.current.contains_key(&key) {
+            self.set(key, Some(deadline), sequence);
+        }
     }
 
     /// Drops stale entries once they outnumber the live ones.
@@ -222,6 +239,17 @@ impl Book {
         }
     }
 
+    /// Forgets a subject, unless a newer message set it anew.
+    fn end(&mut self, key: Key, sequence: u64) {
+        if self
+            .current
+            .get(&key)
+            .is_some_and(|(_, known)| *known == sequence)
+        {
+            self.current.remove(&key);
+        }
+    }
+
     fn next(&self) -> Option<i64> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
@@ -246,10 +274,9 @@ struct Running {
 
 impl Running {
     async fn run(mut self, stopping: CancellationToken, mut see: impl FnMut(&Stored)) {
+        let stream = self.options.stream;
         let filters = vec![self.options.filter.clone()];
-        let mut follower = self
-            .log
-            .follow(self.options.stream, filters, Start::LastPerSubject);
+        let mut follower = self.log.follow(stream, filters, Start::LastPerSubject);
         let mut is_caught_up = false;
         let mut seen = 0;
         loop {
@@ -266,13 +293,15 @@ impl Running {
                     Followed::CaughtUp { sequence } => {
                         is_caught_up = true;
                         tracing::info!(
-                            stream = self.options.stream, sequence,
-                            deadlines = self.book.current.len(), "deadline index caught up"
+                            stream,
+                            sequence,
+                            deadlines = self.book.current.len(),
+                            "deadline index caught up"
                         );
                     }
                 },
                 Some((key, deadline, sequence)) = self.appointed.recv() => {
-                    self.book.set(key, Some(deadline), sequence);
+                    self.book.put_back(key, deadline, sequence);
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -293,6 +322,9 @@ impl Running {
         let Some(next) = self.book.next().filter(|_| is_caught_up) else {
             return SLEEP_MAX;
         };
+        if self.due.capacity() == 0 || !self.clock.is_trusted() {
+            return HELD_UP_PAUSE;
+        }
         let wait = next.saturating_sub(self.present().as_millisecond()).max(1);
         Duration::from_millis(u64::try_from(wait).unwrap_or(1)).min(SLEEP_MAX)
     }
@@ -307,38 +339,59 @@ impl Running {
 
     /// Hands out what is due; `false` once nobody takes any more.
     async fn hand_out(&mut self) -> bool {
-        let now = self.present();
-        while self.due.capacity() > 0
-            && let Some((key, at, sequence)) = self.book.take_due(now)
-        {
-            // Handed out again later, unless a newer message or the taker moves it.
-            let again = now
-                .checked_add(self.options.retry_after)
-                .unwrap_or(Timestamp::MAX);
-            self.book.set(key, Some(again), sequence);
-            let stored = match self.log.get(self.options.stream, sequence).await {
-                Ok(Some(stored)) => stored,
-                // Purged meanwhile: whatever it was, it has ended.
-                Ok(None) => {
-                    self.book.current.remove(&key);
-                    continue;
+        loop {
+            let now = self.present();
+            let taken = self.take(now);
+            if taken.is_empty() {
+                return true;
+            }
+            let (log, stream) = (&self.log, self.options.stream);
+            let reads = taken
+                .iter()
+                .map(|(_, _, sequence)| log.get(stream, *sequence));
+            let read = futures::future::join_all(reads).await;
+            let mut is_away = false;
+            for ((key, at, sequence), stored) in taken.into_iter().zip(read) {
+                match stored {
+                    Ok(Some(stored)) => {
+                        let due = Due {
+                            subject: stored.subject,
+                            deadline: Timestamp::from_millisecond(at).unwrap_or(now),
+                            sequence,
+                        };
+                        if self.due.send(due).await.is_err() {
+                            return false;
+                        }
+                    }
+                    // Purged meanwhile: whatever it was, it has ended.
+                    Ok(None) => self.book.end(key, sequence),
+                    Err(error) => {
+                        tracing::warn!(sequence, error = %error, "due message cannot be read yet");
+                        is_away = true;
+                        let again = now.checked_add(READ_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
+                        self.book.put_back(key, again, sequence);
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(sequence, error = %error, "due message cannot be read yet");
-                    continue;
-                }
-            };
-            let deadline = Timestamp::from_millisecond(at).unwrap_or(now);
-            let due = Due {
-                subject: stored.subject,
-                deadline,
-                sequence,
-            };
-            if self.due.send(due).await.is_err() {
-                return false;
+            }
+            if is_away {
+                return true;
             }
         }
-        true
+    }
+
+    /// Takes some of what is due, and notes it to be handed out again later, unless a newer
+    /// message or the taker moves it.
+    fn take(&mut self, now: Timestamp) -> Vec<(Key, i64, u64)> {
+        let retry_after = self.options.retry_after.max(SignedDuration::from_millis(1));
+        let again = now.checked_add(retry_after).unwrap_or(Timestamp::MAX);
+        let mut taken = Vec::new();
+        while taken.len() < self.due.capacity().min(READ_AT_ONCE_MAX)
+            && let Some((key, at, sequence)) = self.book.take_due(now)
+        {
+            self.book.set(key, Some(again), sequence);
+            taken.push((key, at, sequence));
+        }
+        taken
     }
 }
 
@@ -374,6 +427,25 @@ mod tests {
         book.set(1, Some(at(100)), 1);
         book.set(1, None, 2);
         assert_eq!(book.take_due(at(1_000)), None);
+    }
+
+    #[test]
+    fn what_ended_while_a_taker_looked_is_not_put_back() {
+        let mut book = Book::default();
+        book.set(1, Some(at(100)), 1);
+        assert_eq!(book.take_due(at(100)), Some((1, 100, 1)));
+        book.set(1, None, 2);
+        book.put_back(1, at(200), 1);
+        assert_eq!(book.take_due(at(1_000)), None);
+    }
+
+    #[test]
+    fn a_deadline_set_twice_to_the_same_time_comes_once() {
+        let mut book = Book::default();
+        book.set(1, Some(at(100)), 1);
+        book.set(1, Some(at(100)), 2);
+        assert_eq!(book.take_due(at(100)), Some((1, 100, 2)));
+        assert_eq!(book.take_due(at(100)), None);
     }
 
     #[test]

@@ -63,3 +63,27 @@ pub enum ReadError {
         problem: String,
     },
 }
+
+impl ReadError {
+    pub(crate) fn unavailable(
+        what: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable {
+            what: what.to_owned(),
+            source: source.into(),
+        }
+    }
+}
+
+/// An error with all that caused it, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

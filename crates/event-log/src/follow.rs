@@ -6,15 +6,26 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use casement_event::Stored;
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::time::{Instant, timeout};
 
 use crate::connect::Log;
+use crate::error::chain;
 use crate::{ReadError, wire};
+
+/// First pause before a follower asks again.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause before a follower asks again.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// How long a broker may take at most to begin a delivery: it may have to look through millions
+/// of subjects. A follower starts with less and doubles it, since a request that was lost with
+/// a connection is never answered.
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_mins(1);
 
 /// How long the broker keeps a follower that has gone.
 const INACTIVE_AFTER: Duration = Duration::from_secs(30);
@@ -57,10 +68,17 @@ pub struct Follower {
     target: Option<u64>,
     is_caught_up: bool,
     open: Option<Open>,
+    /// Under way; kept, so that a caller who stops waiting does not begin it anew.
+    opening: Option<BoxFuture<'static, Result<Open, ReadError>>>,
+    /// How long the broker may take to begin a delivery.
+    patience: Duration,
     retry_delay: Duration,
+    retry_at: Option<Instant>,
 }
 
 struct Open {
+    /// The newest sequence of the stream before it was opened.
+    stream_end: u64,
     messages: pull::Stream,
     last_delivery: u64,
     /// Nothing that matches was stored when it was opened.
@@ -79,47 +97,54 @@ impl Log {
             target: None,
             is_caught_up: false,
             open: None,
+            opening: None,
+            patience: self.inner.config.read_timeout,
             retry_delay: Duration::ZERO,
+            retry_at: None,
         }
     }
 }
 
 impl Follower {
     /// Returns the next event, or once that it has caught up. Waits as long as it takes.
+    ///
+    /// Nothing is lost or done twice when a caller stops waiting and asks again.
     pub async fn next(&mut self) -> Followed {
         loop {
+            if let Some(at) = self.retry_at {
+                tokio::time::sleep_until(at).await;
+                self.retry_at = None;
+            }
             match self.step().await {
-                Ok(Some(followed)) => {
+                Ok(followed) => {
                     self.retry_delay = Duration::ZERO;
                     return followed;
                 }
-                Ok(None) => {}
                 Err(problem) => {
                     tracing::warn!(stream = self.stream, problem, "follower asks again");
                     self.open = None;
                     self.retry_delay =
-                        (self.retry_delay * 2).clamp(Duration::from_millis(50), RETRY_DELAY_MAX);
-                    tokio::time::sleep(self.retry_delay).await;
+                        (self.retry_delay * 2).clamp(RETRY_DELAY_MIN, RETRY_DELAY_MAX);
+                    self.retry_at = Some(Instant::now() + self.retry_delay);
                 }
             }
         }
     }
 
-    async fn step(&mut self) -> Result<Option<Followed>, String> {
-        if self.open.is_none() {
-            self.open = Some(self.reopen().await.map_err(|error| format!("{error}"))?);
-        }
-        let Some(open) = &mut self.open else {
-            return Ok(None);
+    async fn step(&mut self) -> Result<Followed, String> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.reopen().await.map_err(|error| chain(&error))?,
         };
-        let target = self.target.unwrap_or_default();
+        let open = self.open.insert(open);
+        let target = *self.target.get_or_insert(open.stream_end);
         if !self.is_caught_up && (open.is_empty || self.last >= target) {
             self.is_caught_up = true;
-            return Ok(Some(Followed::CaughtUp { sequence: target }));
+            return Ok(Followed::CaughtUp { sequence: target });
         }
         let message = match open.messages.next().await {
             None => return Err("delivery ended".to_owned()),
-            Some(Err(error)) => return Err(error.to_string()),
+            Some(Err(error)) => return Err(chain(&error)),
             Some(Ok(message)) => message,
         };
         let incarnation = self.log.incarnation(&self.stream);
@@ -136,75 +161,97 @@ impl Follower {
             open.is_empty = true;
         }
         self.last = self.last.max(stored.sequence);
-        Ok(Some(Followed::Event(stored)))
+        Ok(Followed::Event(stored))
     }
 
     async fn reopen(&mut self) -> Result<Open, ReadError> {
-        let state = self.log.state(&self.stream).await?;
-        if state.incarnation != self.log.incarnation(&self.stream) {
-            return Err(ReadError::Unreadable {
-                what: self.stream.clone(),
-                problem: "stream was recreated or restored: restart this process".to_owned(),
-            });
-        }
-        let target = *self.target.get_or_insert(state.last_sequence);
-        let deliver_policy = match self.start {
-            // A follower that starts at the end, or was cut off, goes on by sequence.
-            Start::New => {
-                self.last = self.last.max(target);
-                DeliverPolicy::ByStartSequence {
-                    start_sequence: self.last + 1,
-                }
-            }
-            Start::Sequence(from) if self.last == 0 => DeliverPolicy::ByStartSequence {
-                start_sequence: from.max(1),
-            },
-            // The newest messages come in the order of the stream, so a start that was cut off
-            // goes on behind the last one, too: at worst it sees messages that are not the
-            // newest of their subject any more.
-            Start::LastPerSubject if self.last == 0 => DeliverPolicy::LastPerSubject,
-            Start::Sequence(_) | Start::LastPerSubject => DeliverPolicy::ByStartSequence {
-                start_sequence: self.last + 1,
-            },
+        let opening = self.opening.get_or_insert_with(|| {
+            let from = match self.start {
+                // Once something was handed out, it goes on behind it. The newest messages of
+                // each subject come in the order of the stream, so this holds for them, too: at
+                // worst messages follow that are not the newest of their subject any more.
+                _ if self.last > 0 => From::After(self.last),
+                Start::Sequence(from) => From::After(from.saturating_sub(1)),
+                Start::LastPerSubject => From::LastPerSubject,
+                // A start at the end that was cut off stays where the end was.
+                Start::New => self.target.map_or(From::End, From::After),
+            };
+            open(
+                self.log.clone(),
+                self.stream.clone(),
+                self.filters.clone(),
+                from,
+                self.patience,
+            )
+            .boxed()
+        });
+        let opened = opening.await;
+        self.opening = None;
+        self.patience = match opened {
+            Ok(_) => self.log.inner.config.read_timeout,
+            Err(_) => (self.patience * 2).min(PATIENCE_MAX),
         };
-        let unavailable = |source| ReadError::Unavailable {
-            what: format!("stream {} to follow", self.stream),
-            source,
-        };
-        let mut consumer = self
-            .log
-            .inner
-            .open(&self.stream)?
-            .create_consumer(pull::Config {
-                deliver_policy,
-                ack_policy: AckPolicy::None,
-                filter_subjects: self.filters.clone(),
-                inactive_threshold: INACTIVE_AFTER,
-                memory_storage: true,
-                num_replicas: 1,
-                ..pull::Config::default()
-            })
-            .await
-            .map_err(|error| unavailable(error.into()))?;
-        let is_empty = is_empty(&mut consumer).await.map_err(unavailable)?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH_LEN)
-            .heartbeat(Duration::from_secs(2))
-            .expires(Duration::from_secs(20))
-            .messages()
-            .await
-            .map_err(|error| unavailable(error.into()))?;
-        Ok(Open {
-            messages,
-            last_delivery: 0,
-            is_empty,
-        })
+        opened
     }
 }
 
-async fn is_empty(
-    consumer: &mut consumer::Consumer<pull::Config>,
-) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(consumer.info().await?.num_pending == 0)
+/// Where a delivery is to begin.
+enum From {
+    After(u64),
+    LastPerSubject,
+    End,
+}
+
+async fn open(
+    log: Log,
+    stream: String,
+    filters: Vec<String>,
+    from: From,
+    patience: Duration,
+) -> Result<Open, ReadError> {
+    let state = log.state(&stream).await?;
+    if state.incarnation != log.incarnation(&stream) {
+        return Err(ReadError::Unreadable {
+            what: stream,
+            problem: "stream was recreated or restored: restart this process".to_owned(),
+        });
+    }
+    let after = |sequence| DeliverPolicy::ByStartSequence {
+        start_sequence: sequence + 1,
+    };
+    let deliver_policy = match from {
+        From::After(sequence) => after(sequence),
+        From::LastPerSubject => DeliverPolicy::LastPerSubject,
+        From::End => after(state.last_sequence),
+    };
+    let what = format!("stream {stream} to follow");
+    let config = pull::Config {
+        deliver_policy,
+        ack_policy: AckPolicy::None,
+        filter_subjects: filters,
+        inactive_threshold: INACTIVE_AFTER,
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let consumer = log.inner.patient.create_consumer_on_stream(config, &stream);
+    let consumer = timeout(patience, consumer)
+        .await
+        .map_err(|elapsed| ReadError::unavailable(&what, elapsed))?
+        .map_err(|error| ReadError::unavailable(&what, error))?;
+    let info = log.inner.in_time(&what, consumer.get_info()).await?;
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(BATCH_LEN)
+        .heartbeat(Duration::from_secs(2))
+        .expires(Duration::from_secs(20))
+        .messages()
+        .await
+        .map_err(|error| ReadError::unavailable(&what, error))?;
+    Ok(Open {
+        stream_end: state.last_sequence,
+        messages,
+        last_delivery: 0,
+        is_empty: info.num_pending == 0,
+    })
 }

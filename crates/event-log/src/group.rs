@@ -1,17 +1,19 @@
 //! Group commit: one writer per stream that gathers what arrives while it writes.
 //!
 //! On one node each publish costs an fsync, and an atomic batch of any size a few
-//! milliseconds. So few appends are pipelined and many are shipped as one batch. Nothing that
-//! depends on the same subjects is ever twice in flight, so that the order of one caller's
-//! appends, and the meaning of each expectation, survive.
+//! milliseconds. So few appends are pipelined and many are shipped as one batch. Appends that
+//! depend on the same subjects share a lane, and a lane is never twice in flight, so that the
+//! order of one caller's appends, and the meaning of each expectation, survive.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
+use async_nats::connection::State;
 use casement_event::Uuid;
+use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, timeout};
 
 use crate::append::{Answer, Expect, Prepared};
 use crate::connect::Inner;
@@ -33,144 +35,190 @@ const IN_FLIGHT_MAX: usize = 64;
 /// How many appends may wait for the writer before callers wait to hand theirs over.
 const QUEUE_LEN_MAX: usize = 4_096;
 
+/// After how many stale members the rest of a batch is published one by one.
+const STALE_LEN_MAX: usize = 16;
+
 type Result = std::result::Result<Position, AppendError>;
 
-struct Waiting {
-    append: Prepared,
-    answer: oneshot::Sender<Result>,
-    deadline: Instant,
+/// An append whose caller waits.
+pub(crate) struct Waiting {
+    pub(crate) append: Prepared,
+    pub(crate) answer: oneshot::Sender<Result>,
+    pub(crate) deadline: Instant,
 }
 
 /// A handle to the writer of one stream.
 #[derive(Clone)]
 pub(crate) struct Group {
-    queue: mpsc::Sender<(Prepared, oneshot::Sender<Result>)>,
+    queue: mpsc::Sender<Waiting>,
 }
 
 impl Group {
     /// Starts the writer. It ends when the log and all handles are gone.
     pub(crate) fn start(log: Weak<Inner>) -> Self {
         let (queue, arriving) = mpsc::channel(QUEUE_LEN_MAX);
-        tokio::spawn(write(log, arriving));
+        tokio::spawn(Writer::default().run(log, arriving));
         Self { queue }
     }
 
     /// Hands an append to the writer; `false` if the writer is gone.
-    pub(crate) async fn send(&self, append: Prepared, answer: oneshot::Sender<Result>) -> bool {
-        self.queue.send((append, answer)).await.is_ok()
+    pub(crate) async fn send(&self, one: Waiting) -> bool {
+        self.queue.send(one).await.is_ok()
     }
 }
 
-async fn write(
-    log: Weak<Inner>,
-    mut arriving: mpsc::Receiver<(Prepared, oneshot::Sender<Result>)>,
-) {
-    let mut waiting: VecDeque<Waiting> = VecDeque::new();
-    let mut in_flight: JoinSet<Vec<String>> = JoinSet::new();
-    let mut busy: HashSet<String> = HashSet::new();
-    let mut is_open = true;
-    while is_open || !in_flight.is_empty() || !waiting.is_empty() {
-        tokio::select! {
-            // Answers first: they make room.
-            biased;
-            Some(done) = in_flight.join_next(), if !in_flight.is_empty() => {
-                for key in done.unwrap_or_default() {
-                    busy.remove(&key);
+#[derive(Default)]
+struct Writer {
+    waiting: VecDeque<Waiting>,
+    in_flight: JoinSet<()>,
+    /// What each task in flight keeps busy.
+    kept: HashMap<Id, Kept>,
+    busy: HashSet<String>,
+    has_batch: bool,
+}
+
+struct Kept {
+    lanes: Vec<String>,
+    is_batch: bool,
+}
+
+impl Writer {
+    async fn run(mut self, log: Weak<Inner>, mut arriving: mpsc::Receiver<Waiting>) {
+        let mut is_open = true;
+        while is_open || !self.in_flight.is_empty() {
+            tokio::select! {
+                // Answers first: they make room.
+                biased;
+                Some(done) = self.in_flight.join_next_with_id(), if !self.in_flight.is_empty() => {
+                    self.release(done.map_or_else(|error| error.id(), |(id, ())| id));
+                }
+                arrived = arriving.recv(), if is_open && self.waiting.len() < QUEUE_LEN_MAX => {
+                    is_open = arrived.is_some();
+                    self.waiting.extend(arrived);
+                    while self.waiting.len() < QUEUE_LEN_MAX
+                        && let Ok(one) = arriving.try_recv()
+                    {
+                        self.waiting.push_back(one);
+                    }
                 }
             }
-            arrived = arriving.recv(), if is_open && waiting.len() < QUEUE_LEN_MAX => {
-                let Some(first) = arrived else { is_open = false; continue };
-                let Some(log) = log.upgrade() else { return };
-                let deadline = Instant::now() + log.config.append_deadline;
-                let mut next = Some(first);
-                while let Some((append, answer)) = next {
-                    waiting.push_back(Waiting { append, answer, deadline });
-                    next = if waiting.len() < QUEUE_LEN_MAX { arriving.try_recv().ok() } else { None };
-                }
-            }
+            let Some(log) = log.upgrade() else { return };
+            self.dispatch(&log);
         }
-        let Some(log) = log.upgrade() else { return };
-        dispatch(&log, &mut waiting, &mut in_flight, &mut busy);
     }
-}
 
-/// Puts in flight what may go now.
-fn dispatch(
-    log: &Arc<Inner>,
-    waiting: &mut VecDeque<Waiting>,
-    in_flight: &mut JoinSet<Vec<String>>,
-    busy: &mut HashSet<String>,
-) {
-    if in_flight.is_empty() && waiting.len() >= BATCH_LEN_MIN {
-        let batch = take_batch(waiting, busy);
-        if batch.len() >= BATCH_LEN_MIN {
-            let log = Arc::clone(log);
-            in_flight.spawn(async move {
-                let keys = batch
-                    .iter()
-                    .map(|one| one.append.key().to_owned())
-                    .collect();
-                commit(&log, batch).await;
-                keys
-            });
+    fn release(&mut self, id: Id) {
+        if let Some(kept) = self.kept.remove(&id) {
+            for lane in kept.lanes {
+                self.busy.remove(&lane);
+            }
+            self.has_batch &= !kept.is_batch;
+        }
+    }
+
+    /// Puts in flight what may go now.
+    fn dispatch(&mut self, log: &Arc<Inner>) {
+        if self.waiting.len() >= BATCH_LEN_MIN {
+            // While one batch is written, the next one gathers.
+            if !self.has_batch {
+                self.send_batch(log);
+            }
             return;
         }
-        for one in batch.into_iter().rev() {
-            busy.remove(one.append.key());
-            waiting.push_front(one);
+        let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
+        for one in take(&mut self.waiting, &mut self.busy, room, Sharing::Nobody) {
+            let lanes = one.append.lanes().map(str::to_owned).collect();
+            let log = Arc::clone(log);
+            let task = self.in_flight.spawn(async move {
+                let result = log.settle(&one.append, one.deadline, false).await;
+                // A caller that went away no longer needs the answer.
+                let _ = one.answer.send(result);
+            });
+            let is_batch = false;
+            self.kept.insert(task.id(), Kept { lanes, is_batch });
         }
     }
-    let mut blocked = VecDeque::new();
-    while in_flight.len() < IN_FLIGHT_MAX {
-        let Some(one) = waiting.pop_front() else {
-            break;
-        };
-        let key = one.append.key().to_owned();
-        if !busy.insert(key.clone()) {
-            blocked.push_back(one);
-            continue;
+
+    fn send_batch(&mut self, log: &Arc<Inner>) {
+        let batch = take(
+            &mut self.waiting,
+            &mut self.busy,
+            BATCH_LEN_MAX,
+            Sharing::Unconditional,
+        );
+        if batch.is_empty() {
+            return;
         }
+        let lanes: HashSet<&str> = batch.iter().flat_map(|one| one.append.lanes()).collect();
+        let lanes = lanes.into_iter().map(str::to_owned).collect();
         let log = Arc::clone(log);
-        in_flight.spawn(async move {
-            let result = log.settle(&one.append, one.deadline, false).await;
-            // A caller that went away no longer needs the answer.
-            let _ = one.answer.send(result);
-            vec![key]
-        });
-    }
-    // What was blocked came before what is still waiting.
-    while let Some(one) = blocked.pop_back() {
-        waiting.push_front(one);
+        let task = self
+            .in_flight
+            .spawn(async move { commit(&log, batch).await });
+        let is_batch = true;
+        self.kept.insert(task.id(), Kept { lanes, is_batch });
+        self.has_batch = true;
     }
 }
 
-/// Takes appends for one batch: none that depends on the subjects of another.
-fn take_batch(waiting: &mut VecDeque<Waiting>, busy: &mut HashSet<String>) -> Vec<Waiting> {
-    let mut batch = Vec::new();
+/// Who may travel together although they share a lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Nobody,
+    /// Appends that expect nothing, behind others: a batch keeps its order.
+    Unconditional,
+}
+
+/// Takes what may go now, marks its lanes busy, and leaves the rest in its order. Nothing
+/// overtakes what stands before it on the same lane.
+fn take(
+    waiting: &mut VecDeque<Waiting>,
+    busy: &mut HashSet<String>,
+    len_max: usize,
+    sharing: Sharing,
+) -> Vec<Waiting> {
+    let mut taken: Vec<Waiting> = Vec::new();
+    let mut own: HashSet<String> = HashSet::new();
     let mut blocked = VecDeque::new();
+    let mut held: HashSet<String> = HashSet::new();
     let mut bytes = 0;
-    while batch.len() < BATCH_LEN_MAX && bytes < BATCH_BYTES_MAX {
+    while taken.len() < len_max && bytes < BATCH_BYTES_MAX {
         let Some(one) = waiting.pop_front() else {
             break;
         };
-        if busy.insert(one.append.key().to_owned()) {
+        if one.answer.is_closed() {
+            // Its caller has given up, and nothing was sent.
+            continue;
+        }
+        let may_share = sharing == Sharing::Unconditional && one.append.expect == Expect::Anything;
+        let is_free = one.append.lanes().all(|lane| {
+            !held.contains(lane) && (!busy.contains(lane) || (may_share && own.contains(lane)))
+        });
+        if is_free {
+            for lane in one.append.lanes() {
+                if busy.insert(lane.to_owned()) {
+                    own.insert(lane.to_owned());
+                }
+            }
             bytes += one.append.payload.len();
-            batch.push(one);
+            taken.push(one);
         } else {
+            held.extend(one.append.lanes().map(str::to_owned));
             blocked.push_back(one);
         }
     }
-    while let Some(one) = blocked.pop_back() {
-        waiting.push_front(one);
-    }
-    batch
+    // What was blocked came before what is still waiting.
+    blocked.append(waiting);
+    *waiting = blocked;
+    taken
 }
 
 /// Commits a batch. A stale member is dropped with its own answer, and the rest goes on.
 async fn commit(log: &Arc<Inner>, mut batch: Vec<Waiting>) {
     let started = Instant::now();
-    while !batch.is_empty() {
-        if batch.len() < BATCH_LEN_MIN {
+    let mut stale_len = 0;
+    loop {
+        if batch.len() < BATCH_LEN_MIN || stale_len > STALE_LEN_MAX {
             return settle_each(log, batch, false).await;
         }
         match publish_batch(log, &batch).await {
@@ -189,32 +237,57 @@ async fn commit(log: &Arc<Inner>, mut batch: Vec<Waiting>) {
                     // Which one is stale cannot be told: each answers for itself.
                     return settle_each(log, batch, true).await;
                 };
-                let one = batch.swap_remove(stale);
+                stale_len += 1;
+                let one = batch.remove(stale);
                 let subject = one.append.subject.clone();
                 let _ = one.answer.send(Err(AppendError::Conflict { subject }));
             }
-            // Unanswered, or refused as a batch: whether it was stored is found one by one.
-            Answer::Unanswered | Answer::NotTaken | Answer::Refused { .. } | Answer::TooLarge => {
-                return settle_each(log, batch, true).await;
+            // Whether it was stored is found one by one.
+            Answer::Unanswered => return settle_each(log, batch, true).await,
+            // Nothing of it was stored; whom the refusal is about is found one by one.
+            Answer::NotTaken | Answer::Refused { .. } | Answer::TooLarge => {
+                return settle_each(log, batch, false).await;
             }
         }
     }
 }
 
+/// Settles each append by itself, those that share a lane one after the other.
 async fn settle_each(log: &Arc<Inner>, batch: Vec<Waiting>, unanswered: bool) {
-    let each = batch.into_iter().map(|one| async move {
-        let result = log.settle(&one.append, one.deadline, unanswered).await;
-        let _ = one.answer.send(result);
-    });
-    futures::StreamExt::for_each_concurrent(
-        futures::stream::iter(each),
-        IN_FLIGHT_MAX,
-        std::convert::identity,
-    )
-    .await;
+    let mut chains: Vec<Vec<Waiting>> = Vec::new();
+    let mut chain_of: HashMap<String, usize> = HashMap::new();
+    for one in batch {
+        let known = one.append.lanes().find_map(|lane| chain_of.get(lane));
+        let chain = *known.unwrap_or(&chains.len());
+        if chain == chains.len() {
+            chains.push(Vec::new());
+        }
+        for lane in one.append.lanes() {
+            chain_of.insert(lane.to_owned(), chain);
+        }
+        chains[chain].push(one);
+    }
+    futures::stream::iter(chains)
+        .for_each_concurrent(IN_FLIGHT_MAX, |chain| async move {
+            for one in chain {
+                let result = log.settle(&one.append, one.deadline, unanswered).await;
+                let _ = one.answer.send(result);
+            }
+        })
+        .await;
 }
 
 async fn publish_batch(log: &Inner, batch: &[Waiting]) -> Answer {
+    // Beyond the wait for the answer, filling the client's queue may take as long again.
+    timeout(log.config.ack_timeout * 2, send_and_commit(log, batch))
+        .await
+        .unwrap_or(Answer::Unanswered)
+}
+
+async fn send_and_commit(log: &Inner, batch: &[Waiting]) -> Answer {
+    if log.client.connection_state() != State::Connected {
+        return Answer::NotTaken;
+    }
     let batch_id = Uuid::new_v4().simple().to_string();
     let last = batch.len() - 1;
     for (index, one) in batch.iter().enumerate() {
@@ -240,33 +313,24 @@ async fn publish_batch(log: &Inner, batch: &[Waiting]) -> Answer {
     Answer::Unanswered
 }
 
-/// Returns the member that the broker's error names: the one whose subjects the message at
-/// the error's sequence belongs to.
+/// Returns the member that the broker's error names: one that expects something older than the
+/// message at the error's sequence, on subjects that this message belongs to.
 async fn stale_member(log: &Inner, batch: &[Waiting], description: &str) -> Option<usize> {
-    let sequence: u64 = description.rsplit(' ').next()?.parse().ok()?;
-    let is_stale = |one: &Waiting, subject: Option<&str>| match &one.append.expect {
-        Expect::Anything => false,
-        Expect::Last {
-            filter,
-            sequence: expected,
-        } => {
-            *expected != sequence && subject.map_or(true, |subject| matches_filter(filter, subject))
-        }
-    };
-    if sequence == 0 {
+    let newest: u64 = description.rsplit(' ').next()?.parse().ok()?;
+    if newest == 0 {
         // Nothing stands there any more: only who expected something can be stale.
-        let mut stale = batch
-            .iter()
-            .enumerate()
-            .filter(|(_, one)| is_stale(one, None));
+        let mut stale = batch.iter().enumerate().filter(|(_, one)| {
+            matches!(&one.append.expect, Expect::Last { sequence, .. } if *sequence != 0)
+        });
         let (index, _) = stale.next()?;
         return stale.next().is_none().then_some(index);
     }
     let stream = &batch.first()?.append.stream;
-    let newest = log.at(stream, sequence).await.ok()??;
-    batch
-        .iter()
-        .position(|one| is_stale(one, Some(&newest.subject)))
+    let subject = log.at(stream, newest).await.ok()??.subject;
+    batch.iter().position(|one| match &one.append.expect {
+        Expect::Anything => false,
+        Expect::Last { filter, sequence } => *sequence < newest && matches_filter(filter, &subject),
+    })
 }
 
 /// Returns whether a subject matches a filter with the broker's wildcards.

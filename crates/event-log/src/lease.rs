@@ -9,7 +9,7 @@ use casement_event::subject::{self, stream};
 use casement_event::{Record, Uuid, v1};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::Log;
@@ -62,17 +62,21 @@ impl Lease {
         let mut held_until = Instant::now();
         loop {
             let asked = Instant::now();
-            match self.round(&mut seen).await {
+            let round = tokio::select! {
+                () = stopping.cancelled() => break,
+                round = self.round_in_time(&mut seen, held, held_until) => round,
+            };
+            match round {
                 Ok(true) => {
                     // Counted from before the append: the others count from after it.
                     held_until = asked + self.length * 2 / 3;
-                    if !held.send_replace(true) {
+                    if Instant::now() < held_until && !held.send_replace(true) {
                         tracing::info!(lease = self.name, "lease taken");
                     }
                 }
                 Ok(false) => self.drop_it(held),
                 Err(error) => {
-                    tracing::warn!(lease = self.name, error = %error, "lease not renewed")
+                    tracing::warn!(lease = self.name, error = %error, "lease not renewed");
                 }
             }
             let pause = self.length / 4;
@@ -88,6 +92,23 @@ impl Lease {
             // An empty holder lets another replica take over at once.
             let _ = self.write("", seen.sequence).await;
         }
+    }
+
+    /// One round, which an absent broker may draw out beyond what is held.
+    async fn round_in_time(
+        &self,
+        seen: &mut Seen,
+        held: &watch::Sender<bool>,
+        held_until: Instant,
+    ) -> Result<bool, ReadError> {
+        let mut round = std::pin::pin!(self.round(seen));
+        if *held.borrow() {
+            if let Ok(done) = timeout_at(held_until, &mut round).await {
+                return done;
+            }
+            self.drop_it(held);
+        }
+        round.await
     }
 
     fn drop_it(&self, held: &watch::Sender<bool>) {

@@ -1,8 +1,9 @@
 //! The log: append, group commit, read, follow, work, deadlines.
 //!
 //! The only crate that names the broker's client. It knows streams, sequences and headers; of
-//! what events mean it knows only the few that every role needs: who an identifier belongs to
-//! ([`customers`]), and which numbers and templates there are ([`directory`]).
+//! what events mean it knows only the little that several roles need: what stands there about a
+//! conversation ([`conversation`]), who an identifier belongs to ([`customers`]), and which
+//! numbers and templates there are ([`directory`]).
 
 mod append;
 mod config;
@@ -16,6 +17,7 @@ mod streams;
 mod wire;
 mod work;
 
+pub mod conversation;
 pub mod customers;
 pub mod deadline;
 pub mod directory;

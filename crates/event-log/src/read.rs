@@ -2,8 +2,11 @@
 //!
 //! Direct reads, which a lagging replica may answer, are not offered here.
 
-use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use std::error::Error;
+
+use async_nats::jetstream::stream::{PurgeResponse, RawMessageErrorKind, Stream};
 use casement_event::Stored;
+use tokio::time::timeout;
 
 use crate::connect::{Inner, Log};
 use crate::{Position, ReadError, connect, wire};
@@ -73,15 +76,11 @@ impl Log {
 
     /// Returns a stream as it stands.
     pub async fn state(&self, stream: &str) -> Result<StreamState, ReadError> {
-        let info =
-            self.inner
-                .open(stream)?
-                .get_info()
-                .await
-                .map_err(|error| ReadError::Unavailable {
-                    what: format!("stream {stream}"),
-                    source: error.into(),
-                })?;
+        let info = self.inner.open(stream)?.get_info();
+        let info = self
+            .inner
+            .in_time(&format!("stream {stream}"), info)
+            .await?;
         Ok(StreamState {
             incarnation: connect::incarnation(&info),
             first_sequence: info.state.first_sequence,
@@ -92,14 +91,23 @@ impl Log {
 
     /// Removes what stands below a sequence, and returns how much that was.
     pub async fn purge_up_to(&self, stream: &str, sequence: u64) -> Result<u64, ReadError> {
-        let purge = self.inner.open(stream)?.purge().sequence(sequence).await;
-        purged(stream, purge)
+        let purge = self.inner.open(stream)?.purge().sequence(sequence);
+        self.purge(stream, purge.into_future()).await
     }
 
     /// Removes all messages of a subject, and returns how many there were.
     pub async fn purge_subject(&self, stream: &str, subject: &str) -> Result<u64, ReadError> {
-        let purge = self.inner.open(stream)?.purge().filter(subject).await;
-        purged(stream, purge)
+        let purge = self.inner.open(stream)?.purge().filter(subject);
+        self.purge(stream, purge.into_future()).await
+    }
+
+    async fn purge<E: Error + Send + Sync + 'static>(
+        &self,
+        stream: &str,
+        purge: impl Future<Output = Result<PurgeResponse, E>>,
+    ) -> Result<u64, ReadError> {
+        let what = format!("purge of stream {stream}");
+        Ok(self.inner.in_time(&what, purge).await?.purged)
     }
 
     /// Returns whether a stream still holds up to a position: it was reached, in this life.
@@ -107,21 +115,6 @@ impl Log {
         let state = self.state(&position.stream).await?;
         Ok(state.incarnation == position.incarnation && state.last_sequence >= position.sequence)
     }
-}
-
-fn purged(
-    stream: &str,
-    answer: Result<
-        async_nats::jetstream::stream::PurgeResponse,
-        impl std::error::Error + Send + Sync + 'static,
-    >,
-) -> Result<u64, ReadError> {
-    answer
-        .map(|answer| answer.purged)
-        .map_err(|error| ReadError::Unavailable {
-            what: format!("purge of stream {stream}"),
-            source: error.into(),
-        })
 }
 
 type RawRequest = async_nats::jetstream::stream::RawMessageBuilder;
@@ -166,16 +159,28 @@ impl Inner {
         what: &str,
         request: RawRequest,
     ) -> Result<Option<Stored>, ReadError> {
-        match request.send().await {
+        let answer = timeout(self.config.read_timeout, request.send()).await;
+        match answer.map_err(|elapsed| ReadError::unavailable(what, elapsed))? {
             Ok(message) => {
                 let incarnation = self.incarnations.get(stream).map_or("", String::as_str);
                 wire::from_stream(stream, incarnation, message).map(Some)
             }
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(ReadError::Unavailable {
-                what: what.to_owned(),
-                source: error.into(),
-            }),
+            Err(error) => Err(ReadError::unavailable(what, error)),
+        }
+    }
+
+    /// Waits for an answer as long as a read may take: the client's own time-out does not cover
+    /// the wait for room in its queue.
+    pub(crate) async fn in_time<T, E: Error + Send + Sync + 'static>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ReadError> {
+        match timeout(self.config.read_timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(ReadError::unavailable(what, error)),
+            Err(elapsed) => Err(ReadError::unavailable(what, elapsed)),
         }
     }
 }

@@ -7,10 +7,10 @@ use casement_event::subject::stream;
 
 use crate::Sizes;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// How long the broker remembers append ids.
-pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
 /// One stream as it must be.
 struct Spec {
@@ -79,13 +79,14 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
     all
 }
 
-/// Leases are no record: only the newest word counts, and losing it costs a moment's pause.
+/// Leases are no record: only the newest word counts. It is kept on file all the same, so that
+/// a broker that starts again does not take a lease from a holder who still counts on it.
 fn leases(replicas: usize) -> StreamConfig {
     StreamConfig {
         name: stream::LEASES.to_owned(),
         description: Some("which replica is the active one".to_owned()),
         subjects: vec!["casement.leases.>".to_owned()],
-        storage: StorageType::Memory,
+        storage: StorageType::File,
         discard: DiscardPolicy::Old,
         max_messages_per_subject: 1,
         max_bytes: 1024 * 1024,
@@ -125,9 +126,34 @@ pub(crate) fn misfit(existing: &StreamConfig, wanted: &StreamConfig) -> Option<S
     if existing.storage != wanted.storage {
         return Some(format!("stream {name} is not stored on file: recreate it"));
     }
+    if existing.retention != wanted.retention {
+        return Some(format!(
+            "stream {name} deletes what was consumed: recreate it with retention limits"
+        ));
+    }
     if existing.discard != wanted.discard {
         return Some(format!(
             "stream {name} deletes old messages when full: set discard to new"
+        ));
+    }
+    // The broker says -1 for no limit.
+    if existing.max_messages_per_subject.max(0) != wanted.max_messages_per_subject {
+        return Some(format!(
+            "stream {name} keeps {} messages a subject: set max_msgs_per_subject to {}",
+            existing.max_messages_per_subject, wanted.max_messages_per_subject
+        ));
+    }
+    if existing.num_replicas < wanted.num_replicas {
+        return Some(format!(
+            "stream {name} is kept {} times instead of {}: set num_replicas",
+            existing.num_replicas, wanted.num_replicas
+        ));
+    }
+    if existing.duplicate_window < wanted.duplicate_window {
+        return Some(format!(
+            "stream {name} remembers append ids for {} s instead of {} s: set duplicate_window",
+            existing.duplicate_window.as_secs(),
+            wanted.duplicate_window.as_secs()
         ));
     }
     if !existing.allow_atomic_publish {

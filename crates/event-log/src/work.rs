@@ -9,10 +9,11 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use casement_event::Stored;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::Log;
+use crate::error::chain;
 use crate::{ReadError, wire};
 
 /// Longest pause before a message that could not be handled is handed out again.
@@ -83,19 +84,22 @@ impl Log {
                 () = tokio::time::sleep(delay) => {}
             }
         }
+        // So that a process that ends now has said what it has done.
+        let _ =
+            tokio::time::timeout(self.inner.config.read_timeout, self.inner.client.flush()).await;
     }
 
     async fn drain<F, Fut>(
         &self,
         spec: &WorkSpec,
-        messages: pull::Stream,
+        mut messages: pull::Stream,
         stopping: &CancellationToken,
         handle: &F,
     ) where
         F: Fn(Delivery) -> Fut + Sync,
         Fut: Future<Output = Result<(), Failure>> + Send,
     {
-        messages
+        (&mut messages)
             .take_until(stopping.cancelled())
             .take_while(|message| {
                 if let Err(error) = message {
@@ -106,6 +110,18 @@ impl Log {
             .filter_map(|message| futures::future::ready(message.ok()))
             .for_each_concurrent(spec.in_hand_max, |message| self.one(spec, message, handle))
             .await;
+        // What came and was not begun is for other workers, at once; not for this one, whose
+        // request ends first.
+        let mut left = Vec::new();
+        while left.len() < spec.in_hand_max
+            && let Some(Some(Ok(message))) = messages.next().now_or_never()
+        {
+            left.push(message);
+        }
+        drop(messages);
+        for message in left {
+            let _ = message.ack_with(AckKind::Nak(None)).await;
+        }
     }
 
     async fn one<F, Fut>(&self, spec: &WorkSpec, message: jetstream::Message, handle: &F)
@@ -138,7 +154,7 @@ impl Log {
         let answer = match handled {
             Ok(()) => AckKind::Ack,
             Err(error) => {
-                let error = format!("{:#}", ErrorChain(&error));
+                let error = chain(error.0.as_ref());
                 tracing::warn!(
                     work = spec.name,
                     sequence,
@@ -156,10 +172,6 @@ impl Log {
     }
 
     async fn open_work(&self, spec: &WorkSpec) -> Result<pull::Stream, ReadError> {
-        let unavailable = |source| ReadError::Unavailable {
-            what: format!("work {}", spec.name),
-            source,
-        };
         let config = pull::Config {
             durable_name: Some(spec.name.to_owned()),
             deliver_policy: DeliverPolicy::All,
@@ -170,12 +182,9 @@ impl Log {
             filter_subjects: spec.filters.clone(),
             ..pull::Config::default()
         };
-        let consumer = self
-            .inner
-            .open(spec.stream)?
-            .create_consumer(config)
-            .await
-            .map_err(|error| unavailable(error.into()))?;
+        let consumer = self.inner.open(spec.stream)?.create_consumer(config);
+        let what = format!("work {}", spec.name);
+        let consumer = self.inner.in_time(&what, consumer).await?;
         consumer
             .stream()
             .max_messages_per_batch(spec.in_hand_max)
@@ -183,32 +192,13 @@ impl Log {
             .expires(Duration::from_secs(20))
             .messages()
             .await
-            .map_err(|error| unavailable(error.into()))
+            .map_err(|error| ReadError::unavailable(&what, error))
     }
 }
 
 fn retry_delay(delivered: i64) -> Duration {
     let doublings = u32::try_from(delivered.clamp(1, 16) - 1).unwrap_or_default();
     (RETRY_DELAY_MIN * 2_u32.saturating_pow(doublings)).min(RETRY_DELAY_MAX)
-}
-
-/// Prints an error with all that caused it.
-struct ErrorChain<'a>(&'a Failure);
-
-impl std::fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut cause: Option<&dyn std::error::Error> = Some(self.0.0.as_ref());
-        let mut first = true;
-        while let Some(error) = cause {
-            if !first {
-                out.write_str(": ")?;
-            }
-            write!(out, "{error}")?;
-            first = false;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub enum Extension {
     Deadline,
     /// The message's own reference, as its caller gave it.
     ClientReference,
+    /// When the message was requested: its place in the order of its conversation.
+    RequestTime,
 }
 
 impl Extension {
@@ -64,6 +66,7 @@ impl Extension {
             Self::ExpireTime => "ce-expiretime",
             Self::Deadline => "ce-deadline",
             Self::ClientReference => "ce-clientreference",
+            Self::RequestTime => "ce-requesttime",
         }
     }
 }

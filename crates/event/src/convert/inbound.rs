@@ -166,7 +166,7 @@ pub fn known(event: &Event) -> Result<Option<Known>, ConvertError> {
     let summary = read_summary(&stored.clone().unwrap_or_default())?;
     let moved_to = match event {
         Event::MovedTo(event) => {
-            let times = event.times.clone().unwrap_or_default();
+            let times = event.times.unwrap_or_default();
             Some(Moved {
                 survivor: CustomerId::parse(&event.survivor_customer_id)?,
                 at: required_instant("event_time", times.event_time.as_ref())?,

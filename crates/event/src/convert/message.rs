@@ -22,6 +22,8 @@ pub struct Context {
     pub conversation: Conversation,
     /// The caller's own reference; empty if none.
     pub client_reference: String,
+    /// When it was requested.
+    pub requested_at: Timestamp,
 }
 
 /// What an event carries besides what the rules need.
@@ -526,6 +528,7 @@ fn finish(record: Record, after: &Message, context: &Context) -> Record {
         .with(Extension::Brand, brand)
         .with(Extension::Customer, customer.as_str())
         .with(Extension::State, after.state())
+        .with(Extension::RequestTime, context.requested_at.to_string())
         .with(
             Extension::ClientReference,
             printable(&context.client_reference),
@@ -638,6 +641,7 @@ mod tests {
                 portfolio: "p".to_owned(),
             },
             client_reference: "order 7\r\n".to_owned(),
+            requested_at: at(0),
         };
         let requested = MessageEvent::Requested {
             requested_at: at(0),

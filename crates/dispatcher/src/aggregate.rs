@@ -1,0 +1,172 @@
+//! A message as it stands on the log: loaded whole, and appended to with what it rests on.
+
+use casement_domain::id::{BusinessNumber, MessageId};
+use casement_domain::message::{self, Event as MessageEvent, Message};
+use casement_event::convert::message::{Context, Details};
+use casement_event::convert::window::Conversation;
+use casement_event::convert::{self, ConvertError};
+use casement_event::subject::{self, stream};
+use casement_event::{DecodeError, Event, Stored, v1};
+use casement_event_log::conversation::Key;
+use casement_event_log::{AppendError, Expect, Log, Position, ReadError};
+use jiff::Timestamp;
+
+/// A message with everything that ever happened to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    /// What the rules know.
+    pub(crate) message: Message,
+    /// What was asked for.
+    pub(crate) request: v1::MessageRequested,
+    /// What every event of it carries.
+    pub(crate) context: Context,
+    /// Its events, in order.
+    pub(crate) events: Vec<Event>,
+    /// Sequence of the newest one: what the next append expects.
+    pub(crate) sequence: u64,
+}
+
+/// A message could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("message could not be read")]
+    Read(#[from] ReadError),
+    #[error("event of message at sequence {sequence} could not be decoded")]
+    Decode {
+        sequence: u64,
+        #[source]
+        source: DecodeError,
+    },
+    #[error("event of message at sequence {sequence} is not usable")]
+    Convert {
+        sequence: u64,
+        #[source]
+        source: ConvertError,
+    },
+}
+
+impl Loaded {
+    /// Returns the conversation that the message belongs to.
+    pub(crate) fn key(&self) -> Key {
+        let Conversation {
+            number, customer, ..
+        } = &self.context.conversation;
+        Key {
+            number: number.clone(),
+            customer: customer.clone(),
+        }
+    }
+
+    /// Returns the business number that it goes out from.
+    pub(crate) fn number(&self) -> &BusinessNumber {
+        &self.context.conversation.number
+    }
+
+    /// Returns the id that providers are given to report by: message and attempt.
+    pub(crate) fn callback_data(&self, attempt: u32) -> String {
+        format!("{}.{attempt}", self.context.id)
+    }
+
+    /// Makes a message from its request, before it is stored.
+    pub(crate) fn fresh(
+        request: v1::MessageRequested,
+        id: MessageId,
+    ) -> Result<Self, ConvertError> {
+        let event = Event::from(request.clone());
+        let requested = convert::message::read(&event)?.ok_or(ConvertError::Absent("request"))?;
+        let message = message::evolve(None, &requested).ok_or(ConvertError::Absent("request"))?;
+        let requested_at =
+            convert::required_instant("request_time", request.request_time.as_ref())?;
+        let context = Context {
+            id,
+            conversation: Conversation::read(request.conversation.as_ref())?,
+            client_reference: request.client_reference.clone(),
+            requested_at,
+        };
+        Ok(Self {
+            message,
+            request,
+            context,
+            events: vec![event],
+            sequence: 0,
+        })
+    }
+
+    fn take(&mut self, stored: &Stored) -> Result<(), LoadError> {
+        let sequence = stored.sequence;
+        let event = stored
+            .event()
+            .map_err(|source| LoadError::Decode { sequence, source })?;
+        let happened = convert::message::read(&event)
+            .map_err(|source| LoadError::Convert { sequence, source })?;
+        if let Some(happened) = happened {
+            self.evolve(&happened);
+        }
+        self.events.push(event);
+        self.sequence = sequence;
+        Ok(())
+    }
+
+    fn evolve(&mut self, event: &MessageEvent) {
+        if let Some(evolved) = message::evolve(Some(self.message.clone()), event) {
+            self.message = evolved;
+        }
+    }
+
+    /// Appends what happened, if nothing newer stands there, and folds it in.
+    pub(crate) async fn append(
+        &mut self,
+        log: &Log,
+        event: &MessageEvent,
+        details: Details,
+        now: Timestamp,
+    ) -> Result<Position, AppendError> {
+        let mut after = self.clone();
+        after.evolve(event);
+        let record = convert::message::record(
+            event,
+            &after.message,
+            &self.context,
+            details,
+            self.sequence,
+            now,
+        )
+        .expect("only the acceptance of a request makes `Requested`")
+        .caused_by(casement_shell::telemetry::current_traceparent());
+        let subject = record.subject.clone();
+        let stored = record.event.clone();
+        let position = log
+            .append(record, Expect::last(subject, self.sequence))
+            .await?;
+        *self = after;
+        self.events.push(stored);
+        self.sequence = position.sequence;
+        Ok(position)
+    }
+}
+
+/// Loads a message through the stream's leader; `None` if there is none.
+pub(crate) async fn load(log: &Log, id: &MessageId) -> Result<Option<Loaded>, LoadError> {
+    let stored = log
+        .read_subject(stream::MESSAGES, &subject::message(id))
+        .await?;
+    let mut stored = stored.into_iter();
+    let Some(first) = stored.next() else {
+        return Ok(None);
+    };
+    let sequence = first.sequence;
+    let event = first
+        .event()
+        .map_err(|source| LoadError::Decode { sequence, source })?;
+    let Event::MessageRequested(request) = event else {
+        let source = ConvertError::Absent("request");
+        return Err(LoadError::Convert { sequence, source });
+    };
+    let mut loaded = Loaded::fresh(request, id.clone())
+        .map_err(|source| LoadError::Convert { sequence, source })?;
+    loaded.sequence = sequence;
+    for one in stored {
+        loaded.take(&one)?;
+    }
+    Ok(Some(loaded))
+}

@@ -1,0 +1,508 @@
+//! `MessageService`: thin. Checks who asks and what for, and leaves the rest to the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use casement_domain::id::{BusinessNumber, MessageId};
+use casement_domain::message::{self, CancelRefusal, Phase};
+use casement_domain::routing::{Decision, Route};
+use casement_event::convert::message::{Details, decision as stored_decision};
+use casement_event::convert::window::Conversation;
+use casement_event::convert::{self, timestamp};
+use casement_event::{Uuid, id, subject, v1};
+use casement_event_log::conversation::Key;
+use casement_event_log::{AppendError, Expect, Position, customers};
+use casement_proto::message::v1 as api;
+use casement_proto::message::v1::message_service_server::MessageService;
+use casement_shell::auth::{self, Caller, Scope};
+use casement_shell::grpc::{bad_field, bad_fields, refusal, refuse};
+use jiff::{SignedDuration, Timestamp};
+use tonic::{Code, Request, Response, Status};
+
+use crate::aggregate::{self, Loaded};
+use crate::engine::Engine;
+use crate::lanes::Book;
+use crate::request::{self, Checked, Named};
+use crate::view;
+
+/// How long a call waits for a position to be reached.
+const POSITION_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a call waits at most for an attempt or a delivery.
+const WAIT_FOR_WITHIN: Duration = Duration::from_secs(30);
+
+/// A token of this brand acts for all.
+const ALL_BRANDS: &str = "*";
+
+/// Serves messages.
+#[derive(Clone)]
+pub struct Messages {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) tokens: customers::Tokens,
+    pub(crate) default_ttl: SignedDuration,
+}
+
+impl std::fmt::Debug for Messages {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Messages").finish_non_exhaustive()
+    }
+}
+
+#[tonic::async_trait]
+impl MessageService for Messages {
+    async fn send_message(
+        &self,
+        request: Request<api::SendMessageRequest>,
+    ) -> Result<Response<api::SendMessageResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let request = request.into_inner();
+        let wait_for = request.wait_for();
+        let changes = self.book.changes();
+        let mut loaded = self.accept(&caller, &request).await?;
+        if !matches!(wait_for, api::WaitFor::Unspecified | api::WaitFor::Durable) {
+            loaded = self.wait(loaded, wait_for, changes).await?;
+        }
+        let position = self.position(&loaded);
+        let message = Some(view::message(&loaded, position.clone()));
+        Ok(Response::new(api::SendMessageResponse {
+            message,
+            position,
+        }))
+    }
+
+    async fn preview_route(
+        &self,
+        request: Request<api::PreviewRouteRequest>,
+    ) -> Result<Response<api::PreviewRouteResponse>, Status> {
+        let caller = auth::require(&request, Scope::Read)?;
+        let preview = request.into_inner();
+        let asked = preview
+            .request
+            .ok_or_else(|| bad_field("request", "is required"))?;
+        let now = convert::instant("evaluate_time", preview.evaluate_time.as_ref())
+            .map_err(|error| bad_field("evaluate_time", error.to_string()))?
+            .unwrap_or_else(|| self.engine.clock.now());
+        let checked = request::check(&asked, self.default_ttl, now).map_err(bad_fields)?;
+        let account = self.account(&caller, &checked.number)?;
+        self.reach(&asked.not_before).await?;
+        let key = match self.find(&account, &checked).await? {
+            Some(key) => key,
+            // A stranger is previewed without being minted.
+            None => Key {
+                number: checked.number.clone(),
+                customer: casement_domain::customer::mint(0).map_err(|error| internal(&error))?,
+            },
+        };
+        let fresh = self.requested(&caller, &asked, &checked, &account, &key, Uuid::nil(), now)?;
+        let routed = self
+            .engine
+            .route(&fresh.request, &[], &key, &account, now)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let decision = Some(stored_decision(&routed.decision));
+        Ok(Response::new(api::PreviewRouteResponse { decision }))
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<api::GetMessageRequest>,
+    ) -> Result<Response<api::GetMessageResponse>, Status> {
+        let caller = auth::require(&request, Scope::Read)?;
+        let request = request.into_inner();
+        self.reach(&request.not_before).await?;
+        let loaded = self.visible(&caller, &request.message_id).await?;
+        let message = Some(view::message(&loaded, self.position(&loaded)));
+        Ok(Response::new(api::GetMessageResponse { message }))
+    }
+
+    async fn cancel_message(
+        &self,
+        request: Request<api::CancelMessageRequest>,
+    ) -> Result<Response<api::CancelMessageResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let request = request.into_inner();
+        loop {
+            let mut loaded = self.visible(&caller, &request.message_id).await?;
+            let now = self.engine.clock.now();
+            let event = match message::cancel(&loaded.message, now) {
+                Ok(event) => event,
+                Err(CancelRefusal::AlreadyAttempted) => {
+                    let text = "a provider has been called for this message already";
+                    return Err(refuse(
+                        Code::FailedPrecondition,
+                        "MESSAGE_ALREADY_ATTEMPTED",
+                        text,
+                    ));
+                }
+                Err(CancelRefusal::AlreadyEnded) => {
+                    let text = "this message is over already";
+                    return Err(refuse(
+                        Code::FailedPrecondition,
+                        "MESSAGE_ALREADY_ENDED",
+                        text,
+                    ));
+                }
+            };
+            let details = Details {
+                caller: caller.name.clone(),
+                ..Details::default()
+            };
+            match loaded.append(&self.engine.log, &event, details, now).await {
+                Ok(position) => {
+                    let position = position.to_string();
+                    let message = Some(view::message(&loaded, position.clone()));
+                    return Ok(Response::new(api::CancelMessageResponse {
+                        message,
+                        position,
+                    }));
+                }
+                Err(AppendError::Conflict { .. }) => {}
+                Err(error) => return Err(unavailable(&error)),
+            }
+        }
+    }
+}
+
+impl Messages {
+    /// Makes a message durable, or finds the one that an earlier call of the same request made.
+    async fn accept(
+        &self,
+        caller: &Caller,
+        asked: &api::SendMessageRequest,
+    ) -> Result<Loaded, Status> {
+        let now = self.engine.clock.now();
+        let checked = request::check(asked, self.default_ttl, now).map_err(bad_fields)?;
+        let account = self.account(caller, &checked.number)?;
+        let unique = match asked.request_id.as_str() {
+            "" => Uuid::now_v7(),
+            request_id => id::requested_message(&caller.brand, &checked.number, request_id),
+        };
+        let message_id = MessageId::new(&checked.number, unique.as_u128());
+        if !asked.request_id.is_empty()
+            && let Some(known) = self.load(&message_id).await?
+        {
+            return same_or_refused(known, asked);
+        }
+        self.reach(&asked.not_before).await?;
+        let key = self.resolve(&account, &checked, now).await?;
+        let mut fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
+        self.refuse_dead_end(&fresh, &account, &key, now).await?;
+
+        let record =
+            convert::message::requested(fresh.request.clone(), &fresh.message, &fresh.context, now)
+                .caused_by(casement_shell::telemetry::current_traceparent());
+        let expect = Expect::empty(subject::message(&message_id));
+        match self.engine.log.append(record, expect).await {
+            Ok(position) => {
+                fresh.sequence = position.sequence;
+                Ok(fresh)
+            }
+            // The same request, answered by two of us at once.
+            Err(AppendError::Conflict { .. }) => match self.load(&message_id).await? {
+                Some(known) => same_or_refused(known, asked),
+                None => Err(refuse(
+                    Code::Unavailable,
+                    "LOG_UNAVAILABLE",
+                    "message could not be read back",
+                )),
+            },
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Refuses a message that no route could take, now or held: nothing is queued.
+    async fn refuse_dead_end(
+        &self,
+        fresh: &Loaded,
+        account: &v1::Number,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        let is_scheduled = fresh.message.deadline().is_some_and(|due| due > now);
+        if is_scheduled {
+            return Ok(());
+        }
+        let routed = self
+            .engine
+            .route(&fresh.request, &[], key, account, now)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        match routed.decision.chosen {
+            Some(_) => Ok(()),
+            None => Err(no_route(&routed.decision)),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part of one message"
+    )]
+    fn requested(
+        &self,
+        caller: &Caller,
+        asked: &api::SendMessageRequest,
+        checked: &Checked,
+        account: &v1::Number,
+        key: &Key,
+        unique: Uuid,
+        now: Timestamp,
+    ) -> Result<Loaded, Status> {
+        let conversation = Conversation {
+            number: key.number.clone(),
+            customer: key.customer.clone(),
+            brand: account.brand_id.clone(),
+            portfolio: account.portfolio_id.clone(),
+        };
+        let addresses = match &checked.customer {
+            Named::Addresses(addresses) => Some(convert::inbound::addresses(addresses)),
+            Named::Id(_) => None,
+        };
+        let message_id = MessageId::new(&checked.number, unique.as_u128());
+        let request = v1::MessageRequested {
+            message_id: message_id.to_string(),
+            conversation: Some(conversation.stored()),
+            addresses,
+            content: asked.content.clone(),
+            purpose: asked.purpose,
+            priority: asked.priority,
+            policy: self.engine.rules.routing.name.clone(),
+            request_time: Some(timestamp(now)),
+            send_time: checked.send_at.map(timestamp),
+            expire_time: Some(timestamp(checked.expires_at)),
+            reply_to_message_id: asked.reply_to_message_id.clone(),
+            client_reference: asked.client_reference.clone(),
+            labels: asked.labels.clone(),
+            request_id: asked.request_id.clone(),
+            request_digest: request::digest(asked),
+            sensitive: asked.sensitive,
+            caller: caller.name.clone(),
+        };
+        Loaded::fresh(request, message_id).map_err(|error| internal(&error))
+    }
+
+    fn account(&self, caller: &Caller, number: &BusinessNumber) -> Result<v1::Number, Status> {
+        let account = self.engine.directory.number(number);
+        // A number of another brand is as unknown as one that does not exist.
+        account
+            .filter(|account| caller.brand == ALL_BRANDS || caller.brand == account.brand_id)
+            .ok_or_else(|| {
+                let text = "no account has this number: record it with AccountService.PutNumber";
+                refuse(Code::NotFound, "NUMBER_UNKNOWN", text)
+            })
+    }
+
+    async fn resolve(
+        &self,
+        account: &v1::Number,
+        checked: &Checked,
+        now: Timestamp,
+    ) -> Result<Key, Status> {
+        let number = checked.number.clone();
+        let customer = match &checked.customer {
+            Named::Id(customer) => customer.clone(),
+            Named::Addresses(addresses) => {
+                let portfolio = portfolio(account)?;
+                let source = "casement/dispatcher";
+                let resolved = customers::resolve(
+                    &self.engine.log,
+                    &self.tokens,
+                    source,
+                    &portfolio,
+                    addresses,
+                    now,
+                );
+                resolved
+                    .await
+                    .map_err(|error| unavailable(&error))?
+                    .customer
+            }
+        };
+        Ok(Key { number, customer })
+    }
+
+    async fn find(&self, account: &v1::Number, checked: &Checked) -> Result<Option<Key>, Status> {
+        let number = checked.number.clone();
+        let customer = match &checked.customer {
+            Named::Id(customer) => Some(customer.clone()),
+            Named::Addresses(addresses) => {
+                let portfolio = portfolio(account)?;
+                customers::find(&self.engine.log, &self.tokens, &portfolio, addresses)
+                    .await
+                    .map_err(|error| unavailable(&error))?
+            }
+        };
+        Ok(customer.map(|customer| Key { number, customer }))
+    }
+
+    async fn load(&self, id: &MessageId) -> Result<Option<Loaded>, Status> {
+        aggregate::load(&self.engine.log, id)
+            .await
+            .map_err(|error| unavailable(&error))
+    }
+
+    async fn visible(&self, caller: &Caller, id: &str) -> Result<Loaded, Status> {
+        let parsed =
+            MessageId::parse(id).map_err(|error| bad_field("message_id", error.to_string()))?;
+        let loaded = self.load(&parsed).await?;
+        loaded
+            .filter(|loaded| {
+                caller.brand == ALL_BRANDS || caller.brand == loaded.context.conversation.brand
+            })
+            .ok_or_else(|| refuse(Code::NotFound, "MESSAGE_UNKNOWN", "no message has this id"))
+    }
+
+    /// Waits until the message has come as far as the caller wants, or for as long as it may.
+    async fn wait(
+        &self,
+        mut loaded: Loaded,
+        wait_for: api::WaitFor,
+        mut changes: tokio::sync::broadcast::Receiver<MessageId>,
+    ) -> Result<Loaded, Status> {
+        let id = loaded.context.id.clone();
+        let far_enough = async {
+            loop {
+                if has_come(&loaded, wait_for) {
+                    return Ok(());
+                }
+                // Who has fallen behind looks for himself.
+                while let Ok(changed) = changes.recv().await {
+                    if changed == id {
+                        break;
+                    }
+                }
+                if let Some(newer) = self.load(&id).await? {
+                    loaded = newer;
+                }
+            }
+        };
+        match tokio::time::timeout(WAIT_FOR_WITHIN, far_enough).await {
+            Ok(Err(status)) => Err(status),
+            // The message is durable either way; the answer says how far it has come.
+            Ok(Ok(())) | Err(_) => Ok(loaded),
+        }
+    }
+
+    async fn reach(&self, not_before: &str) -> Result<(), Status> {
+        if not_before.is_empty() {
+            return Ok(());
+        }
+        let position: Position = not_before
+            .parse()
+            .map_err(|error| bad_field("not_before", format!("{error}")))?;
+        // Reads go through the leader, so a position that was given out has been reached,
+        // unless the log was restored to before it.
+        let reached = async {
+            let mut waits = casement_shell::backoff::Schedule::DEFAULT.waits();
+            while !matches!(self.engine.log.has_reached(&position).await, Ok(true)) {
+                tokio::time::sleep(waits.next_wait()).await;
+            }
+        };
+        tokio::time::timeout(POSITION_WITHIN, reached)
+            .await
+            .map_err(|_| {
+                refuse(
+                    Code::Unavailable,
+                    "POSITION_NOT_REACHED",
+                    "the log has not reached not_before",
+                )
+            })
+    }
+
+    fn position(&self, loaded: &Loaded) -> String {
+        let stream = subject::stream::MESSAGES;
+        Position {
+            stream: stream.to_owned(),
+            incarnation: self.engine.log.incarnation(stream),
+            sequence: loaded.sequence,
+        }
+        .to_string()
+    }
+}
+
+fn has_come(loaded: &Loaded, wait_for: api::WaitFor) -> bool {
+    let is_over = matches!(loaded.message.phase, Phase::Ended { .. });
+    match wait_for {
+        api::WaitFor::Unspecified | api::WaitFor::Durable => true,
+        api::WaitFor::Attempted => {
+            let is_attempted = matches!(
+                loaded.message.phase,
+                Phase::Held { .. }
+                    | Phase::Unknown { .. }
+                    | Phase::Accepted { .. }
+                    | Phase::Ending { .. }
+            );
+            is_over || is_attempted
+        }
+        api::WaitFor::Delivered => {
+            is_over
+                || loaded
+                    .message
+                    .delivery
+                    .is_some_and(message::DeliveryStatus::has_arrived)
+        }
+    }
+}
+
+fn portfolio(account: &v1::Number) -> Result<casement_domain::id::PortfolioId, Status> {
+    casement_domain::id::PortfolioId::parse(&account.portfolio_id).map_err(|error| internal(&error))
+}
+
+/// The same request is the same message; another one under its id is refused.
+fn same_or_refused(known: Loaded, asked: &api::SendMessageRequest) -> Result<Loaded, Status> {
+    if known.request.request_digest == request::digest(asked) {
+        return Ok(known);
+    }
+    let text = "another message was requested under this request_id";
+    Err(refusal(
+        Code::AlreadyExists,
+        "REQUEST_ID_TAKEN",
+        text,
+        [("message_id", known.context.id.to_string())],
+    ))
+}
+
+fn no_route(decision: &Decision) -> Status {
+    let reasons = decision.candidates.iter().map(|candidate| {
+        let route = match candidate.route {
+            Route::FreeForm => "free_form",
+            Route::Template => "template",
+            Route::Sms => "sms",
+            Route::Hold => "hold",
+        };
+        (route, candidate.reason)
+    });
+    let texts: Vec<&str> = decision
+        .candidates
+        .iter()
+        .map(|candidate| candidate.text.as_str())
+        .collect();
+    refusal(
+        Code::FailedPrecondition,
+        "NO_ROUTE",
+        format!("no route is open for this message: {}", texts.join(" ")),
+        reasons,
+    )
+}
+
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::warn!(
+        error = error.to_string(),
+        source = error.source().map(ToString::to_string),
+        "call not answered"
+    );
+    refuse(
+        Code::Unavailable,
+        "LOG_UNAVAILABLE",
+        "the log cannot be used right now: try again",
+    )
+}
+
+fn internal(error: &dyn std::error::Error) -> Status {
+    tracing::error!(error = error.to_string(), "call failed");
+    refuse(
+        Code::Internal,
+        "INTERNAL",
+        "something that cannot be has happened; the log tells more",
+    )
+}

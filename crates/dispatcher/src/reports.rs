@@ -1,0 +1,187 @@
+//! What providers report about our messages, folded into them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use casement_domain::id::MessageId;
+use casement_domain::message::{self, Event as MessageEvent, Report, ReportedFailure};
+use casement_event::convert::message::{Details, read_delivery};
+use casement_event::convert::{self};
+use casement_event::subject::{self, Family, stream};
+use casement_event::{Event, Record, id, v1};
+use casement_event_log::{AppendError, Delivery, Expect, Failure, WorkSpec};
+use tokio_util::sync::CancellationToken;
+
+use crate::aggregate::{self, Loaded};
+use crate::engine::{DriveError, Engine};
+use crate::evidence::{self, OUTSIDE_WINDOW, Proof};
+use crate::refusals;
+
+/// How many reports are worked on at once.
+const IN_HAND_MAX: usize = 64;
+
+/// Takes reports until stopped. Replicas share them.
+pub(crate) async fn run(engine: Arc<Engine>, stopping: CancellationToken) -> anyhow::Result<()> {
+    let spec = WorkSpec {
+        name: "dispatcher-reports",
+        stream: stream::MESSAGES,
+        filters: vec![Family::Report.filter()],
+        in_hand_max: IN_HAND_MAX,
+        ack_wait: Duration::from_secs(30),
+    };
+    let log = engine.log.clone();
+    log.work(spec, stopping, |delivery| take(&engine, delivery))
+        .await;
+    Ok(())
+}
+
+async fn take(engine: &Arc<Engine>, delivery: Delivery) -> Result<(), Failure> {
+    let stored = &delivery.stored;
+    let read = match (stored.event(), subject::parse_message(&stored.subject)) {
+        (Ok(Event::StatusReported(report)), Some((_, id))) => Ok((report, id)),
+        (Ok(other), _) => Err(format!("a {} is not a report", other.event_type())),
+        (Err(error), _) => Err(error.to_string()),
+    };
+    match read {
+        Ok((report, id)) => Ok(fold(engine, &id, &report).await?),
+        Err(reason) => Ok(bury(engine, &delivery, reason).await?),
+    }
+}
+
+/// Folds a report into its message, event by event. Safe to repeat.
+async fn fold(
+    engine: &Arc<Engine>,
+    id: &MessageId,
+    reported: &v1::StatusReported,
+) -> Result<(), DriveError> {
+    // A word that is none of ours changes nothing; the report itself is kept.
+    if reported.status() == v1::DeliveryStatus::Unspecified {
+        return Ok(());
+    }
+    loop {
+        let Some(mut loaded) = aggregate::load(&engine.log, id).await? else {
+            // Purged, or never ours: nothing to fold it into. The report itself is kept.
+            metrics::counter!("casement_reports_without_message_total").increment(1);
+            return Ok(());
+        };
+        let report = read(reported, &loaded)?;
+        let now = engine.clock.now();
+        let Some(event) = message::on_report(&loaded.message, &report, &engine.rules.message, now)
+        else {
+            return Ok(());
+        };
+        prove(engine, &loaded, reported, &event).await?;
+        let details = Details {
+            error: reported.errors.first().cloned(),
+            pricing: reported.pricing.clone(),
+            provider_status: reported.provider_status.clone(),
+            ..Details::default()
+        };
+        match loaded.append(&engine.log, &event, details, now).await {
+            Ok(_) | Err(AppendError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Records what a report proves about the window, before the report is folded in.
+async fn prove(
+    engine: &Engine,
+    loaded: &Loaded,
+    reported: &v1::StatusReported,
+    event: &MessageEvent,
+) -> Result<(), DriveError> {
+    let now = engine.clock.now();
+    match event {
+        MessageEvent::DeliveryAdvanced {
+            attempt, status, ..
+        } => {
+            if let Some(attempt) = loaded.message.attempt(*attempt)
+                && let Some(proof) = evidence::of_delivery(attempt, *status)
+            {
+                evidence::record(&engine.log, loaded, attempt, &proof, now).await?;
+            }
+        }
+        MessageEvent::AttemptRejected {
+            attempt, rejection, ..
+        } if rejection.code == OUTSIDE_WINDOW => {
+            let error = reported.errors.first().cloned().unwrap_or_default();
+            if let Some(attempt) = loaded.message.attempt(*attempt) {
+                let proof = Proof::Refused { error: &error };
+                evidence::record(&engine.log, loaded, attempt, &proof, now).await?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn read(reported: &v1::StatusReported, loaded: &Loaded) -> Result<Report, DriveError> {
+    let times = reported.times.clone().unwrap_or_default();
+    let at = convert::required_instant("event_time", times.event_time.as_ref())?;
+    let tries = loaded
+        .message
+        .attempt(reported.attempt)
+        .map(|known| {
+            let same =
+                |one: &&message::Attempt| one.route == known.route && one.number < known.number;
+            loaded.message.attempts.iter().filter(same).count()
+        })
+        .unwrap_or_default();
+    let code = reported
+        .errors
+        .first()
+        .map(|error| error.code)
+        .unwrap_or_default();
+    let status = match read_delivery(reported.status()) {
+        Some(status) => Ok(status),
+        None => {
+            let refusal = match reported.channel() {
+                v1::Channel::Sms => {
+                    refusals::of_twilio(&casement_sms::twilio::errors::lookup(code), tries)
+                }
+                v1::Channel::Whatsapp | v1::Channel::Unspecified => {
+                    refusals::of_meta(&casement_whatsapp::errors::lookup(code), tries, None)
+                }
+            };
+            Err(ReportedFailure { code, refusal })
+        }
+    };
+    let provider_id = reported.provider_message_id.clone();
+    Ok(Report {
+        attempt: reported.attempt,
+        provider_id,
+        at,
+        status,
+    })
+}
+
+/// Puts what can never be read where an operator finds it.
+async fn bury(engine: &Engine, delivery: &Delivery, reason: String) -> Result<(), AppendError> {
+    let stored = &delivery.stored;
+    tracing::error!(
+        sequence = stored.sequence,
+        reason,
+        "report goes to the dead letters"
+    );
+    let now = engine.clock.now();
+    let letter = v1::DeadLetter {
+        role: "dispatcher".to_owned(),
+        reason,
+        time: Some(convert::timestamp(now)),
+        stream: stored.stream.clone(),
+        sequence: stored.sequence,
+        origin: None,
+        item: stored.payload.to_vec(),
+    };
+    let id = id::dead("dispatcher", &stored.stream, stored.sequence, "");
+    let record = Record::new(
+        subject::dead("dispatcher"),
+        id,
+        "casement/dispatcher",
+        now,
+        letter,
+    );
+    engine.log.append(record, Expect::Anything).await?;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! The role put together: engine, lanes, index, reports, wake-ups, service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use casement_domain::{routing, window};
+use casement_event::subject::{Family, stream};
+use casement_event_log::deadline::{Index, Now, Options};
+use casement_event_log::directory::Directory;
+use casement_event_log::{Log, customers, lease};
+use casement_proto::message::v1::message_service_server::MessageServiceServer;
+use casement_shell::clock::SharedClock;
+use casement_shell::config::ConfigError;
+use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use casement_shell::health::Latch;
+use casement_shell::http::{self, ClientOptions};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Rules};
+use crate::engine::Engine;
+use crate::grpc::Messages;
+use crate::lanes::{Book, Lanes};
+use crate::provider::Caller;
+use crate::rates::Rates;
+use crate::{reports, wake};
+
+/// How long after it was handed out a message is handed out again if nothing moved it.
+const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+/// The dispatcher, ready to run.
+pub struct Role {
+    config: Config,
+    engine: Arc<Engine>,
+    book: Arc<Book>,
+    tokens: customers::Tokens,
+    ready: Latch,
+}
+
+impl std::fmt::Debug for Role {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Role")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts the role together; nothing runs yet. `window` is how windows are counted, the same as
+/// the tracker's. `ready` is released once every message on the log is known.
+pub fn start(
+    config: Config,
+    window: window::Policy,
+    log: Log,
+    directory: Directory,
+    tokens: customers::Tokens,
+    clock: SharedClock,
+    ready: Latch,
+) -> anyhow::Result<Role> {
+    if let Some(problem) = config.problem() {
+        return Err(ConfigError::check(problem).into());
+    }
+    ready.hold("messages on the log are not known yet");
+    let timeout = Duration::try_from(config.call_timeout).unwrap_or_default();
+    let http = http::client(&ClientOptions {
+        timeout,
+        ..ClientOptions::default()
+    })
+    .context("build the HTTP client")?;
+    let rules = Rules {
+        message: config.policy(),
+        window,
+        routing: routing::Policy::default(),
+    };
+    let engine = Engine {
+        log,
+        directory,
+        clock,
+        rules,
+        rates: Rates::default(),
+        caller: Caller {
+            http,
+            providers: config.providers.clone(),
+            timeout,
+        },
+        claimant: casement_event::Uuid::new_v4().simple().to_string(),
+    };
+    let (engine, book) = (Arc::new(engine), Arc::new(Book::default()));
+    Ok(Role {
+        config,
+        engine,
+        book,
+        tokens,
+        ready,
+    })
+}
+
+impl Role {
+    /// Returns the service, to be put behind authentication.
+    pub fn service(&self) -> MessageServiceServer<Messages> {
+        let messages = Messages {
+            engine: Arc::clone(&self.engine),
+            book: Arc::clone(&self.book),
+            tokens: self.tokens.clone(),
+            default_ttl: self.config.default_ttl,
+        };
+        MessageServiceServer::new(messages)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    /// Runs until stopped; calls that are under way are finished first.
+    pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            config,
+            engine,
+            book,
+            ready,
+            ..
+        } = self;
+        let options = Options {
+            stream: stream::MESSAGES,
+            filter: Family::Message.filter(),
+            stagger: config.stagger,
+            retry_after: RETRY_AFTER,
+        };
+        let clock = Arc::new(IndexClock(engine.clock.clone()));
+        let seen = Arc::clone(&book);
+        let mut index = Index::start(
+            &engine.log,
+            options,
+            clock,
+            stopping.clone(),
+            move |stored| seen.see(stored),
+        );
+        let lanes = Lanes {
+            engine: Arc::clone(&engine),
+            book,
+            index: index.handle(),
+            is_active: activity(&config, &engine.log, &stopping),
+            permits: Arc::new(Semaphore::new(config.in_hand_max)),
+            tasks: TaskTracker::new(),
+        };
+        let mut progress = index.handle().progress();
+        let watch_progress = async {
+            if progress
+                .wait_for(|progress| progress.is_caught_up)
+                .await
+                .is_ok()
+            {
+                ready.release();
+            }
+            Ok(())
+        };
+        let hand_out = async {
+            while let Some(due) = index.due().await {
+                lanes.due(&due);
+            }
+            Ok(())
+        };
+        let outcome: anyhow::Result<((), (), (), ())> = tokio::try_join!(
+            watch_progress,
+            hand_out,
+            reports::run(Arc::clone(&engine), stopping.clone()),
+            wake::run(engine.log.clone(), lanes.clone(), stopping.clone()),
+        );
+        lanes.tasks.close();
+        lanes.tasks.wait().await;
+        outcome.map(|_| ())
+    }
+}
+
+/// Whether this replica is the active one: by a lease, or always if there is to be none.
+fn activity(config: &Config, log: &Log, stopping: &CancellationToken) -> watch::Receiver<bool> {
+    match Duration::try_from(config.lease) {
+        Ok(length) if !length.is_zero() => {
+            lease::hold(log, "dispatcher-0", length, stopping.clone())
+        }
+        _ => watch::channel(true).1,
+    }
+}
+
+/// The shell's clock as the index asks for it.
+struct IndexClock(SharedClock);
+
+impl Now for IndexClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.0.agreement(None).is_ok()
+    }
+}

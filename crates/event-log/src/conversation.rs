@@ -1,0 +1,275 @@
+//! The present of a conversation: what stands on the log about it, joined.
+//!
+//! The newest message of each family says it all, since each carries the join of those before it.
+//! This module reads; it decides nothing and keeps nothing.
+
+use casement_domain::id::{BusinessNumber, CustomerId};
+use casement_domain::inbound::Addresses;
+use casement_domain::window::{Event as WindowEvent, Facts, Published, evolve};
+use casement_event::convert::{ConvertError, inbound, window};
+use casement_event::subject::{self, Family, stream};
+use casement_event::{DecodeError, Event, Stored, v1};
+
+use crate::{Log, ReadError};
+
+/// One customer at one business number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The business number.
+    pub number: BusinessNumber,
+    /// The customer.
+    pub customer: CustomerId,
+}
+
+impl Key {
+    /// Reads the subject of an event of the conversation.
+    pub fn parse(subject: &str) -> Option<Self> {
+        let (_, number, customer) = subject::parse_conversation(subject)?;
+        Some(Self { number, customer })
+    }
+
+    fn subject(&self, family: Family) -> String {
+        subject::conversation(family, &self.number, &self.customer)
+    }
+
+    /// The filter over all families: any fact of the customer at this number.
+    pub fn any(&self) -> String {
+        subject::conversation_any(&self.number, &self.customer)
+    }
+}
+
+/// What stands on the log about a conversation.
+#[derive(Debug, Clone, Default)]
+pub struct Present {
+    /// What is true, whoever was told.
+    pub facts: Facts,
+    /// What subscribers were last told.
+    pub published: Option<Published>,
+    /// How the customer can be reached, by all that was heard from them here.
+    pub addresses: Addresses,
+    /// Who carries on, if this customer id has ended.
+    pub survivor: Option<CustomerId>,
+    /// The brand that the events name; empty if none does.
+    pub brand: String,
+    /// The portfolio that the events name; empty if none does.
+    pub portfolio: String,
+    /// Sequence of the newest message of all families; 0 if nothing stands there. An append
+    /// that expects it rests on exactly this present.
+    pub newest: u64,
+    /// Something newer came in while it was read, so the families may not fit together. Good
+    /// enough for a query, useless for an append.
+    pub is_torn: bool,
+}
+
+impl Present {
+    /// Returns whether nothing ever happened here.
+    pub fn is_empty(&self) -> bool {
+        self.newest == 0
+    }
+
+    /// Takes the present of a survivor, and adds what this one, who ended, brings along: the
+    /// survivor's own summary of it may not be stored yet.
+    #[must_use]
+    pub fn carried_on_by(self, mut survivor: Self) -> Self {
+        let brought = self.facts;
+        let facts = &mut survivor.facts;
+        facts.last_qualifying = facts.last_qualifying.take().max(brought.last_qualifying);
+        facts.refused_at = facts.refused_at.max(brought.refused_at);
+        facts.proven_at = facts.proven_at.max(brought.proven_at);
+        facts.thread_owner = facts.thread_owner.or(brought.thread_owner);
+        survivor.addresses = survivor.addresses.or(&self.addresses);
+        survivor.newest = survivor.newest.max(self.newest);
+        survivor
+    }
+
+    /// Returns the present after an event that was appended on top of this one.
+    #[must_use]
+    pub fn after(mut self, event: &WindowEvent, sequence: u64) -> Self {
+        self.published = evolve(self.published, event);
+        self.newest = sequence;
+        self
+    }
+}
+
+/// The present could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PresentError {
+    /// The log did not answer.
+    #[error("events of the conversation could not be read")]
+    Read(#[from] ReadError),
+    /// What stands there is not readable by this version.
+    #[error("event at sequence {sequence} could not be decoded")]
+    Decode {
+        /// Its place.
+        sequence: u64,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+    /// What stands there does not fit the domain.
+    #[error("event at sequence {sequence} is not usable")]
+    Convert {
+        /// Its place.
+        sequence: u64,
+        /// Why.
+        #[source]
+        source: ConvertError,
+    },
+    /// What stands there belongs to another family.
+    #[error("event at sequence {sequence} is a {event_type}, which does not belong there")]
+    Foreign {
+        /// Its place.
+        sequence: u64,
+        /// Its type.
+        event_type: String,
+    },
+}
+
+impl PresentError {
+    /// Returns whether trying again can never help. A type that only a newer version knows is not
+    /// hopeless: another replica may know it already.
+    pub fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Read(_) => false,
+            Self::Decode { source, .. } => matches!(source, DecodeError::Malformed { .. }),
+            Self::Convert { .. } | Self::Foreign { .. } => true,
+        }
+    }
+}
+
+/// Reads the present of a conversation through the stream's leader.
+///
+/// The newest message of all is read first: whatever is stored after it is newer than
+/// [`Present::newest`] and so refuses an append that rests on this present.
+pub async fn read(log: &Log, key: &Key) -> Result<Present, PresentError> {
+    let Some(newest) = log.last(stream::EVENTS, &key.any()).await? else {
+        return Ok(Present::default());
+    };
+    let read = async |family| {
+        let subject = key.subject(family);
+        if newest.subject == subject {
+            return Ok(Some(newest.clone()));
+        }
+        log.last(stream::EVENTS, &subject).await
+    };
+    let (inbound, window, evidence) = tokio::try_join!(
+        read(Family::Inbound),
+        read(Family::Window),
+        read(Family::Evidence)
+    )?;
+    let mut present = Present {
+        newest: newest.sequence,
+        is_torn: [&inbound, &window, &evidence]
+            .into_iter()
+            .flatten()
+            .any(|stored| stored.sequence > newest.sequence),
+        ..Present::default()
+    };
+    // On brand and portfolio the customer's own facts have the last word.
+    if let Some(stored) = window {
+        present.take_window(&stored)?;
+    }
+    if let Some(stored) = evidence {
+        present.take_evidence(&stored)?;
+    }
+    if let Some(stored) = inbound {
+        present.take_inbound(&stored)?;
+    }
+    Ok(present)
+}
+
+impl Present {
+    /// What was told is a fact, too: it may be newer than what is left of the inbound subject.
+    fn take_window(&mut self, stored: &Stored) -> Result<(), PresentError> {
+        let event = decoded(stored)?;
+        let published = converted(stored, window::read(&event))?;
+        self.facts.last_qualifying = Some(published.last_inbound.clone());
+        self.facts = std::mem::take(&mut self.facts).with_evidence(published.evidence);
+        self.published = Some(published);
+        self.take_conversation(&event);
+        Ok(())
+    }
+
+    fn take_evidence(&mut self, stored: &Stored) -> Result<(), PresentError> {
+        let event = decoded(stored)?;
+        let evidence = converted(stored, window::read_evidence(&event))?;
+        self.facts = std::mem::take(&mut self.facts).with_evidence(evidence);
+        self.take_conversation(&event);
+        Ok(())
+    }
+
+    fn take_inbound(&mut self, stored: &Stored) -> Result<(), PresentError> {
+        let event = decoded(stored)?;
+        let known = converted(stored, inbound::known(&event))?;
+        let said = Facts::of(&known.summary);
+        let last = self.facts.last_qualifying.take();
+        self.facts.last_qualifying = said.last_qualifying.max(last);
+        self.facts.thread_owner = said.thread_owner;
+        self.addresses = known.summary.addresses();
+        if let Some(moved) = known.moved_to {
+            self.facts.merged_at = Some(moved.at);
+            self.survivor = Some(moved.survivor);
+        }
+        self.take_conversation(&event);
+        Ok(())
+    }
+
+    fn take_conversation(&mut self, event: &Event) {
+        let Some(conversation) = conversation(event) else {
+            return;
+        };
+        for (known, named) in [
+            (&mut self.brand, &conversation.brand_id),
+            (&mut self.portfolio, &conversation.portfolio_id),
+        ] {
+            if !named.is_empty() {
+                known.clone_from(named);
+            }
+        }
+    }
+}
+
+fn decoded(stored: &Stored) -> Result<Event, PresentError> {
+    stored.event().map_err(|source| PresentError::Decode {
+        sequence: stored.sequence,
+        source,
+    })
+}
+
+fn converted<T>(stored: &Stored, read: Result<Option<T>, ConvertError>) -> Result<T, PresentError> {
+    match read {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(PresentError::Foreign {
+            sequence: stored.sequence,
+            event_type: stored.event_type().to_owned(),
+        }),
+        Err(source) => Err(PresentError::Convert {
+            sequence: stored.sequence,
+            source,
+        }),
+    }
+}
+
+/// Returns the conversation that an event of the three families names.
+fn conversation(event: &Event) -> Option<&v1::Conversation> {
+    match event {
+        Event::InboundMessageReceived(event) => event.conversation.as_ref(),
+        Event::InboundCallReceived(event) => event.conversation.as_ref(),
+        Event::InboundSmsReceived(event) => event.conversation.as_ref(),
+        Event::CustomerIdentityChanged(event) => event.conversation.as_ref(),
+        Event::CustomerPreferenceReported(event) => event.conversation.as_ref(),
+        Event::ThreadOwnerChanged(event) => event.conversation.as_ref(),
+        Event::EchoReceived(event) => event.conversation.as_ref(),
+        Event::LateFact(event) => event.conversation.as_ref(),
+        Event::MovedTo(event) => event.conversation.as_ref(),
+        Event::CustomerMerged(event) => event.conversation.as_ref(),
+        Event::WindowRefused(event) => event.conversation.as_ref(),
+        Event::WindowProven(event) => event.conversation.as_ref(),
+        Event::WindowOpened(event) => event.window.as_ref()?.conversation.as_ref(),
+        Event::WindowExtended(event) => event.window.as_ref()?.conversation.as_ref(),
+        Event::WindowExpiring(event) => event.window.as_ref()?.conversation.as_ref(),
+        Event::WindowExpired(event) => event.window.as_ref()?.conversation.as_ref(),
+        Event::WindowCorrected(event) => event.window.as_ref()?.conversation.as_ref(),
+        _ => None,
+    }
+}

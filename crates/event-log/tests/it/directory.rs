@@ -1,0 +1,119 @@
+//! The directory of numbers, templates and brands.
+
+use casement_event::subject::{account, template_token};
+use casement_event::{Event, Record, Uuid, v1};
+use casement_event_log::directory::Directory;
+use casement_event_log::{Expect, Log};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::{number, stage};
+
+async fn record(log: &Log, kind: &str, id: &str, event: impl Into<Event>) {
+    let time = Timestamp::UNIX_EPOCH;
+    let record = Record::new(
+        account(kind, id),
+        Uuid::new_v4(),
+        "casement/test",
+        time,
+        event,
+    );
+    log.append(record, Expect::Anything).await.unwrap();
+}
+
+fn the_number(display_name: &str, paused: bool) -> Option<v1::Number> {
+    Some(v1::Number {
+        number: "15550001111".to_owned(),
+        phone_number_id: "106".to_owned(),
+        display_name: display_name.to_owned(),
+        paused,
+        ..v1::Number::default()
+    })
+}
+
+async fn name_the_number(log: &Log, display_name: &str) {
+    let event = v1::NumberRecorded {
+        number: the_number(display_name, false),
+        ..v1::NumberRecorded::default()
+    };
+    record(log, "number", "15550001111", event).await;
+}
+
+#[tokio::test]
+async fn the_directory_knows_what_stood_before_it_and_hears_of_changes() {
+    let (mut server, log) = stage().await;
+    let brand = v1::Brand {
+        brand_id: "default".to_owned(),
+        display_name: "Default".to_owned(),
+    };
+    record(
+        &log,
+        "brand",
+        "default",
+        v1::BrandRecorded {
+            brand: Some(brand.clone()),
+            ..Default::default()
+        },
+    )
+    .await;
+    let template = v1::Template {
+        waba_id: "w".to_owned(),
+        name: "welcome".to_owned(),
+        language: "en_US".to_owned(),
+        ..v1::Template::default()
+    };
+    let token = template_token("w", "welcome", "en_US");
+    let recorded = v1::TemplateRecorded {
+        template: Some(template.clone()),
+        ..Default::default()
+    };
+    record(&log, "template", &token, recorded).await;
+    name_the_number(&log, "old").await;
+    name_the_number(&log, "new").await;
+
+    let stopping = CancellationToken::new();
+    let directory = Directory::start(&log, stopping.clone()).await;
+    assert_eq!(directory.number(&number()), the_number("new", false));
+    assert_eq!(
+        directory.by_phone_number_id("106"),
+        the_number("new", false)
+    );
+    assert_eq!(directory.by_phone_number_id("107"), None);
+    assert_eq!(directory.brand("default"), Some(brand));
+    assert_eq!(directory.template("w", "welcome", "en_US"), Some(template));
+    assert_eq!(directory.template("w", "welcome", "en"), None);
+    assert_eq!(directory.numbers().len(), 1);
+
+    let mut changed = directory.changed();
+    changed.mark_unchanged();
+    let paused = v1::NumberPaused {
+        number: the_number("new", true),
+        ..Default::default()
+    };
+    record(&log, "number", "15550001111", paused).await;
+    changed.changed().await.unwrap();
+    assert_eq!(directory.number(&number()), the_number("new", true));
+
+    server.restart().await;
+    let resumed = v1::NumberResumed {
+        number: the_number("new", false),
+        ..Default::default()
+    };
+    record(&log, "number", "15550001111", resumed).await;
+    changed.changed().await.unwrap();
+    assert_eq!(directory.number(&number()), the_number("new", false));
+    stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_directory_of_nothing_starts_empty_and_fills() {
+    let (_server, log) = stage().await;
+    let stopping = CancellationToken::new();
+    let directory = Directory::start(&log, stopping.clone()).await;
+    assert_eq!(directory.numbers(), []);
+    let mut changed = directory.changed();
+    name_the_number(&log, "first").await;
+    changed.changed().await.unwrap();
+    assert_eq!(directory.number(&number()), the_number("first", false));
+    stopping.cancel();
+}

@@ -1,0 +1,19 @@
+//! What the log promises, held against a real broker.
+//!
+//! Each test has a server of its own. Time passes only where a deadline is what is tested;
+//! everything else waits for a condition.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod appends;
+mod batches;
+mod connecting;
+mod crashes;
+mod customers;
+mod deadlines;
+mod directory;
+mod faults;
+mod following;
+mod leases;
+mod stage;
+mod working;

@@ -1,0 +1,320 @@
+//! `WindowService`: who may ask, what is asked, what is answered.
+//!
+//! Every answer is computed from what stands on the log at that moment, through the stream's
+//! leader; there is no cache that could be behind.
+
+use std::time::Duration;
+
+use casement_domain::id::{BusinessNumber, CustomerId, Phone, PortfolioId};
+use casement_domain::inbound::Addresses;
+use casement_event::subject::stream;
+use casement_event::v1;
+use casement_event_log::customers::{self, ResolveError, Tokens};
+use casement_event_log::{Position, ReadError};
+use casement_proto::window::v1 as api;
+use casement_proto::window::v1::customer_ref::Customer;
+use casement_proto::window::v1::window_result::Result as ApiResult;
+use casement_proto::window::v1::window_service_server::WindowService;
+use casement_shell::auth::{Caller, Scope, require};
+use casement_shell::grpc::{bad_field, reason, refuse};
+use futures::StreamExt as _;
+use tokio::time::Instant;
+use tonic::{Code, Request, Response, Status};
+
+use crate::answer;
+use crate::present::{self, Key, Present, PresentError};
+use crate::tracker::Tracker;
+
+/// The brand of a token that sees every brand. No brand can be named so.
+pub const ALL_BRANDS: &str = "*";
+
+/// Most windows that may be asked for at once.
+pub const BATCH_LEN_MAX: usize = 1_000;
+
+/// How many windows of a batch are read at once.
+const BATCH_IN_HAND_MAX: usize = 64;
+
+/// How long a call waits for the position it asks for.
+const POSITION_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often a call that waits for a position looks again: from the first pause to the longest.
+const POSITION_PAUSES: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(250));
+
+/// Longest BSUID that is looked up, in bytes; Meta's are far shorter.
+const RECIPIENT_LEN_MAX: usize = 256;
+
+/// How many merges an answer follows.
+const MERGES_MAX: usize = 16;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Windows {
+    tracker: Tracker,
+    tokens: Tokens,
+}
+
+#[tonic::async_trait]
+impl WindowService for Windows {
+    async fn get_window(
+        &self,
+        request: Request<api::GetWindowRequest>,
+    ) -> Result<Response<api::GetWindowResponse>, Status> {
+        let caller = require(&request, Scope::Read)?;
+        let window = self.window(&caller, request.get_ref()).await?;
+        Ok(Response::new(api::GetWindowResponse {
+            window: Some(window),
+        }))
+    }
+
+    async fn batch_get_windows(
+        &self,
+        request: Request<api::BatchGetWindowsRequest>,
+    ) -> Result<Response<api::BatchGetWindowsResponse>, Status> {
+        let caller = require(&request, Scope::Read)?;
+        let requests = &request.get_ref().requests;
+        if requests.len() > BATCH_LEN_MAX {
+            return Err(bad_field(
+                "requests",
+                format!("has {} windows: at most {BATCH_LEN_MAX}", requests.len()),
+            ));
+        }
+        // Collected first: a stream over borrowed requests would not be known to be `Send`.
+        let reads: Vec<_> = requests
+            .iter()
+            .map(|one| self.result(&caller, one))
+            .collect();
+        let results = futures::stream::iter(reads)
+            .buffered(BATCH_IN_HAND_MAX)
+            .collect()
+            .await;
+        Ok(Response::new(api::BatchGetWindowsResponse { results }))
+    }
+}
+
+impl Windows {
+    pub(crate) fn new(tracker: Tracker, tokens: Tokens) -> Self {
+        Self { tracker, tokens }
+    }
+
+    async fn result(&self, caller: &Caller, request: &api::GetWindowRequest) -> api::WindowResult {
+        let result = match self.window(caller, request).await {
+            Ok(window) => ApiResult::Window(window),
+            Err(status) => ApiResult::Error(match reason(&status) {
+                Some(reason) => format!("{reason}: {}", status.message()),
+                None => status.message().to_owned(),
+            }),
+        };
+        api::WindowResult {
+            result: Some(result),
+        }
+    }
+
+    async fn window(
+        &self,
+        caller: &Caller,
+        request: &api::GetWindowRequest,
+    ) -> Result<api::Window, Status> {
+        let account = self.account(caller, &request.number)?;
+        let wanted = request
+            .customer
+            .as_ref()
+            .and_then(|customer| customer.customer.as_ref())
+            .ok_or_else(|| bad_field("customer", "is required: to, recipient or customer_id"))?;
+        let wanted = wanted_customer(wanted)?;
+        self.wait_for(&request.not_before).await?;
+
+        let number = account.number;
+        let (customer, is_linked) = match wanted {
+            Wanted::Id(customer) => (Some(customer), false),
+            Wanted::Addresses(addresses) => {
+                (self.find(&account.portfolio, &addresses).await?, true)
+            }
+        };
+        let Some(customer) = customer else {
+            let window = answer::never_wrote(number.e164(), String::new());
+            return Ok(self.at(window, 0));
+        };
+        let key = Key { number, customer };
+        let (key, present) = self.follow(key).await?;
+        if present.is_empty() {
+            // An id that somebody made up was never seen; one that a link names was, elsewhere.
+            let customer_id = if is_linked { key.customer.as_str() } else { "" };
+            let window = answer::never_wrote(key.number.e164(), customer_id.to_owned());
+            return Ok(self.at(window, 0));
+        }
+        let now = self.tracker.clock.now();
+        let window = answer::window(&key, &present, &self.tracker.policy, now);
+        Ok(self.at(window, present.newest))
+    }
+
+    /// A number of another brand is as unknown as one that nobody has.
+    fn account(&self, caller: &Caller, number: &str) -> Result<Account, Status> {
+        let number = BusinessNumber::parse(number)
+            .map_err(|error| bad_field("number", error.to_string()))?;
+        let covers =
+            |account: &v1::Number| caller.brand == ALL_BRANDS || caller.brand == account.brand_id;
+        let account = self.tracker.directory.number(&number).filter(covers);
+        let account = account
+            .ok_or_else(|| refuse(Code::NotFound, "NUMBER_UNKNOWN", "number is not known"))?;
+        let portfolio = PortfolioId::parse(&account.portfolio_id).map_err(|error| {
+            tracing::error!(error = %error, "account of a number is not usable");
+            refuse(
+                Code::Internal,
+                "RECORD_UNREADABLE",
+                "account of the number is not usable",
+            )
+        })?;
+        Ok(Account { number, portfolio })
+    }
+
+    async fn find(
+        &self,
+        portfolio: &PortfolioId,
+        addresses: &Addresses,
+    ) -> Result<Option<CustomerId>, Status> {
+        customers::find(&self.tracker.log, &self.tokens, portfolio, addresses)
+            .await
+            .map_err(|error| match error {
+                ResolveError::Read(error) => read_failed(&error),
+                error => {
+                    tracing::error!(error = %error, "customer could not be looked up");
+                    unreadable()
+                }
+            })
+    }
+
+    /// Reads the conversation, or that of the customer who carries it on.
+    async fn follow(&self, mut key: Key) -> Result<(Key, Present), Status> {
+        let mut present = self.read(&key).await?;
+        for _ in 0..MERGES_MAX {
+            let Some(survivor) = present.survivor.take() else {
+                return Ok((key, present));
+            };
+            key.customer = survivor;
+            present = present.carried_on_by(self.read(&key).await?);
+        }
+        tracing::error!(merges = MERGES_MAX, "customers were merged in a circle");
+        Err(unreadable())
+    }
+
+    async fn read(&self, key: &Key) -> Result<Present, Status> {
+        present::read(&self.tracker.log, key)
+            .await
+            .map_err(|error| present_failed(&error))
+    }
+
+    /// Waits until the log holds what the caller has seen.
+    async fn wait_for(&self, not_before: &str) -> Result<(), Status> {
+        if not_before.is_empty() {
+            return Ok(());
+        }
+        let position: Position = not_before
+            .parse()
+            .map_err(|error| bad_field("not_before", format!("{error}")))?;
+        let deadline = Instant::now() + POSITION_WAIT_MAX;
+        let (mut pause, pause_max) = POSITION_PAUSES;
+        loop {
+            match self.tracker.log.has_reached(&position).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(ReadError::Unreadable { .. }) => {
+                    return Err(bad_field("not_before", "names no stream of the log"));
+                }
+                Err(error) => tracing::debug!(error = %error, "position cannot be checked yet"),
+            }
+            if Instant::now() + pause > deadline {
+                return Err(refuse(
+                    Code::Unavailable,
+                    "POSITION_NOT_REACHED",
+                    "log does not hold what `not_before` names",
+                ));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(pause_max);
+        }
+    }
+
+    fn at(&self, window: api::Window, sequence: u64) -> api::Window {
+        let position = Position {
+            stream: stream::EVENTS.to_owned(),
+            incarnation: self.tracker.log.incarnation(stream::EVENTS),
+            sequence,
+        };
+        api::Window {
+            position: position.to_string(),
+            ..window
+        }
+    }
+}
+
+struct Account {
+    number: BusinessNumber,
+    portfolio: PortfolioId,
+}
+
+enum Wanted {
+    Id(CustomerId),
+    Addresses(Addresses),
+}
+
+fn wanted_customer(customer: &Customer) -> Result<Wanted, Status> {
+    Ok(match customer {
+        Customer::CustomerId(text) => {
+            let id = CustomerId::parse(text)
+                .map_err(|error| bad_field("customer.customer_id", error.to_string()))?;
+            Wanted::Id(id)
+        }
+        Customer::To(text) => {
+            let phone =
+                Phone::parse(text).map_err(|error| bad_field("customer.to", error.to_string()))?;
+            Wanted::Addresses(Addresses {
+                phone: Some(phone),
+                ..Addresses::default()
+            })
+        }
+        Customer::Recipient(text) => {
+            if text.is_empty() || text.len() > RECIPIENT_LEN_MAX {
+                let problem = format!("must have 1 to {RECIPIENT_LEN_MAX} bytes");
+                return Err(bad_field("customer.recipient", problem));
+            }
+            Wanted::Addresses(Addresses {
+                user_id: Some(text.clone()),
+                ..Addresses::default()
+            })
+        }
+    })
+}
+
+fn present_failed(error: &PresentError) -> Status {
+    match error {
+        PresentError::Read(error) => read_failed(error),
+        PresentError::Decode { sequence, .. }
+        | PresentError::Convert { sequence, .. }
+        | PresentError::Foreign { sequence, .. } => {
+            tracing::error!(sequence, error = %error, "window cannot be read");
+            unreadable()
+        }
+    }
+}
+
+fn read_failed(error: &ReadError) -> Status {
+    match error {
+        ReadError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "log cannot be read");
+            refuse(Code::Unavailable, "LOG_AWAY", "log cannot be read now")
+        }
+        ReadError::Unreadable { .. } => {
+            tracing::error!(error = %error, "log holds what this version cannot read");
+            unreadable()
+        }
+    }
+}
+
+fn unreadable() -> Status {
+    refuse(
+        Code::Internal,
+        "RECORD_UNREADABLE",
+        "a record on the log is not readable by this version",
+    )
+}

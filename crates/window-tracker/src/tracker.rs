@@ -1,0 +1,122 @@
+//! Tells what is to be told about a window, one event at a time, until nothing is left to say.
+//!
+//! Rests on the log alone: what it read must still be the newest when its event is stored, or
+//! the event is refused and all is decided anew. So it does not matter who calls it, how often, or
+//! how many do so at once. It does not know what made it look; that is [`crate::role`]'s.
+
+use casement_domain::window::{self, Event as WindowEvent, Policy};
+use casement_event::convert::window::{Conversation, record};
+use casement_event_log::directory::Directory;
+use casement_event_log::{AppendError, Expect, Log, Position};
+use casement_shell::SharedClock;
+use jiff::Timestamp;
+
+use crate::present::{self, Key, Present, PresentError};
+
+/// How often a decision is taken anew, or followed by the next, before it is left for later.
+const ROUNDS_MAX: usize = 64;
+
+/// Tells about windows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracker {
+    pub(crate) log: Log,
+    pub(crate) directory: Directory,
+    pub(crate) clock: SharedClock,
+    pub(crate) policy: Policy,
+}
+
+/// A window could not be brought up to date now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdvanceError {
+    /// What is there could not be read.
+    #[error("window could not be read")]
+    Present(#[from] PresentError),
+    /// The event could not be stored.
+    #[error("window event could not be stored")]
+    Append(#[source] AppendError),
+    /// Others were faster every time.
+    #[error("window kept changing")]
+    Contended,
+}
+
+impl AdvanceError {
+    /// Returns whether trying again can never help.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Present(error) => error.is_hopeless(),
+            Self::Append(_) | Self::Contended => false,
+        }
+    }
+}
+
+impl Tracker {
+    /// Tells all that is to be told about a conversation's window now, and returns when time
+    /// alone will next give something to tell.
+    ///
+    /// `traceparent` is the trace context of what made us look.
+    pub(crate) async fn advance(
+        &self,
+        key: &Key,
+        traceparent: Option<&str>,
+    ) -> Result<Option<Timestamp>, AdvanceError> {
+        let mut present = present::read(&self.log, key).await?;
+        for _ in 0..ROUNDS_MAX {
+            if present.is_torn {
+                present = present::read(&self.log, key).await?;
+                continue;
+            }
+            let (published, facts) = (present.published.as_ref(), &present.facts);
+            let now = self.clock.now();
+            let Some(event) = window::decide(published, facts, &self.policy, now) else {
+                return Ok(window::next_deadline(published, facts, &self.policy));
+            };
+            match self.tell(key, &present, &event, now, traceparent).await {
+                Ok(position) => present = present.after(&event, position.sequence),
+                Err(AppendError::Conflict { .. }) => {
+                    metrics::counter!("casement_window_conflicts_total").increment(1);
+                    present = present::read(&self.log, key).await?;
+                }
+                Err(error) => return Err(AdvanceError::Append(error)),
+            }
+        }
+        Err(AdvanceError::Contended)
+    }
+
+    /// Appends an event, if the present it was decided on still is the present.
+    pub(crate) async fn tell(
+        &self,
+        key: &Key,
+        present: &Present,
+        event: &WindowEvent,
+        now: Timestamp,
+        traceparent: Option<&str>,
+    ) -> Result<Position, AppendError> {
+        let conversation = self.conversation(key, present);
+        let record = record(event, &conversation, &self.policy, now)
+            .caused_by(traceparent.map(str::to_owned));
+        let event_type = record.event.event_type();
+        let expect = Expect::last(key.any(), present.newest);
+        let position = self.log.append(record, expect).await?;
+        metrics::counter!("casement_window_events_total", "type" => event_type).increment(1);
+        tracing::debug!(
+            event_type,
+            sequence = position.sequence,
+            "window event stored"
+        );
+        Ok(position)
+    }
+
+    /// The account knows best whose number it is; the facts say so for a number it forgot.
+    fn conversation(&self, key: &Key, present: &Present) -> Conversation {
+        let (brand, portfolio) = match self.directory.number(&key.number) {
+            Some(account) => (account.brand_id, account.portfolio_id),
+            None => (present.brand.clone(), present.portfolio.clone()),
+        };
+        Conversation {
+            number: key.number.clone(),
+            customer: key.customer.clone(),
+            brand,
+            portfolio,
+        }
+    }
+}
