@@ -1,0 +1,267 @@
+//! The loop that archives one stream.
+//!
+//! It goes on from the archived position, gathers what is ready, and writes it in one
+//! transaction. Away brokers and databases are waited for; nothing is skipped. It decides
+//! nothing about events: an event that nobody understands is archived, too.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use casement_event::Stored;
+use casement_event_log::{Followed, Log, Start};
+use casement_shell::SharedClock;
+use casement_shell::backoff::{Schedule, Waits};
+use casement_shell::health::Latch;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::batch::Batch;
+use crate::chain::Head;
+use crate::progress::{Reached, Teller};
+use crate::store::{Error, SharedStore};
+
+/// Most rows of one transaction.
+const BATCH_ROWS_MAX: usize = 256;
+
+/// Most payload of one transaction, but for a single event that is larger.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How a broker or a database that is away is asked again.
+fn schedule() -> Waits {
+    Schedule::try_new(Duration::from_millis(50), Duration::from_secs(5), 2.0, 0.5)
+        .expect("the schedule of constants grows")
+        .waits()
+}
+
+/// Archives one stream.
+#[derive(Debug)]
+pub(crate) struct Archiver {
+    pub(crate) stream: &'static str,
+    pub(crate) log: Log,
+    pub(crate) store: SharedStore,
+    pub(crate) clock: SharedClock,
+    pub(crate) teller: Teller,
+    /// Held until the archive has caught up, and while the database is away.
+    pub(crate) latch: Latch,
+    pub(crate) lag_alarm: SignedDuration,
+}
+
+/// The archive stands behind what was handed out by the follower: begin again from there.
+struct BeginAgain;
+
+impl Archiver {
+    /// Archives until the stop. What was not committed by then is archived after the next start.
+    pub(crate) async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
+        let archive = async {
+            loop {
+                self.follow().await?;
+            }
+        };
+        tokio::select! {
+            () = stopping.cancelled() => Ok(()),
+            failed = archive => failed,
+        }
+    }
+
+    /// Archives from the archived position on. Returns to begin again.
+    async fn follow(&self) -> anyhow::Result<()> {
+        let mut head = self.head().await;
+        if !self.log_reaches(&head).await {
+            return Ok(());
+        }
+        let mut feed = self.feed(&head);
+        let mut is_caught_up = false;
+        let mut events = Vec::new();
+        loop {
+            let mut ready = Vec::new();
+            if feed.receiver.recv_many(&mut ready, BATCH_ROWS_MAX).await == 0 {
+                return Err(anyhow!("follower of stream {} ended", self.stream));
+            }
+            for followed in ready {
+                match followed {
+                    Followed::Event(stored) => events.push(stored),
+                    Followed::CaughtUp { .. } => is_caught_up = true,
+                }
+            }
+            while !events.is_empty() {
+                let rest = events.split_off(batch_len(&events));
+                match self
+                    .archive(head, std::mem::replace(&mut events, rest))
+                    .await
+                {
+                    Ok(advanced) => head = advanced,
+                    Err(BeginAgain) => return Ok(()),
+                }
+            }
+            if is_caught_up {
+                self.latch.release();
+            }
+        }
+    }
+
+    /// Follows the log in a task of its own, so that waiting for it can be given up at any point.
+    fn feed(&self, head: &Head) -> Feed {
+        // All that the stream takes.
+        let filters = vec![">".to_owned()];
+        let start = Start::Sequence(head.last_sequence + 1);
+        let mut follower = self.log.follow(self.stream, filters, start);
+        let (sender, receiver) = mpsc::channel(BATCH_ROWS_MAX);
+        let task =
+            tokio::spawn(async move { while sender.send(follower.next().await).await.is_ok() {} });
+        Feed {
+            receiver,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Archives events that follow on `head` without a gap, and returns where the chain stands.
+    async fn archive(&self, head: Head, events: Vec<Stored>) -> Result<Head, BeginAgain> {
+        let handed_out_from = head.last_sequence;
+        let (mut head, mut events) = (head, events);
+        let mut waits = schedule();
+        loop {
+            // What another writer archived meanwhile, or was handed out twice.
+            events.retain(|event| event.sequence > head.last_sequence);
+            let Some(oldest) = events.first() else {
+                return Ok(head);
+            };
+            let oldest_at = oldest.stored_at;
+            let batch = Batch::seal(head, events, rand::random);
+            match self.store.append(&batch).await {
+                Ok(()) => {
+                    let archived_count = batch.entries.len() as u64;
+                    metrics::counter!("casement_archive_rows_total", "stream" => self.stream)
+                        .increment(archived_count);
+                    self.measure_lag(oldest_at);
+                    self.tell(&batch.after);
+                    return Ok(batch.after);
+                }
+                Err(Error::Moved) => {
+                    events = batch.into_events();
+                    head = self.head().await;
+                    if head.last_sequence < handed_out_from {
+                        tracing::warn!(
+                            stream = self.stream,
+                            "archive has moved back, beginning again from there"
+                        );
+                        return Err(BeginAgain);
+                    }
+                }
+                Err(error @ (Error::Database { .. } | Error::Inconsistent { .. })) => {
+                    self.refused(&error, oldest_at);
+                    head = batch.before.clone();
+                    events = batch.into_events();
+                    tokio::time::sleep(waits.next_wait()).await;
+                }
+            }
+        }
+    }
+
+    /// Loads where the chain stands, however long the database is away.
+    async fn head(&self) -> Head {
+        let incarnation = self.log.incarnation(self.stream);
+        let mut waits = schedule();
+        loop {
+            match self.store.head(self.stream, &incarnation).await {
+                Ok(head) => {
+                    let head = head.unwrap_or_else(|| Head::start(self.stream, &incarnation));
+                    self.tell(&head);
+                    return head;
+                }
+                Err(error) => {
+                    self.refused(&error, self.clock.now());
+                    tokio::time::sleep(waits.next_wait()).await;
+                }
+            }
+        }
+    }
+
+    /// Returns whether the log holds at least what is archived of it, after a wait if not. A log
+    /// that was set back would give out sequences again that are taken here.
+    async fn log_reaches(&self, head: &Head) -> bool {
+        let mut waits = schedule();
+        loop {
+            match self.log.state(self.stream).await {
+                Ok(state) if state.last_sequence >= head.last_sequence => return true,
+                Ok(state) => {
+                    self.latch.hold(format!(
+                        "stream {} was set back behind its archive",
+                        self.stream
+                    ));
+                    tracing::error!(
+                        stream = self.stream,
+                        log_sequence = state.last_sequence,
+                        archived_sequence = head.last_sequence,
+                        "log was set back behind its archive without a new incarnation: recreate the stream from a newer backup"
+                    );
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                    return false;
+                }
+                Err(error) => {
+                    tracing::warn!(stream = self.stream, %error, "log is away, archive waits");
+                    tokio::time::sleep(waits.next_wait()).await;
+                }
+            }
+        }
+    }
+
+    fn tell(&self, head: &Head) {
+        self.teller.send_replace(Some(Reached {
+            incarnation: head.incarnation.clone(),
+            sequence: head.last_sequence,
+        }));
+    }
+
+    /// Returns how old an event has become, unarchived until now.
+    fn measure_lag(&self, stored_at: Timestamp) -> SignedDuration {
+        let lag = self.clock.now().duration_since(stored_at);
+        metrics::gauge!("casement_archive_lag_seconds", "stream" => self.stream)
+            .set(lag.as_secs_f64().max(0.0));
+        lag
+    }
+
+    fn refused(&self, error: &Error, oldest_at: Timestamp) {
+        self.latch.hold("database is away");
+        let lag = self.measure_lag(oldest_at);
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        if lag > self.lag_alarm {
+            tracing::error!(stream = self.stream, %error, source, lag_seconds = lag.as_secs(), "events stay unarchived");
+        } else {
+            tracing::warn!(stream = self.stream, %error, source, "archive waits for its database");
+        }
+    }
+}
+
+/// The follower's task, which ends with this.
+struct Feed {
+    receiver: mpsc::Receiver<Followed>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Returns how many of the events fit into one transaction: at least one.
+fn batch_len(events: &[Stored]) -> usize {
+    let mut bytes_count = 0;
+    let fitting = events.iter().take(BATCH_ROWS_MAX).take_while(|event| {
+        bytes_count += event.payload.len();
+        bytes_count <= BATCH_BYTES_MAX
+    });
+    fitting.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::stored;
+
+    #[test]
+    fn a_transaction_is_bounded_in_rows_and_bytes_and_takes_at_least_one() {
+        let mut large = stored("EVENTS", 1);
+        large.payload = vec![0; BATCH_BYTES_MAX + 1].into();
+        let small = stored("EVENTS", 2);
+        assert_eq!(batch_len(&[large.clone(), small.clone()]), 1);
+        assert_eq!(batch_len(&[small.clone(), large]), 1);
+        assert_eq!(batch_len(&vec![small; 300]), BATCH_ROWS_MAX);
+    }
+}

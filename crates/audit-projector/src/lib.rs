@@ -1,0 +1,40 @@
+//! Role audit-projector: the archive, its read models, and the questions they answer.
+//!
+//! Consumes every stream but `RAW`, from where its archive stands. Emits no event so far. Each
+//! event becomes a row of a hash chain, and changes the read models of conversations and
+//! messages, in one transaction with the position: of two writers, one goes on and the other
+//! begins again. What is archived, and old enough, is purged from the log; never anything else.
+//!
+//! Read models are derived and can be dropped; the archive cannot. It decides nothing about
+//! windows or messages: it shows what their owners published.
+
+mod archive;
+mod batch;
+mod chain;
+mod config;
+mod grpc;
+mod index;
+mod json;
+mod model;
+mod page;
+mod progress;
+mod project;
+mod purge;
+mod role;
+mod store;
+mod summary;
+mod verify;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod log_tests;
+#[cfg(test)]
+mod service_tests;
+
+pub use chain::{Broken, ChainReport};
+pub use config::Config;
+pub use grpc::audit::AuditApi;
+pub use grpc::conversation::ConversationApi;
+pub use role::{Role, start};
+pub use verify::verify;

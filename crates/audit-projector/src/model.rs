@@ -1,0 +1,202 @@
+//! What the role keeps: archived rows, and the views that are projected from them.
+//!
+//! Plain data. How it is stored is the store's business, how it is shown is gRPC's.
+
+use casement_event::Stored;
+use casement_proto::events::v1::{
+    ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState,
+};
+use casement_proto::message::v1::MessageState;
+use jiff::Timestamp;
+
+use crate::chain::{Digest, Salt};
+
+/// Nanoseconds since 1970, as stored. Holds every time from 1678 to 2261; others are cut to that.
+pub(crate) fn nanoseconds(at: Timestamp) -> i64 {
+    let nanoseconds = at.as_nanosecond();
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// Reads what [`nanoseconds`] wrote.
+pub(crate) fn instant(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanoseconds))
+        .expect("a timestamp reaches further than 64 bits of nanoseconds")
+}
+
+/// An event in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) stored: Stored,
+    pub(crate) index: Index,
+    pub(crate) salt: Salt,
+    pub(crate) commitment: Digest,
+    pub(crate) link: Digest,
+}
+
+/// What a row is looked up by. Empty where it does not apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub(crate) event_type: String,
+    pub(crate) event_id: String,
+    pub(crate) event_time: Timestamp,
+    pub(crate) number: String,
+    pub(crate) customer_id: String,
+    pub(crate) message_id: String,
+    pub(crate) brand_id: String,
+}
+
+/// Names a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConversationKey {
+    /// E.164 digits.
+    pub(crate) number: String,
+    pub(crate) customer_id: String,
+}
+
+/// What an event changes in the read models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Conversation {
+        key: ConversationKey,
+        brand_id: String,
+        change: ConversationChange,
+    },
+    Message {
+        message_id: String,
+        change: MessageChange,
+    },
+}
+
+/// What an event changes in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConversationChange {
+    /// It exists.
+    Seen,
+    /// The customer got in touch.
+    Inbound {
+        /// Counts once, however often it arrives. Empty: counts each time.
+        fact: String,
+        at: Timestamp,
+        /// `None` leaves what the customer said last.
+        text: Option<String>,
+        profile_name: Option<String>,
+    },
+    /// The business got through.
+    Outbound { fact: String, at: Timestamp },
+    /// The window was published anew.
+    Window {
+        window_id: String,
+        state: WindowState,
+        closed_reason: ClosedReason,
+        open_time: Option<Timestamp>,
+        expire_time: Option<Timestamp>,
+    },
+}
+
+/// What an event changes in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MessageChange {
+    Requested {
+        key: ConversationKey,
+        brand_id: String,
+        client_reference: String,
+        request_time: Option<Timestamp>,
+        expire_time: Option<Timestamp>,
+    },
+    /// An ended message stays ended.
+    State {
+        state: MessageState,
+    },
+    Attempt {
+        number: u32,
+        route: Route,
+    },
+    Delivery {
+        status: DeliveryStatus,
+    },
+    Ended {
+        outcome: MessageOutcome,
+        reason: String,
+        at: Timestamp,
+    },
+    /// Something new stands under it on the log, and that is all.
+    Touched,
+}
+
+/// A conversation as projected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Conversation {
+    pub(crate) key: ConversationKey,
+    pub(crate) brand_id: String,
+    pub(crate) window_id: String,
+    /// As last published; see [`Conversation::window`].
+    pub(crate) published_state: WindowState,
+    pub(crate) closed_reason: ClosedReason,
+    pub(crate) open_time: Option<Timestamp>,
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) last_inbound_time: Option<Timestamp>,
+    pub(crate) last_outbound_time: Option<Timestamp>,
+    pub(crate) last_inbound_text: String,
+    pub(crate) profile_name: String,
+    pub(crate) inbound_count: i64,
+    pub(crate) outbound_count: i64,
+    pub(crate) position: RowPosition,
+}
+
+impl Conversation {
+    /// Returns the window's state at `now`, and why it is closed.
+    ///
+    /// An open window whose expiry has passed is closed, whether or not its `WindowExpired` has
+    /// been archived. The published expiry may be early by the granularity of `WindowExtended`,
+    /// never late: this errs towards closed. The window's own service knows it exactly.
+    pub(crate) fn window(&self, now: Timestamp) -> (WindowState, ClosedReason) {
+        match self.published_state {
+            WindowState::Open if self.expire_time.is_some_and(|expires_at| now < expires_at) => {
+                (WindowState::Open, ClosedReason::Unspecified)
+            }
+            WindowState::Open => (WindowState::Closed, ClosedReason::Expired),
+            WindowState::Closed | WindowState::Unspecified => {
+                (WindowState::Closed, self.closed_reason)
+            }
+        }
+    }
+}
+
+/// Where the last event stands that changed a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowPosition {
+    pub(crate) stream: String,
+    pub(crate) incarnation: String,
+    pub(crate) sequence: u64,
+}
+
+impl RowPosition {
+    pub(crate) fn of(stored: &Stored) -> Self {
+        Self {
+            stream: stored.stream.clone(),
+            incarnation: stored.incarnation.clone(),
+            sequence: stored.sequence,
+        }
+    }
+}
+
+/// An outbound message as projected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) key: ConversationKey,
+    pub(crate) brand_id: String,
+    pub(crate) state: MessageState,
+    pub(crate) outcome: MessageOutcome,
+    pub(crate) outcome_reason: String,
+    pub(crate) delivery_status: DeliveryStatus,
+    pub(crate) attempt_count: u32,
+    pub(crate) route: Route,
+    pub(crate) client_reference: String,
+    pub(crate) request_time: Option<Timestamp>,
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) update_time: Option<Timestamp>,
+    pub(crate) end_time: Option<Timestamp>,
+    pub(crate) is_purged: bool,
+    pub(crate) position: RowPosition,
+}

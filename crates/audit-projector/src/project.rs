@@ -1,0 +1,211 @@
+//! What an event changes in the read models.
+//!
+//! Pure, and total: what an event does not say changes nothing. Each stream's events come in its
+//! order, but streams run beside each other, so no field is changed by two of them. A fact may
+//! come twice, which counts once; and late, which never undoes what is newer: the store sees to
+//! both.
+
+use casement_event::v1::MessageOutcome;
+use casement_event::{Event, Stored, convert, v1};
+use casement_proto::message::v1::MessageState;
+use jiff::Timestamp;
+
+use crate::index;
+use crate::model::{Change, ConversationChange, ConversationKey, MessageChange};
+
+/// Returns what an event changes, in order.
+pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let Some(conversation) = index::conversation(event) {
+        conversation_changes(stored, event)
+            .into_iter()
+            .filter_map(|change| about(conversation, change))
+            .for_each(|change| changes.push(change));
+    }
+    changes.extend(
+        message_change(event)
+            .filter(|(message_id, _)| !message_id.is_empty())
+            .map(|(message_id, change)| Change::Message { message_id, change }),
+    );
+    changes
+}
+
+/// `None` if the event does not say which conversation it is about.
+fn about(conversation: &v1::Conversation, change: ConversationChange) -> Option<Change> {
+    Some(Change::Conversation {
+        key: key(conversation)?,
+        brand_id: conversation.brand_id.clone(),
+        change,
+    })
+}
+
+fn key(conversation: &v1::Conversation) -> Option<ConversationKey> {
+    let v1::Conversation {
+        number,
+        customer_id,
+        ..
+    } = conversation;
+    (!number.is_empty() && !customer_id.is_empty()).then(|| ConversationKey {
+        number: number.clone(),
+        customer_id: customer_id.clone(),
+    })
+}
+
+fn conversation_changes(stored: &Stored, event: &Event) -> Option<ConversationChange> {
+    Some(match event {
+        Event::LateFact(late) => match Event::decode(&late.fact_type, &late.fact) {
+            Ok(fact) => inbound(stored, &fact, &late.fact_id).unwrap_or(ConversationChange::Seen),
+            Err(_) => ConversationChange::Seen,
+        },
+        Event::InboundMessageReceived(_)
+        | Event::InboundCallReceived(_)
+        | Event::InboundSmsReceived(_)
+        | Event::EchoReceived(_) => {
+            inbound(stored, event, index::event_id(stored)).unwrap_or(ConversationChange::Seen)
+        }
+        Event::CustomerIdentityChanged(_)
+        | Event::CustomerPreferenceReported(_)
+        | Event::ThreadOwnerChanged(_)
+        | Event::MovedTo(_)
+        | Event::CustomerMerged(_)
+        | Event::NoteAdded(_)
+        | Event::MessageRequested(_) => ConversationChange::Seen,
+        Event::WindowOpened(event) => window(event.window.as_ref()?),
+        Event::WindowExtended(event) => window(event.window.as_ref()?),
+        Event::WindowExpiring(event) => window(event.window.as_ref()?),
+        Event::WindowExpired(event) => window(event.window.as_ref()?),
+        Event::WindowCorrected(event) => window(event.window.as_ref()?),
+        // However many attempts it took, a message got through once.
+        Event::AttemptAccepted(event) => ConversationChange::Outbound {
+            fact: format!("accepted/{}", event.message_id),
+            at: instant(event.accept_time.as_ref()).unwrap_or_else(|| index::event_time(stored)),
+        },
+        _ => return None,
+    })
+}
+
+/// What the customer, or the business from its phone, did.
+fn inbound(stored: &Stored, event: &Event, fact_id: &str) -> Option<ConversationChange> {
+    let at = |times: Option<&v1::Times>| {
+        instant(times.and_then(|times| times.event_time.as_ref()))
+            .unwrap_or_else(|| index::event_time(stored))
+    };
+    let fact = fact_id.to_owned();
+    Some(match event {
+        Event::InboundMessageReceived(message) => ConversationChange::Inbound {
+            fact,
+            at: at(message.times.as_ref()),
+            text: Some(match message.text.as_str() {
+                "" => format!("[{}]", message.kind),
+                text => text.to_owned(),
+            }),
+            profile_name: Some(message.profile_name.clone()).filter(|name| !name.is_empty()),
+        },
+        Event::InboundSmsReceived(sms) => ConversationChange::Inbound {
+            fact,
+            at: at(sms.times.as_ref()),
+            text: Some(sms.text.clone()),
+            profile_name: None,
+        },
+        // One call brings several events.
+        Event::InboundCallReceived(call) if call.qualifies => ConversationChange::Inbound {
+            fact: format!("call/{}", call.provider_call_id),
+            at: at(call.times.as_ref()),
+            text: None,
+            profile_name: None,
+        },
+        Event::EchoReceived(echo) => ConversationChange::Outbound {
+            fact,
+            at: at(echo.times.as_ref()),
+        },
+        _ => return None,
+    })
+}
+
+fn window(window: &v1::PublishedWindow) -> ConversationChange {
+    ConversationChange::Window {
+        window_id: window.window_id.clone(),
+        state: window.state(),
+        closed_reason: window.closed_reason(),
+        open_time: instant(window.open_time.as_ref()),
+        expire_time: instant(window.expire_time.as_ref()),
+    }
+}
+
+fn message_change(event: &Event) -> Option<(String, MessageChange)> {
+    let state = |state| MessageChange::State { state };
+    let (message_id, change) = match event {
+        Event::MessageRequested(event) => {
+            let conversation = event.conversation.clone().unwrap_or_default();
+            let change = MessageChange::Requested {
+                key: ConversationKey {
+                    number: conversation.number,
+                    customer_id: conversation.customer_id,
+                },
+                brand_id: conversation.brand_id,
+                client_reference: event.client_reference.clone(),
+                request_time: instant(event.request_time.as_ref()),
+                expire_time: instant(event.expire_time.as_ref()),
+            };
+            (&event.message_id, change)
+        }
+        Event::MessageHeld(event) => (&event.message_id, state(MessageState::Held)),
+        Event::MessageReleased(event) => (&event.message_id, state(MessageState::Pending)),
+        Event::MessageDeferred(event) => (&event.message_id, state(MessageState::Pending)),
+        Event::AttemptStarted(event) => {
+            let change = MessageChange::Attempt {
+                number: event.attempt,
+                route: event.route(),
+            };
+            (&event.message_id, change)
+        }
+        Event::AttemptAccepted(event) => (&event.message_id, state(MessageState::Accepted)),
+        Event::AttemptRejected(event) => (&event.message_id, state(MessageState::Pending)),
+        Event::AttemptUnknown(event) => (&event.message_id, state(MessageState::Unknown)),
+        Event::AttemptAbandoned(event) => (&event.message_id, state(MessageState::Pending)),
+        Event::DeliveryAdvanced(event) => (
+            &event.message_id,
+            MessageChange::Delivery {
+                status: event.status(),
+            },
+        ),
+        Event::MessageEnded(event) => {
+            let at = instant(event.end_time.as_ref())?;
+            (&event.message_id, ended(event.outcome(), &event.reason, at))
+        }
+        // A MessageEnded may follow and say more.
+        Event::MessageExpired(event) => {
+            let at = instant(event.expire_time.as_ref())?;
+            (
+                &event.message_id,
+                ended(MessageOutcome::Expired, "EXPIRED", at),
+            )
+        }
+        Event::MessageCancelled(event) => {
+            let at = instant(event.cancel_time.as_ref())?;
+            (
+                &event.message_id,
+                ended(MessageOutcome::Cancelled, "CANCELLED", at),
+            )
+        }
+        Event::DeliveryContradicted(event) => (&event.message_id, MessageChange::Touched),
+        Event::StatusReported(event) => (&event.message_id, MessageChange::Touched),
+        _ => return None,
+    };
+    Some((message_id.clone(), change))
+}
+
+fn ended(outcome: MessageOutcome, reason: &str, at: Timestamp) -> MessageChange {
+    MessageChange::Ended {
+        outcome,
+        reason: reason.to_owned(),
+        at,
+    }
+}
+
+fn instant(stored: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    convert::instant("time", stored).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The role as a whole: opened, served, run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use casement_event_log::Log;
+use casement_proto::audit::v1::audit_service_server::AuditServiceServer;
+use casement_proto::conversation::v1::conversation_service_server::ConversationServiceServer;
+use casement_shell::SharedClock;
+use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use casement_shell::health::Readiness;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::service::RoutesBuilder;
+
+use crate::archive::Archiver;
+use crate::config::Config;
+use crate::grpc::Backend;
+use crate::grpc::audit::AuditApi;
+use crate::grpc::conversation::ConversationApi;
+use crate::progress::Progress;
+use crate::purge::Purger;
+use crate::store::{SharedStore, Sqlite};
+
+/// The role, ready to be served and run.
+#[derive(Debug)]
+pub struct Role {
+    backend: Backend,
+    archivers: Vec<Archiver>,
+    purger: Purger,
+}
+
+/// Opens the archive; nothing is archived before [`Role::run`].
+///
+/// The role is not ready before each stream's archive has caught up, and while its database is
+/// away: a latch each, `archive EVENTS` and so on, tells.
+///
+/// # Errors
+/// When the database cannot be created, opened or migrated, or a duration is negative.
+pub async fn start(
+    config: Config,
+    log: Log,
+    clock: SharedClock,
+    readiness: &Readiness,
+) -> anyhow::Result<Role> {
+    let path = &config.database_path;
+    let shown_path = path.display();
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder)
+            .await
+            .with_context(|| format!("create the folder of {shown_path}"))?;
+    }
+    let store = Sqlite::open(path, config.readers_count)
+        .await
+        .with_context(|| format!("open the archive {shown_path}"))?;
+    let store: SharedStore = Arc::new(store);
+
+    let position_wait = Duration::try_from(config.position_wait).context("position_wait")?;
+    let (progress, tellers) = Progress::new(position_wait);
+    let archivers = tellers
+        .into_iter()
+        .map(|(stream, teller)| Archiver {
+            stream,
+            log: log.clone(),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            teller,
+            latch: readiness.latch(latch_name(stream)),
+            lag_alarm: config.lag_alarm,
+        })
+        .collect();
+    let purger = Purger {
+        log,
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        events_keep: config.events_keep,
+        messages_keep: config.messages_keep,
+        interval: Duration::try_from(config.purge_interval).context("purge_interval")?,
+    };
+    Ok(Role {
+        backend: Backend {
+            store,
+            progress,
+            clock,
+        },
+        archivers,
+        purger,
+    })
+}
+
+impl Role {
+    /// The services, which answer from the start on.
+    pub fn services(
+        &self,
+    ) -> (
+        ConversationServiceServer<ConversationApi>,
+        AuditServiceServer<AuditApi>,
+    ) {
+        let conversation = ConversationApi {
+            backend: self.backend.clone(),
+        };
+        let audit = AuditApi {
+            backend: self.backend.clone(),
+        };
+        (
+            ConversationServiceServer::new(conversation)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+            AuditServiceServer::new(audit)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
+        )
+    }
+
+    /// Adds the services to others of the process.
+    pub fn add_to(&self, routes: &mut RoutesBuilder) {
+        let (conversation, audit) = self.services();
+        routes.add_service(conversation).add_service(audit);
+    }
+
+    /// Archives and purges until the stop.
+    ///
+    /// # Errors
+    /// Only what no waiting can mend; a broker or a database that is away is waited for.
+    pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
+        let mut tasks = JoinSet::new();
+        for archiver in self.archivers {
+            let stream = archiver.stream;
+            let archive = archiver.run(stopping.clone());
+            tasks.spawn(async move {
+                archive
+                    .await
+                    .with_context(|| format!("archive stream {stream}"))
+            });
+        }
+        tasks.spawn(self.purger.run(stopping));
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("task of the archive panicked")??;
+        }
+        Ok(())
+    }
+}
+
+fn latch_name(stream: &str) -> &'static str {
+    match stream {
+        "EVENTS" => "archive EVENTS",
+        "MESSAGES" => "archive MESSAGES",
+        "ACCOUNTS" => "archive ACCOUNTS",
+        "CUSTOMERS" => "archive CUSTOMERS",
+        _ => "archive DEAD",
+    }
+}

@@ -1,0 +1,222 @@
+//! Where the archive and its read models are kept: the interface, and what can go wrong.
+//!
+//! Only modules in here know SQL. A store keeps rows and checks positions; it computes no hash
+//! and interprets no event. Every store must pass the suite in `contract`.
+
+mod read;
+mod sql;
+mod sqlite;
+mod write;
+
+#[cfg(test)]
+mod contract;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use casement_event::v1::WindowState;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::batch::Batch;
+use crate::chain::Head;
+use crate::model::{Conversation, ConversationKey, Message, Row};
+
+pub(crate) use sqlite::Sqlite;
+
+/// A store as it is passed around.
+pub(crate) type SharedStore = Arc<dyn Store>;
+
+/// Something did not work out with the store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The chain has moved on, or back. Nothing was changed: load the position and begin again.
+    #[error("archive stands at another position")]
+    Moved,
+    /// The database is away, full or refuses. What was to be written may have been, or not.
+    #[error("database failed to {operation}")]
+    Database {
+        operation: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row holds what was never written.
+    #[error("{column} of table {table} cannot be read: {problem}")]
+    Inconsistent {
+        table: &'static str,
+        column: &'static str,
+        problem: String,
+    },
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// What the role asks of its database.
+pub(crate) trait Store: Debug + Send + Sync {
+    /// Returns where a chain stands.
+    fn head<'a>(&'a self, stream: &'a str, incarnation: &'a str) -> Answer<'a, Option<Head>>;
+
+    /// Archives a batch, projects it and advances the chain, all or nothing.
+    ///
+    /// Refuses with [`Error::Moved`] unless the chain stands exactly at `batch.before`.
+    fn append<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()>;
+
+    /// Returns the chains of one stream, or of all: as their heads say, and also such as have
+    /// rows but no head.
+    fn chains<'a>(&'a self, stream: Option<&'a str>) -> Answer<'a, Vec<Chain>>;
+
+    /// Returns rows in the order of stream, incarnation and sequence.
+    fn events<'a>(
+        &'a self,
+        filter: &'a EventFilter,
+        after: Option<&'a EventKey>,
+        limit: Limit,
+    ) -> Answer<'a, Page<Row>>;
+
+    /// Returns rows of a conversation, newest fact first, each fact once.
+    fn timeline<'a>(
+        &'a self,
+        of: &'a ConversationKey,
+        before: Option<&'a TimelineKey>,
+        limit: Limit,
+    ) -> Answer<'a, Page<Row>>;
+
+    /// Returns a conversation.
+    fn conversation<'a>(&'a self, key: &'a ConversationKey) -> Answer<'a, Option<Conversation>>;
+
+    /// Returns conversations in the order of when their windows end; at last those that never
+    /// had one.
+    fn conversations<'a>(
+        &'a self,
+        filter: &'a ConversationFilter,
+        after: Option<&'a ExpiryKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<Conversation>>;
+
+    /// Returns an outbound message.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "lists of messages are not part of the API yet; the purge reads the table"
+        )
+    )]
+    fn message<'a>(&'a self, message_id: &'a str) -> Answer<'a, Option<Message>>;
+
+    /// Returns the sequence of the oldest row that was stored at or after a time.
+    fn first_since<'a>(
+        &'a self,
+        stream: &'a str,
+        incarnation: &'a str,
+        since: Timestamp,
+    ) -> Answer<'a, Option<u64>>;
+
+    /// Returns messages that ended before a time and still stand on the log, in that order.
+    fn ended_messages<'a>(
+        &'a self,
+        before: Timestamp,
+        after: Option<&'a EndKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<EndKey>>;
+
+    /// Records that a message has left the log, unless something was archived for it after
+    /// `archived`.
+    fn mark_purged<'a>(&'a self, message_id: &'a str, archived: u64) -> Answer<'a, ()>;
+}
+
+/// One chain of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) stream: String,
+    pub(crate) incarnation: String,
+    /// `None` if it has rows but no head.
+    pub(crate) head: Option<Head>,
+}
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) rows_max: usize,
+    /// Of headers and payloads. At least one row is read, however large.
+    pub(crate) bytes_max: usize,
+}
+
+/// What was read, up to a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page<T> {
+    pub(crate) rows: Vec<T>,
+    /// Whether the limit cut it off.
+    pub(crate) has_more: bool,
+}
+
+/// Which events are asked for. What is `None` does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct EventFilter {
+    pub(crate) stream: Option<String>,
+    pub(crate) incarnation: Option<String>,
+    pub(crate) subject_prefix: Option<String>,
+    pub(crate) event_type: Option<String>,
+    pub(crate) customer_id: Option<String>,
+    pub(crate) message_id: Option<String>,
+    pub(crate) brand_id: Option<String>,
+    pub(crate) sequence_max: Option<u64>,
+}
+
+/// Place of a row in the order of streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventKey {
+    pub(crate) stream: String,
+    pub(crate) incarnation: String,
+    pub(crate) sequence: u64,
+}
+
+impl EventKey {
+    pub(crate) fn of(row: &Row) -> Self {
+        Self {
+            stream: row.stored.stream.clone(),
+            incarnation: row.stored.incarnation.clone(),
+            sequence: row.stored.sequence,
+        }
+    }
+}
+
+/// Place of a row in a timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimelineKey {
+    pub(crate) event_time: Timestamp,
+    pub(crate) event: EventKey,
+}
+
+/// Which conversations are asked for. What is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConversationFilter {
+    pub(crate) number: Option<String>,
+    pub(crate) brand_id: Option<String>,
+    /// As of `now`: [`Conversation::window`].
+    pub(crate) window_state: Option<WindowState>,
+    pub(crate) now: Timestamp,
+    pub(crate) expire_time_max: Option<Timestamp>,
+}
+
+/// Place of a conversation in the order of expiries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExpiryKey {
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) key: ConversationKey,
+}
+
+impl ExpiryKey {
+    pub(crate) fn of(conversation: &Conversation) -> Self {
+        Self {
+            expire_time: conversation.expire_time,
+            key: conversation.key.clone(),
+        }
+    }
+}
+
+/// Place of a message in the order of ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndKey {
+    pub(crate) end_time: Timestamp,
+    pub(crate) message_id: String,
+}

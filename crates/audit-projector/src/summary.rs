@@ -1,0 +1,238 @@
+//! One line about an event, for people who read a timeline.
+//!
+//! Pure. Programs read the event itself; these words may change.
+
+use casement_event::{Event, Stored, v1};
+
+/// Longest part of a customer's or a caller's text in a line, in characters.
+const TEXT_LEN_MAX: usize = 120;
+
+/// Returns one line about an event; its type, if it cannot be read.
+pub(crate) fn summary(stored: &Stored) -> String {
+    match stored.event() {
+        Ok(event) => of(&event).unwrap_or_else(|| name(event.event_type()).to_owned()),
+        Err(_) => name(stored.event_type()).to_owned(),
+    }
+}
+
+fn of(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::InboundMessageReceived(event) => said("customer wrote", &event.kind, &event.text),
+        Event::InboundSmsReceived(event) => said("customer wrote", "sms", &event.text),
+        Event::InboundCallReceived(event) => format!("call: {}", event.event.to_lowercase()),
+        Event::EchoReceived(event) => {
+            format!("business wrote outside of Casement ({})", event.kind)
+        }
+        Event::LateFact(event) => format!("arrived late: {}", name(&event.fact_type)),
+        Event::CustomerIdentityChanged(_) => "customer's identifiers changed".to_owned(),
+        Event::CustomerPreferenceReported(event) => {
+            format!("customer's preference: {} {}", event.value, event.category)
+        }
+        Event::ThreadOwnerChanged(_) => "thread passed to another responder".to_owned(),
+        Event::MovedTo(_) => "conversation goes on under another customer id".to_owned(),
+        Event::CustomerMerged(_) => "another customer id proved to be this customer".to_owned(),
+        Event::WindowOpened(event) => format!("window opened{}", until(event.window.as_ref())),
+        Event::WindowExtended(event) => format!("window extended{}", until(event.window.as_ref())),
+        Event::WindowExpiring(event) => format!("window ends soon{}", until(event.window.as_ref())),
+        Event::WindowExpired(_) => "window expired".to_owned(),
+        Event::WindowCorrected(event) => format!(
+            "window closed: {}",
+            enum_word(
+                event.window.as_ref()?.closed_reason().as_str_name(),
+                "CLOSED_REASON_"
+            )
+        ),
+        Event::WindowRefused(event) => {
+            format!(
+                "platform refused attempt {} as outside the window",
+                event.attempt
+            )
+        }
+        Event::WindowProven(event) => {
+            format!(
+                "delivery of attempt {} proved the window open",
+                event.attempt
+            )
+        }
+        Event::NoteAdded(event) => said("note", &event.author, &event.text),
+        Event::MessageRequested(event) => requested(event),
+        Event::MessageHeld(_) => "message held until the customer writes".to_owned(),
+        Event::MessageReleased(event) => format!("message released: {}", word(&event.cause)),
+        Event::MessageDeferred(event) => format!("message put off: {}", word(&event.cause)),
+        Event::AttemptStarted(event) => format!(
+            "attempt {} by {}",
+            event.attempt,
+            enum_word(event.route().as_str_name(), "ROUTE_")
+        ),
+        Event::AttemptAccepted(event) => {
+            format!("attempt {} accepted by the provider", event.attempt)
+        }
+        Event::AttemptRejected(event) => {
+            let error = event.error.clone().unwrap_or_default();
+            format!(
+                "attempt {} refused by the provider: {} {}",
+                event.attempt, error.code, error.title
+            )
+            .trim_end()
+            .to_owned()
+        }
+        Event::AttemptUnknown(event) => {
+            format!("outcome of attempt {} is not known", event.attempt)
+        }
+        Event::AttemptAbandoned(event) => {
+            format!(
+                "attempt {} ended by policy: {}",
+                event.attempt,
+                word(&event.policy)
+            )
+        }
+        Event::DeliveryAdvanced(event) => {
+            enum_word(event.status().as_str_name(), "DELIVERY_STATUS_")
+        }
+        Event::DeliveryContradicted(event) => format!(
+            "report contradicts what is known: {} after {}",
+            enum_word(event.status().as_str_name(), "DELIVERY_STATUS_"),
+            enum_word(event.known_status().as_str_name(), "DELIVERY_STATUS_")
+        ),
+        Event::MessageEnded(event) => {
+            let outcome = enum_word(event.outcome().as_str_name(), "MESSAGE_OUTCOME_");
+            match event.reason.as_str() {
+                "" => format!("message ended: {outcome}"),
+                reason => format!("message ended: {outcome} ({})", word(reason)),
+            }
+        }
+        Event::MessageExpired(_) => "message expired".to_owned(),
+        Event::MessageCancelled(event) => format!("message cancelled by {}", event.caller),
+        Event::StatusReported(event) => format!("provider reported: {}", event.provider_status),
+        _ => return None,
+    })
+}
+
+fn requested(event: &v1::MessageRequested) -> String {
+    let content = event.content.clone().unwrap_or_default();
+    if event.sensitive {
+        return "message requested (sensitive)".to_owned();
+    }
+    let template = content
+        .template
+        .map(|template| format!("template {}", template.name));
+    let text = content
+        .free_form
+        .map(|free_form| free_form.text)
+        .or(template)
+        .or(content.sms.map(|sms| sms.text))
+        .unwrap_or_default();
+    said("message requested", "", &text)
+}
+
+fn until(window: Option<&v1::PublishedWindow>) -> String {
+    window
+        .and_then(|window| window.expire_time.as_ref())
+        .and_then(|time| {
+            casement_event::convert::instant("expire_time", Some(time))
+                .ok()
+                .flatten()
+        })
+        .map(|time| format!(" until {time}"))
+        .unwrap_or_default()
+}
+
+fn said(what: &str, kind: &str, text: &str) -> String {
+    let kind = if kind.is_empty() {
+        String::new()
+    } else {
+        format!(" ({kind})")
+    };
+    if text.is_empty() {
+        return format!("{what}{kind}");
+    }
+    let mut line: String = text
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .take(TEXT_LEN_MAX)
+        .collect();
+    if text.chars().nth(TEXT_LEN_MAX).is_some() {
+        line.push('…');
+    }
+    format!("{what}{kind}: {line}")
+}
+
+/// The message's name without its package.
+fn name(event_type: &str) -> &str {
+    event_type.rsplit('.').next().unwrap_or_default()
+}
+
+fn enum_word(name: &str, prefix: &str) -> String {
+    word(name.strip_prefix(prefix).unwrap_or(name))
+}
+
+fn word(constant: &str) -> String {
+    constant.to_lowercase().replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::record;
+
+    fn line(event: impl Into<Event>) -> String {
+        summary(&record("EVENTS", 1, &event.into()))
+    }
+
+    #[test]
+    fn a_line_is_one_line_of_bounded_length() {
+        let text = "a\nb".repeat(100);
+        let message = v1::InboundMessageReceived {
+            kind: "text".to_owned(),
+            text,
+            ..Default::default()
+        };
+        let line = line(message);
+        assert!(
+            line.starts_with("customer wrote (text): a ba ba b"),
+            "{line}"
+        );
+        assert!(
+            line.chars().count() < TEXT_LEN_MAX + 30 && line.ends_with('…'),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn content_of_a_sensitive_message_is_not_told() {
+        let content = v1::Content {
+            free_form: Some(v1::FreeForm {
+                text: "your code is 123".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let message = v1::MessageRequested {
+            content: Some(content),
+            ..Default::default()
+        };
+        assert_eq!(line(message.clone()), "message requested: your code is 123");
+        let sensitive = v1::MessageRequested {
+            sensitive: true,
+            ..message
+        };
+        assert_eq!(line(sensitive), "message requested (sensitive)");
+    }
+
+    #[test]
+    fn what_has_no_words_is_told_by_its_type() {
+        assert_eq!(line(v1::BrandRecorded::default()), "BrandRecorded");
+        let mut unknown = record("EVENTS", 1, &v1::BrandRecorded::default().into());
+        unknown.headers = vec![(
+            "ce-type".to_owned(),
+            "casement.events.v1.Unheard".to_owned(),
+        )];
+        assert_eq!(summary(&unknown), "Unheard");
+        let mut ended = v1::MessageEnded {
+            reason: "NO_ROUTE".to_owned(),
+            ..Default::default()
+        };
+        ended.set_outcome(v1::MessageOutcome::UnreachableBySms);
+        assert_eq!(line(ended), "message ended: unreachable by sms (no route)");
+    }
+}
