@@ -6,7 +6,7 @@ use casement_event::subject::template_token;
 use casement_event_log::Position;
 use casement_proto::account::v1 as api;
 use casement_proto::account::v1::account_service_server::AccountService;
-use casement_shell::auth::{Caller, Scope, require};
+use casement_shell::auth::{ALL_BRANDS, Caller, Scope, require};
 use tonic::{Request, Response, Status};
 
 use crate::api::{Page, digits, invalid, required, shown, status};
@@ -15,9 +15,6 @@ use crate::decide::{self, Authority, Refusal, StatusFrom, Surroundings};
 use crate::ledger::{Entry, Ledger, template_key};
 use crate::template::template;
 use crate::validate;
-
-/// The brand of a token that acts for every brand. No brand can be named so.
-pub const ALL_BRANDS: &str = "*";
 
 /// The service.
 #[derive(Clone)]

@@ -27,5 +27,5 @@ pub mod template;
 pub mod validate;
 
 pub use config::Config;
-pub use grpc::{ALL_BRANDS, Accounts};
+pub use grpc::Accounts;
 pub use role::{Role, start};

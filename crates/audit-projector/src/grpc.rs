@@ -9,7 +9,7 @@ pub(crate) mod conversation;
 use casement_domain::id::BusinessNumber;
 use casement_event::convert::timestamp;
 use casement_shell::SharedClock;
-use casement_shell::auth::Caller;
+use casement_shell::auth::{ALL_BRANDS, Caller};
 use casement_shell::grpc::{bad_field, refuse};
 use jiff::Timestamp;
 use tonic::{Code, Status};
@@ -48,7 +48,7 @@ impl Backend {
 
 /// The brand whose rows a caller may see; `None` for all.
 fn brand_of(caller: &Caller) -> Option<String> {
-    Some(caller.brand.clone()).filter(|brand| !brand.is_empty())
+    Some(caller.brand.clone()).filter(|brand| brand != ALL_BRANDS)
 }
 
 fn number(text: &str) -> Result<BusinessNumber, Status> {

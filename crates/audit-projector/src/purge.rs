@@ -160,7 +160,10 @@ impl Purger {
         }
         let mut purged_count = 0;
         for subject in &subjects {
-            purged_count += self.log.purge_subject(stream::MESSAGES, subject).await?;
+            purged_count += self
+                .log
+                .purge_subject(stream::MESSAGES, subject, head.last_sequence + 1)
+                .await?;
         }
         self.store
             .mark_purged(message_id, head.last_sequence)

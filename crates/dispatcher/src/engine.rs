@@ -32,7 +32,7 @@ const PAUSED_RECHECK: SignedDuration = SignedDuration::from_secs(5);
 const MOVES_MAX: usize = 8;
 
 /// How long the outcome of a call is tried to be recorded. After that, reports have to tell.
-const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+const SETTLE_WITHIN: Duration = Duration::from_mins(2);
 
 /// All that driving a message needs.
 pub(crate) struct Engine {

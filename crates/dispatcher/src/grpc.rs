@@ -31,9 +31,6 @@ const POSITION_WITHIN: Duration = Duration::from_secs(5);
 /// How long a call waits at most for an attempt or a delivery.
 const WAIT_FOR_WITHIN: Duration = Duration::from_secs(30);
 
-/// A token of this brand acts for all.
-const ALL_BRANDS: &str = "*";
-
 /// Serves messages.
 #[derive(Clone)]
 pub struct Messages {
@@ -285,7 +282,7 @@ impl Messages {
         let account = self.engine.directory.number(number);
         // A number of another brand is as unknown as one that does not exist.
         account
-            .filter(|account| caller.brand == ALL_BRANDS || caller.brand == account.brand_id)
+            .filter(|account| caller.acts_for(&account.brand_id))
             .ok_or_else(|| {
                 let text = "no account has this number: record it with AccountService.PutNumber";
                 refuse(Code::NotFound, "NUMBER_UNKNOWN", text)
@@ -347,7 +344,7 @@ impl Messages {
         let loaded = self.load(&parsed).await?;
         loaded
             .filter(|loaded| {
-                caller.brand == ALL_BRANDS || caller.brand == loaded.context.conversation.brand
+                caller.acts_for(&loaded.context.conversation.brand)
             })
             .ok_or_else(|| refuse(Code::NotFound, "MESSAGE_UNKNOWN", "no message has this id"))
     }

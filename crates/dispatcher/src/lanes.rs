@@ -171,18 +171,16 @@ impl Lanes {
         if !*self.is_active.borrow() {
             return;
         }
-        match self.book.lane_of(&id) {
-            Some(key) => self.kick(key),
-            None => {
-                let lanes = self.clone();
-                self.tasks.spawn(async move {
-                    let Ok(_permit) = lanes.permits.clone().acquire_owned().await else {
-                        return;
-                    };
-                    lanes.drive(&id).await;
-                });
-            }
+        if let Some(key) = self.book.lane_of(&id) {
+            return self.kick(key);
         }
+        let lanes = self.clone();
+        self.tasks.spawn(async move {
+            let Ok(_permit) = lanes.permits.clone().acquire_owned().await else {
+                return;
+            };
+            lanes.drive(&id).await;
+        });
     }
 
     /// Sees to a conversation in which something happened.

@@ -117,7 +117,7 @@ async fn prove(
 }
 
 fn read(reported: &v1::StatusReported, loaded: &Loaded) -> Result<Report, DriveError> {
-    let times = reported.times.clone().unwrap_or_default();
+    let times = reported.times.unwrap_or_default();
     let at = convert::required_instant("event_time", times.event_time.as_ref())?;
     let tries = loaded
         .message
@@ -133,20 +133,16 @@ fn read(reported: &v1::StatusReported, loaded: &Loaded) -> Result<Report, DriveE
         .first()
         .map(|error| error.code)
         .unwrap_or_default();
-    let status = match read_delivery(reported.status()) {
-        Some(status) => Ok(status),
-        None => {
-            let refusal = match reported.channel() {
-                v1::Channel::Sms => {
-                    refusals::of_twilio(&casement_sms::twilio::errors::lookup(code), tries)
-                }
-                v1::Channel::Whatsapp | v1::Channel::Unspecified => {
-                    refusals::of_meta(&casement_whatsapp::errors::lookup(code), tries, None)
-                }
-            };
-            Err(ReportedFailure { code, refusal })
+    let refusal = || match reported.channel() {
+        v1::Channel::Sms => refusals::of_twilio(&casement_sms::twilio::errors::lookup(code), tries),
+        v1::Channel::Whatsapp | v1::Channel::Unspecified => {
+            refusals::of_meta(&casement_whatsapp::errors::lookup(code), tries, None)
         }
     };
+    let status = read_delivery(reported.status()).ok_or_else(|| ReportedFailure {
+        code,
+        refusal: refusal(),
+    });
     let provider_id = reported.provider_message_id.clone();
     Ok(Report {
         attempt: reported.attempt,

@@ -290,13 +290,18 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
         FreeForm::Allowed { until } => Some(until),
         FreeForm::Refused(_) => None,
     };
+    // Rates are the platform's; another channel does not wait for them.
+    let earliest_send_at = match chosen {
+        Some(Route::FreeForm | Route::Template) => input.ready_at.max(now),
+        Some(Route::Sms | Route::Hold) | None => now,
+    };
     Decision {
         chosen,
         candidates,
         policy: input.policy.name.clone(),
         decided_at: now,
         next_change_at,
-        earliest_send_at: input.ready_at.max(now),
+        earliest_send_at,
         window_open: input.window.is_open(input.window_policy, now),
         window_expires_at: input.window.expires_at(input.window_policy),
         template_category: input.template.and_then(|one| one.known.as_ref()?.category),

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::Event;
 use async_nats::jetstream::{self, stream::Stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use crate::follow::PATIENCE_MAX;
 use crate::group::Group;
@@ -73,6 +75,8 @@ pub struct Log {
 pub(crate) struct Inner {
     pub(crate) client: async_nats::Client,
     pub(crate) config: Config,
+    /// How often the connection was made; moves with each time it is made anew.
+    pub(crate) connections: watch::Receiver<u64>,
     /// For requests that may take the broker long.
     pub(crate) patient: jetstream::Context,
     pub(crate) streams: HashMap<String, Stream>,
@@ -91,7 +95,8 @@ impl std::fmt::Debug for Log {
 impl Log {
     /// Connects, refuses an unfit broker, and creates or checks the streams.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        let client = connect(config).await?;
+        let (connected, connections) = watch::channel(0);
+        let client = connect(config, connected).await?;
         let problem = unfitness(&client, config).await;
         match problem {
             Some(problem) if config.accept_unsafe_broker => {
@@ -142,6 +147,7 @@ impl Log {
             inner: Arc::new(Inner {
                 client,
                 config: config.clone(),
+                connections,
                 patient,
                 streams: opened,
                 incarnations,
@@ -170,7 +176,11 @@ pub(crate) fn incarnation(info: &jetstream::stream::Info) -> String {
     format!("{:x}", info.created.unix_timestamp_nanos())
 }
 
-async fn connect(config: &Config) -> Result<async_nats::Client, ConnectError> {
+async fn connect(
+    config: &Config,
+    connected: watch::Sender<u64>,
+) -> Result<async_nats::Client, ConnectError> {
+    let connected = Arc::new(connected);
     let mut options = async_nats::ConnectOptions::new()
         .name(&config.name)
         .ping_interval(Duration::from_secs(5))
@@ -184,8 +194,12 @@ async fn connect(config: &Config) -> Result<async_nats::Client, ConnectError> {
                 .saturating_mul(50);
             Duration::from_millis(step).min(RECONNECT_DELAY_MAX)
         })
-        .event_callback(|event| async move {
+        .event_callback(move |event| {
             tracing::info!(event = %event, "broker connection");
+            if event == Event::Connected {
+                connected.send_modify(|count| *count += 1);
+            }
+            std::future::ready(())
         });
     if let Some((user, password)) = &config.user {
         options = options.user_and_password(user.clone(), password.clone());

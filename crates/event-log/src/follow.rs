@@ -10,6 +10,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use casement_event::Stored;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::Log;
@@ -77,6 +78,8 @@ pub struct Follower {
 }
 
 struct Open {
+    /// Moves when the broker may have forgotten this delivery.
+    connections: watch::Receiver<u64>,
     /// The newest sequence of the stream before it was opened.
     stream_end: u64,
     messages: pull::Stream,
@@ -142,7 +145,13 @@ impl Follower {
             self.is_caught_up = true;
             return Ok(Followed::CaughtUp { sequence: target });
         }
-        let message = match open.messages.next().await {
+        let message = tokio::select! {
+            // What came over the old connection first; the rest is asked for again.
+            biased;
+            message = open.messages.next() => message,
+            _ = open.connections.changed() => return Err("connection was made anew".to_owned()),
+        };
+        let message = match message {
             None => return Err("delivery ended".to_owned()),
             Some(Err(error)) => return Err(chain(&error)),
             Some(Ok(message)) => message,
@@ -209,6 +218,8 @@ async fn open(
     from: From,
     patience: Duration,
 ) -> Result<Open, ReadError> {
+    let mut connections = log.inner.connections.clone();
+    connections.mark_unchanged();
     let state = log.state(&stream).await?;
     if state.incarnation != log.incarnation(&stream) {
         return Err(ReadError::Unreadable {
@@ -249,6 +260,7 @@ async fn open(
         .await
         .map_err(|error| ReadError::unavailable(&what, error))?;
     Ok(Open {
+        connections,
         stream_end: state.last_sequence,
         messages,
         last_delivery: 0,

@@ -95,9 +95,20 @@ impl Log {
         self.purge(stream, purge.into_future()).await
     }
 
-    /// Removes all messages of a subject, and returns how many there were.
-    pub async fn purge_subject(&self, stream: &str, subject: &str) -> Result<u64, ReadError> {
-        let purge = self.inner.open(stream)?.purge().filter(subject);
+    /// Removes what stands on a subject below a sequence, and returns how much that was. What
+    /// is appended meanwhile stays.
+    pub async fn purge_subject(
+        &self,
+        stream: &str,
+        subject: &str,
+        below: u64,
+    ) -> Result<u64, ReadError> {
+        let purge = self
+            .inner
+            .open(stream)?
+            .purge()
+            .sequence(below)
+            .filter(subject);
         self.purge(stream, purge.into_future()).await
     }
 

@@ -25,6 +25,9 @@ pub const DEMO_TOKEN: &str = "demo-token";
 /// The brand of a token that names none.
 pub const DEFAULT_BRAND: &str = "default";
 
+/// A token of this brand acts for every brand.
+pub const ALL_BRANDS: &str = "*";
+
 /// The reason of a refusal for want of a valid token.
 pub const UNAUTHENTICATED_TOKEN: &str = "UNAUTHENTICATED_TOKEN";
 
@@ -101,6 +104,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Returns whether the caller may see and do what belongs to a brand.
+    pub fn acts_for(&self, brand: &str) -> bool {
+        self.brand == ALL_BRANDS || self.brand == brand
+    }
+
     /// A caller with every scope, for calls within one process and for tests.
     pub fn internal(name: impl Into<String>, brand: impl Into<String>) -> Self {
         Self {

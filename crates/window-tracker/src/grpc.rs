@@ -25,9 +25,6 @@ use crate::answer;
 use crate::present::{self, Key, Present, PresentError};
 use crate::tracker::Tracker;
 
-/// The brand of a token that sees every brand. No brand can be named so.
-pub const ALL_BRANDS: &str = "*";
-
 /// Most windows that may be asked for at once.
 pub const BATCH_LEN_MAX: usize = 1_000;
 
@@ -153,7 +150,7 @@ impl Windows {
         let number = BusinessNumber::parse(number)
             .map_err(|error| bad_field("number", error.to_string()))?;
         let covers =
-            |account: &v1::Number| caller.brand == ALL_BRANDS || caller.brand == account.brand_id;
+            |account: &v1::Number| caller.acts_for(&account.brand_id);
         let account = self.tracker.directory.number(&number).filter(covers);
         let account = account
             .ok_or_else(|| refuse(Code::NotFound, "NUMBER_UNKNOWN", "number is not known"))?;

@@ -29,5 +29,5 @@ mod tests;
 use casement_event_log::conversation as present;
 
 pub use config::Config;
-pub use grpc::{ALL_BRANDS, BATCH_LEN_MAX, Windows};
+pub use grpc::{BATCH_LEN_MAX, Windows};
 pub use role::{Role, start};

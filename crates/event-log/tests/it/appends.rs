@@ -251,7 +251,7 @@ async fn a_purge_removes_what_it_names_and_nothing_else() {
         }
     }
     assert_eq!(
-        log.purge_subject(stream::EVENTS, &notes_of("c1"))
+        log.purge_subject(stream::EVENTS, &notes_of("c1"), u64::MAX)
             .await
             .unwrap(),
         3

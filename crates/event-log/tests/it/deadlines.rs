@@ -307,7 +307,7 @@ async fn what_was_purged_is_not_due() {
     set(&log, "purged", Some(clock.in_ms(400))).await;
     set(&log, "kept", Some(clock.in_ms(500))).await;
     running.has_seen(2).await;
-    log.purge_subject(stream::EVENTS, &notes_of("purged"))
+    log.purge_subject(stream::EVENTS, &notes_of("purged"), u64::MAX)
         .await
         .unwrap();
     assert_eq!(running.due_name().await, "kept");

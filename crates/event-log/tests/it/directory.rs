@@ -21,19 +21,19 @@ async fn record(log: &Log, kind: &str, id: &str, event: impl Into<Event>) {
     log.append(record, Expect::Anything).await.unwrap();
 }
 
-fn the_number(display_name: &str, paused: bool) -> Option<v1::Number> {
-    Some(v1::Number {
+fn the_number(display_name: &str, paused: bool) -> v1::Number {
+    v1::Number {
         number: "15550001111".to_owned(),
         phone_number_id: "106".to_owned(),
         display_name: display_name.to_owned(),
         paused,
         ..v1::Number::default()
-    })
+    }
 }
 
 async fn name_the_number(log: &Log, display_name: &str) {
     let event = v1::NumberRecorded {
-        number: the_number(display_name, false),
+        number: Some(the_number(display_name, false)),
         ..v1::NumberRecorded::default()
     };
     record(log, "number", "15550001111", event).await;
@@ -73,10 +73,10 @@ async fn the_directory_knows_what_stood_before_it_and_hears_of_changes() {
 
     let stopping = CancellationToken::new();
     let directory = Directory::start(&log, stopping.clone()).await;
-    assert_eq!(directory.number(&number()), the_number("new", false));
+    assert_eq!(directory.number(&number()), Some(the_number("new", false)));
     assert_eq!(
         directory.by_phone_number_id("106"),
-        the_number("new", false)
+        Some(the_number("new", false))
     );
     assert_eq!(directory.by_phone_number_id("107"), None);
     assert_eq!(directory.brand("default"), Some(brand));
@@ -87,21 +87,21 @@ async fn the_directory_knows_what_stood_before_it_and_hears_of_changes() {
     let mut changed = directory.changed();
     changed.mark_unchanged();
     let paused = v1::NumberPaused {
-        number: the_number("new", true),
+        number: Some(the_number("new", true)),
         ..Default::default()
     };
     record(&log, "number", "15550001111", paused).await;
     changed.changed().await.unwrap();
-    assert_eq!(directory.number(&number()), the_number("new", true));
+    assert_eq!(directory.number(&number()), Some(the_number("new", true)));
 
     server.restart().await;
     let resumed = v1::NumberResumed {
-        number: the_number("new", false),
+        number: Some(the_number("new", false)),
         ..Default::default()
     };
     record(&log, "number", "15550001111", resumed).await;
     changed.changed().await.unwrap();
-    assert_eq!(directory.number(&number()), the_number("new", false));
+    assert_eq!(directory.number(&number()), Some(the_number("new", false)));
     stopping.cancel();
 }
 
@@ -114,6 +114,9 @@ async fn a_directory_of_nothing_starts_empty_and_fills() {
     let mut changed = directory.changed();
     name_the_number(&log, "first").await;
     changed.changed().await.unwrap();
-    assert_eq!(directory.number(&number()), the_number("first", false));
+    assert_eq!(
+        directory.number(&number()),
+        Some(the_number("first", false))
+    );
     stopping.cancel();
 }

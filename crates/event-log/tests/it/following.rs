@@ -103,7 +103,7 @@ async fn a_follower_catches_up_although_what_it_started_with_was_purged() {
     for name in ["c1", "c2"] {
         write(&log, &notes_of(name), name).await;
     }
-    log.purge_subject(stream::EVENTS, &notes_of("c2"))
+    log.purge_subject(stream::EVENTS, &notes_of("c2"), u64::MAX)
         .await
         .unwrap();
     let mut follower = follow(&log, Start::LastPerSubject);

@@ -361,3 +361,33 @@ async fn work_begun_by_a_worker_that_was_lost_is_handed_to_another() {
     };
     tokio::join!(log.work(spec, stopping.clone(), handle), watch);
 }
+
+#[tokio::test]
+async fn work_that_comes_after_the_broker_was_killed_is_begun_at_once() {
+    let (mut server, log) = stage().await;
+    let stopping = CancellationToken::new();
+    let (seen_in, mut seen) = mpsc::unbounded_channel();
+    let handle = |delivery: Delivery| {
+        let _ = seen_in.send(text(&delivery.stored));
+        async { Ok(()) }
+    };
+    let watch = async {
+        write(&log, &notes_of("c1"), "before").await;
+        assert_eq!(seen.recv().await.as_deref(), Some("before"));
+        server.restart().await;
+        write(&log, &notes_of("c1"), "after").await;
+        let written = Instant::now();
+        let mut texts = HashSet::new();
+        while !texts.contains("after") {
+            texts.extend(seen.recv().await);
+        }
+        // Not only when the broker's silence was noticed.
+        assert!(
+            written.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            written.elapsed()
+        );
+        stopping.cancel();
+    };
+    tokio::join!(log.work(spec(), stopping.clone(), handle), watch);
+}

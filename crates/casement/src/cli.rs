@@ -1,0 +1,296 @@
+//! The command line: what can be asked for, and how it is written.
+//!
+//! Values are only taken here; what they mean is for `config` and the commands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{audit, conversation, events, message, send, simulate, window};
+
+/// Keeps the 24-hour window of WhatsApp, and gets messages through.
+#[derive(Debug, Parser)]
+#[command(name = "casement", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run every role in one process, with a broker of its own
+    Up(UpArgs),
+    /// Run the role that takes webhooks
+    Ingress(RoleArgs),
+    /// Run the role that keeps windows
+    WindowTracker(RoleArgs),
+    /// Run the role that sends
+    Dispatcher(RoleArgs),
+    /// Run the role that keeps brands, numbers and templates
+    Accounts(RoleArgs),
+    /// Run the role that archives and answers questions
+    AuditProjector(RoleArgs),
+    /// Run the look-alikes of Meta and Twilio alone
+    Simulate(simulate::SimulateArgs),
+    /// Send a message
+    Send(send::SendArgs),
+    /// Ask which way a message would go, without sending it
+    Preview(send::PreviewArgs),
+    /// Ask whether a customer may be written to freely, and until when
+    Window(window::WindowArgs),
+    /// Look at conversations
+    #[command(subcommand)]
+    Conversation(conversation::ConversationCommand),
+    /// Look at a message, or withdraw it
+    #[command(subcommand)]
+    Message(message::MessageCommand),
+    /// Follow events on the log
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Check the archive
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Ask a health page; succeeds if it answers 200
+    Healthcheck(HealthcheckArgs),
+}
+
+/// Where the configuration comes from, and what to do with it.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file, TOML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one key, as in `--set window.guard=30s`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Where data lives
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where gRPC listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) api_listen: Option<SocketAddr>,
+    /// Where webhooks are taken
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) webhooks_listen: Option<SocketAddr>,
+    /// Where health and metrics are served
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) health_listen: Option<SocketAddr>,
+    /// Where the broker of `up` listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) nats_listen: Option<SocketAddr>,
+    /// Where the simulator of the demo listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) simulator_listen: Option<SocketAddr>,
+    /// Print the configuration in force, without secrets, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Check the configuration and end
+    #[arg(long)]
+    pub(crate) check_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Run against a simulator, with short windows, and tell the story of four messages
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Keep data in a temporary folder that goes away at the end
+    #[arg(long, conflicts_with = "data_dir")]
+    pub(crate) ephemeral: bool,
+    /// End once the story was told: with success if all of it came true
+    #[arg(long, requires = "demo")]
+    pub(crate) exit_after_story: bool,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoleArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+/// Where the API is, and as whom to call it.
+#[derive(Debug, Args)]
+pub(crate) struct ApiArgs {
+    /// Address of the API
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CASEMENT_API",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    pub(crate) api: String,
+    /// Token to call it with
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "CASEMENT_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+    /// File that holds the token
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// Answer in JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Who is meant.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CustomerArgs {
+    /// The customer's phone, E.164 with plus
+    #[arg(long, value_name = "PHONE")]
+    pub(crate) to: Option<String>,
+    /// The customer's business-scoped user id
+    #[arg(long, value_name = "BSUID")]
+    pub(crate) recipient: Option<String>,
+    /// The customer's id in Casement
+    #[arg(long, value_name = "ID")]
+    pub(crate) customer: Option<String>,
+}
+
+/// From which business number.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NumberArgs {
+    /// The business number, E.164 with plus
+    #[arg(long, value_name = "NUMBER", env = "CASEMENT_NUMBER")]
+    pub(crate) number: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    /// The page to ask
+    #[arg(default_value = "http://127.0.0.1:8084/readyz")]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Reads `key=value`.
+pub(crate) fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be written KEY=VALUE")?;
+    let key = key.trim();
+    if key.is_empty() {
+        return Err("the key is empty".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl ConfigArgs {
+    /// Returns what the flags say as dotted keys; `--set` wins over the others.
+    pub(crate) fn overrides(&self) -> Vec<(String, String)> {
+        let addresses = [
+            ("api.listen", self.api_listen),
+            ("ingress.listen", self.webhooks_listen),
+            ("health.listen", self.health_listen),
+            ("log.own_server.listen", self.nats_listen),
+            ("demo.simulator_listen", self.simulator_listen),
+        ];
+        let folder = self
+            .data_dir
+            .as_ref()
+            .map(|folder| folder.display().to_string());
+        addresses
+            .into_iter()
+            .filter_map(|(key, address)| Some((key, address?.to_string())))
+            .chain(folder.map(|folder| ("data_dir", folder)))
+            .map(|(key, value)| (key.to_owned(), value))
+            .chain(self.set.iter().cloned())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("casement").chain(words.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_keys_and_set_has_the_last_word() {
+        let words = "up --demo --api-listen 127.0.0.1:1 --data-dir d --set api.listen=127.0.0.1:2 \
+                     --set window.leads=[\"1h\"]";
+        let Command::Up(args) = parse(words).unwrap().command else {
+            panic!("not `up`");
+        };
+        let overrides = args.config.overrides();
+        let told: Vec<_> = overrides
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("api.listen", "127.0.0.1:1"),
+                ("data_dir", "d"),
+                ("api.listen", "127.0.0.1:2"),
+                ("window.leads", "[\"1h\"]"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_refused() {
+        for words in [
+            "up --ephemeral --data-dir d",
+            "up --exit-after-story",
+            "up --set nonsense",
+            "up --set =1",
+            "up --api-listen 8081",
+            "send --number +1 --to +2 --customer c --text hi --purpose service",
+            "send --number +1 --text hi --purpose service",
+            "window --number +1",
+            "fly",
+        ] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn roles_and_client_commands_read() {
+        for words in [
+            "ingress --config f.toml",
+            "window-tracker --print-config",
+            "dispatcher",
+            "accounts --check-config",
+            "audit-projector",
+            "simulate --script s.toml",
+            "send --number +1 --to +2 --text hi --template order_update --language en_US --param 42 --sms hi --purpose utility --wait delivered --json",
+            "preview --number +1 --recipient US.1 --text hi --purpose service --at 2026-11-22T10:00:00Z",
+            "window --number +1 --to +2 --json",
+            "conversation get --number +1 --customer c",
+            "conversation list --state open",
+            "conversation timeline --number +1 --to +2",
+            "message get 1-2",
+            "message cancel 1-2",
+            "events tail --from start --json",
+            "audit verify --stream EVENTS",
+            "audit verify --database data/archive.sqlite",
+            "healthcheck",
+            "healthcheck http://127.0.0.1:1/livez",
+        ] {
+            if let Err(error) = parse(words) {
+                panic!("{words}: {error}");
+            }
+        }
+    }
+}

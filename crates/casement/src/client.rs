@@ -1,0 +1,224 @@
+//! Asking a running Casement: connection, token, and errors that say what to do.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
+use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use casement_proto::message::v1::message_service_client::MessageServiceClient;
+use casement_proto::window::v1::window_service_client::WindowServiceClient;
+use casement_proto::window::v1::{CustomerRef, GetWindowRequest, customer_ref};
+use casement_shell::config::{ConfigError, Secret};
+use casement_shell::grpc::{CALL_TIMEOUT, RESPONSE_BYTES_MAX};
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+use crate::cli::{ApiArgs, CustomerArgs};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection with the token on every call.
+type Connection = InterceptedService<Channel, Bearer>;
+
+/// Adds the token to each call.
+#[derive(Clone)]
+pub(crate) struct Bearer {
+    token: MetadataValue<Ascii>,
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.token.clone());
+        Ok(request)
+    }
+}
+
+/// A running Casement's API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    connection: Connection,
+}
+
+impl Api {
+    /// Connects as the flags say.
+    pub(crate) async fn connect(args: &ApiArgs) -> anyhow::Result<Self> {
+        let token = match (&args.token, &args.token_file) {
+            (Some(token), _) => SecretString::from(token.as_str()),
+            (None, Some(file)) => Secret::File(file.clone())
+                .resolve()
+                .map_err(|error| ConfigError::check(error.to_string()))?,
+            (None, None) => {
+                return Err(ConfigError::check(
+                    "no token: pass --token or --token-file, or set CASEMENT_TOKEN",
+                )
+                .into());
+            }
+        };
+        Self::open(&args.api, &token).await
+    }
+
+    /// Connects to an address with a token.
+    pub(crate) async fn open(url: &str, token: &SecretString) -> anyhow::Result<Self> {
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
+            .parse()
+            .map_err(|_| ConfigError::check("the token holds characters that no token has"))?;
+        bearer.set_sensitive(true);
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|_| ConfigError::check(format!("`{url}` is no address of an API")))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT);
+        let channel = endpoint.connect().await.map_err(|error| {
+            anyhow!(error).context(format!(
+                "nothing answers at {url}: start it with `casement up`, or name another address \
+                 with --api"
+            ))
+        })?;
+        let connection = InterceptedService::new(channel, Bearer { token: bearer });
+        Ok(Self { connection })
+    }
+
+    pub(crate) fn messages(&self) -> MessageServiceClient<Connection> {
+        MessageServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn windows(&self) -> WindowServiceClient<Connection> {
+        WindowServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn conversations(&self) -> ConversationServiceClient<Connection> {
+        ConversationServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<Connection> {
+        AuditServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    /// Returns a customer's id, asking for it if a phone or a BSUID was given.
+    pub(crate) async fn customer_id(
+        &self,
+        number: &str,
+        customer: &CustomerArgs,
+    ) -> anyhow::Result<String> {
+        if let Some(id) = &customer.customer {
+            return Ok(id.clone());
+        }
+        let request = GetWindowRequest {
+            number: number.to_owned(),
+            customer: Some(customer_ref(customer)),
+            not_before: String::new(),
+        };
+        let answer = self
+            .windows()
+            .get_window(request)
+            .await
+            .map_err(explain)?
+            .into_inner();
+        let id = answer.window.unwrap_or_default().customer_id;
+        if id.is_empty() {
+            return Err(anyhow!(
+                "nobody by that name has ever been seen at {number}"
+            ));
+        }
+        Ok(id)
+    }
+}
+
+/// Returns the customer as the API takes it.
+pub(crate) fn customer_ref(args: &CustomerArgs) -> CustomerRef {
+    use customer_ref::Customer;
+    let customer = args
+        .to
+        .clone()
+        .map(Customer::To)
+        .or_else(|| args.recipient.clone().map(Customer::Recipient))
+        .or_else(|| args.customer.clone().map(Customer::CustomerId));
+    CustomerRef { customer }
+}
+
+/// Returns a refusal as people read it: what is wrong, with the stable reason.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "for `map_err`, which hands the status over"
+)]
+pub(crate) fn explain(status: Status) -> anyhow::Error {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    let what = match status.code() {
+        Code::Unavailable if reason.is_none() => "the API is not there now",
+        Code::Unauthenticated => "the token is not known",
+        Code::DeadlineExceeded | Code::Cancelled => "no answer came in time",
+        _ => "",
+    };
+    let mut text = String::new();
+    for part in [what, status.message()] {
+        if !part.is_empty() {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(part);
+        }
+    }
+    if text.is_empty() {
+        text.push_str(status.code().description());
+    }
+    if let Some(reason) = reason {
+        text = format!("{text} ({reason})");
+    }
+    anyhow!(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use casement_shell::grpc::{bad_field, refuse};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_its_reason() {
+        let told = |status| explain(status).to_string();
+        assert_eq!(
+            told(refuse(
+                Code::FailedPrecondition,
+                "NO_ROUTE",
+                "no route is open"
+            )),
+            "no route is open (NO_ROUTE)"
+        );
+        assert_eq!(
+            told(bad_field("number", "is not E.164")),
+            "number: is not E.164 (INVALID_FIELD)"
+        );
+        assert_eq!(
+            told(Status::unavailable("connection closed")),
+            "the API is not there now: connection closed"
+        );
+        assert!(!told(Status::new(Code::Internal, "")).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_names_the_address_and_what_to_run() {
+        // A port that was free a moment ago and that nobody listens on.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = Api::open(&url, &SecretString::from("t"))
+            .await
+            .map(|_| ())
+            .unwrap_err();
+        let told = format!("{error:#}");
+        assert!(
+            told.contains(&url) && told.contains("casement up"),
+            "{told}"
+        );
+    }
+}

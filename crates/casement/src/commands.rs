@@ -1,0 +1,10 @@
+//! The operator's commands, one module each: what they take, ask and print.
+
+pub(crate) mod audit;
+pub(crate) mod conversation;
+pub(crate) mod events;
+pub(crate) mod healthcheck;
+pub(crate) mod message;
+pub(crate) mod send;
+pub(crate) mod simulate;
+pub(crate) mod window;

@@ -1,0 +1,212 @@
+//! `casement conversation`: conversations and what happened in them, from the read models.
+
+use casement_event::v1;
+use casement_proto::conversation::v1::{
+    Conversation, GetConversationRequest, GetTimelineRequest, ListConversationsRequest,
+    TimelineItem,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::cli::{ApiArgs, CustomerArgs, NumberArgs};
+use crate::client::{Api, explain};
+use crate::{json, output, person};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConversationCommand {
+    /// Show one conversation
+    Get(OneArgs),
+    /// List conversations by the end of their window
+    List(ListArgs),
+    /// Tell what happened in a conversation, newest first
+    Timeline(TimelineArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    number: NumberArgs,
+    #[command(flatten)]
+    customer: CustomerArgs,
+    /// Answer only once the read model has this position
+    #[arg(long, value_name = "POSITION", default_value = "")]
+    not_before: String,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only of this business number, E.164 with plus
+    #[arg(long, value_name = "NUMBER", default_value = "")]
+    number: String,
+    /// Only with an open, or only with a closed window
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// Only windows that end at or before this time, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    expire_before: Option<Timestamp>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+struct PageArgs {
+    /// How many to return at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    page_size: i32,
+    /// Where to go on, as the page before said
+    #[arg(long, value_name = "TOKEN", default_value = "")]
+    page_token: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum State {
+    Open,
+    Closed,
+}
+
+pub(crate) async fn run(command: ConversationCommand) -> anyhow::Result<()> {
+    match command {
+        ConversationCommand::Get(args) => get(args).await,
+        ConversationCommand::List(args) => list(args).await,
+        ConversationCommand::Timeline(args) => timeline(args).await,
+    }
+}
+
+async fn get(args: OneArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.api).await?;
+    let customer_id = api.customer_id(&args.number.number, &args.customer).await?;
+    let request = GetConversationRequest {
+        number: args.number.number,
+        customer_id,
+        not_before: args.not_before,
+    };
+    let answer = api
+        .conversations()
+        .get_conversation(request)
+        .await
+        .map_err(explain)?
+        .into_inner();
+    if args.api.output.json {
+        let name = "casement.conversation.v1.GetConversationResponse";
+        return output::json(&json::of(name, &answer)?);
+    }
+    let conversation = answer.conversation.unwrap_or_default();
+    output::line(line_of(&conversation))?;
+    output::line(format!(
+        "  last wrote     {}",
+        person::time(conversation.last_inbound_time.as_ref())
+    ))?;
+    output::line(format!(
+        "  last answered  {}",
+        person::time(conversation.last_outbound_time.as_ref())
+    ))?;
+    Ok(())
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.api).await?;
+    let state = match args.state {
+        None => v1::WindowState::Unspecified,
+        Some(State::Open) => v1::WindowState::Open,
+        Some(State::Closed) => v1::WindowState::Closed,
+    };
+    let request = ListConversationsRequest {
+        number: args.number,
+        window_state: state.into(),
+        expire_before_time: args.expire_before.map(casement_event::convert::timestamp),
+        page_size: args.page.page_size,
+        page_token: args.page.page_token,
+        not_before: String::new(),
+    };
+    let answer = api
+        .conversations()
+        .list_conversations(request)
+        .await
+        .map_err(explain)?
+        .into_inner();
+    for conversation in &answer.conversations {
+        if args.api.output.json {
+            let name = "casement.conversation.v1.Conversation";
+            output::json(&json::of(name, conversation)?)?;
+        } else {
+            output::line(line_of(conversation))?;
+        }
+    }
+    tell_next_page(&answer.next_page_token);
+    Ok(())
+}
+
+async fn timeline(args: TimelineArgs) -> anyhow::Result<()> {
+    let one = args.one;
+    let api = Api::connect(&one.api).await?;
+    let customer_id = api.customer_id(&one.number.number, &one.customer).await?;
+    let request = GetTimelineRequest {
+        number: one.number.number,
+        customer_id,
+        page_size: args.page.page_size,
+        page_token: args.page.page_token,
+        not_before: one.not_before,
+    };
+    let answer = api
+        .conversations()
+        .get_timeline(request)
+        .await
+        .map_err(explain)?
+        .into_inner();
+    for item in &answer.items {
+        if one.api.output.json {
+            output::json(&json::of("casement.conversation.v1.TimelineItem", item)?)?;
+        } else {
+            output::line(item_line(item))?;
+        }
+    }
+    tell_next_page(&answer.next_page_token);
+    Ok(())
+}
+
+/// Tells one item of a timeline.
+pub(crate) fn item_line(item: &TimelineItem) -> String {
+    let kind = item.event_type.rsplit('.').next().unwrap_or_default();
+    format!(
+        "{}  {kind:<24}  {}",
+        person::time(item.time.as_ref()),
+        item.summary
+    )
+}
+
+fn line_of(conversation: &Conversation) -> String {
+    let state = if conversation.window_state() == v1::WindowState::Open {
+        format!(
+            "open until {}",
+            person::time(conversation.expire_time.as_ref())
+        )
+    } else {
+        let reason = person::word(conversation.closed_reason().as_str_name(), "CLOSED_REASON_");
+        format!("closed ({reason})")
+    };
+    format!(
+        "{}  {}  {state}  {} in, {} out",
+        conversation.number,
+        conversation.customer_id,
+        conversation.inbound_count,
+        conversation.outbound_count
+    )
+}
+
+fn tell_next_page(token: &str) {
+    if !token.is_empty() {
+        output::talk(format!("there is more: --page-token {token}"));
+    }
+}

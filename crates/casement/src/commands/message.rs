@@ -1,0 +1,117 @@
+//! `casement message`: a message with every attempt and the reason for each; or its withdrawal.
+
+use casement_proto::message::v1::{CancelMessageRequest, GetMessageRequest, Message};
+use clap::{Args, Subcommand};
+
+use crate::cli::ApiArgs;
+use crate::client::{Api, explain};
+use crate::{json, output, person};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MessageCommand {
+    /// Show a message
+    Get(MessageArgs),
+    /// Withdraw a message that no provider has been called for
+    Cancel(MessageArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MessageArgs {
+    /// The message's id
+    message_id: String,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+pub(crate) async fn run(command: MessageCommand) -> anyhow::Result<()> {
+    let (MessageCommand::Get(args) | MessageCommand::Cancel(args)) = &command;
+    let api = Api::connect(&args.api).await?;
+    let message_id = args.message_id.clone();
+    let (message, value) = match &command {
+        MessageCommand::Get(_) => {
+            let request = GetMessageRequest {
+                message_id,
+                ..Default::default()
+            };
+            let answer = api
+                .messages()
+                .get_message(request)
+                .await
+                .map_err(explain)?
+                .into_inner();
+            let value = json::of("casement.message.v1.GetMessageResponse", &answer)?;
+            (answer.message, value)
+        }
+        MessageCommand::Cancel(_) => {
+            let request = CancelMessageRequest { message_id };
+            let answer = api
+                .messages()
+                .cancel_message(request)
+                .await
+                .map_err(explain)?
+                .into_inner();
+            let value = json::of("casement.message.v1.CancelMessageResponse", &answer)?;
+            (answer.message, value)
+        }
+    };
+    if args.api.output.json {
+        return output::json(&value);
+    }
+    print(&message.unwrap_or_default())
+}
+
+/// Prints a message for people.
+pub(crate) fn print(message: &Message) -> anyhow::Result<()> {
+    for line in lines(message) {
+        output::line(line)?;
+    }
+    Ok(())
+}
+
+/// Tells a message in lines.
+pub(crate) fn lines(message: &Message) -> Vec<String> {
+    let mut lines = vec![
+        format!("message      {}", message.message_id),
+        format!("customer     {}", message.customer_id),
+        format!(
+            "state        {}",
+            person::word(message.state().as_str_name(), "MESSAGE_STATE_")
+        ),
+    ];
+    let outcome = person::word(message.outcome().as_str_name(), "MESSAGE_OUTCOME_");
+    if outcome != "unspecified" {
+        let reason = Some(&message.outcome_reason)
+            .filter(|reason| !reason.is_empty() && !reason.eq_ignore_ascii_case(&outcome));
+        lines.push(match reason {
+            Some(reason) => format!("outcome      {outcome} ({reason})"),
+            None => format!("outcome      {outcome}"),
+        });
+    }
+    let delivery = person::word(message.delivery_status().as_str_name(), "DELIVERY_STATUS_");
+    if delivery != "unspecified" {
+        lines.push(format!("delivery     {delivery}"));
+    }
+    for attempt in &message.attempts {
+        let error = attempt
+            .error
+            .as_ref()
+            .map(|error| format!(": {} {}", error.code, error.title))
+            .unwrap_or_default();
+        lines.push(format!(
+            "attempt {}    {} at {}, {}{error}",
+            attempt.number,
+            person::route(attempt.route()),
+            person::time(attempt.start_time.as_ref()),
+            attempt.state.to_ascii_lowercase(),
+        ));
+    }
+    if let Some(decision) = &message.decision {
+        lines.push(format!("decision     {}", person::decision_line(decision)));
+        let table = person::decision_table(decision);
+        lines.extend(table.into_iter().map(|line| format!("  {line}")));
+    }
+    if !message.position.is_empty() {
+        lines.push(format!("position     {}", message.position));
+    }
+    lines
+}

@@ -1,0 +1,80 @@
+//! The binary: every role, all of them at once, the simulator, and the operator's commands.
+//!
+//! What a role does is in its crate; this one reads the command line and the configuration, wires
+//! roles together, and asks a running Casement.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod demo;
+mod json;
+mod nats;
+mod output;
+mod person;
+mod ports;
+mod process;
+mod roles;
+mod story;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::process::Which;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are told this way, too. Nothing is left to do if it cannot be told.
+            let _ = error.print();
+            let is_wrong = error.use_stderr();
+            return ExitCode::from(if is_wrong {
+                casement_shell::config::EX_USAGE
+            } else {
+                0
+            });
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::talk(format!("casement: no runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(cli.command));
+    // What still blocks, such as a reader of standard input, shall not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
+        outcome => {
+            if let Err(error) = &outcome {
+                output::talk(format!("casement: {error:#}"));
+            }
+            casement_shell::run::exit_code(&outcome)
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(args) => process::up(args).await,
+        Command::Ingress(args) => process::role(Which::Ingress, args).await,
+        Command::WindowTracker(args) => process::role(Which::WindowTracker, args).await,
+        Command::Dispatcher(args) => process::role(Which::Dispatcher, args).await,
+        Command::Accounts(args) => process::role(Which::Accounts, args).await,
+        Command::AuditProjector(args) => process::role(Which::AuditProjector, args).await,
+        Command::Simulate(args) => commands::simulate::run(args).await,
+        Command::Send(args) => commands::send::send(args).await,
+        Command::Preview(args) => commands::send::preview(args).await,
+        Command::Window(args) => commands::window::run(args).await,
+        Command::Conversation(command) => commands::conversation::run(command).await,
+        Command::Message(command) => commands::message::run(command).await,
+        Command::Events(command) => commands::events::run(command).await,
+        Command::Audit(command) => commands::audit::run(command).await,
+        Command::Healthcheck(args) => commands::healthcheck::run(args).await,
+    }
+}

@@ -1,0 +1,332 @@
+//! A process from its configuration to its end: ports, broker, roles, drain.
+//!
+//! Ports are taken and the broker is reached before any role works, so that what cannot start does
+//! not look as if it had. The broker outlives the roles, which need it to finish.
+
+mod lock;
+mod signals;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use casement_shell::config::{ConfigError, print};
+use casement_shell::telemetry::{self, Metrics};
+use casement_shell::{Shell, SystemClock, auth, grpc, health, http};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{ConfigArgs, RoleArgs, UpArgs};
+use crate::config::{Config, Mode};
+use crate::demo::Demo;
+use crate::nats::Nats;
+use crate::roles::{self, Parts};
+use crate::story::{self, Stage};
+use crate::{output, ports};
+
+/// How often the connection to the broker is looked at for `/readyz`.
+const BROKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Which roles a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    Ingress,
+    WindowTracker,
+    Dispatcher,
+    Accounts,
+    AuditProjector,
+}
+
+impl Which {
+    /// Whether one of the roles is this one.
+    pub(crate) fn runs(self, role: Self) -> bool {
+        self == Self::All || self == role
+    }
+
+    pub(crate) fn has_webhooks(self) -> bool {
+        self.runs(Self::Ingress)
+    }
+
+    pub(crate) fn has_api(self) -> bool {
+        self != Self::Ingress
+    }
+
+    /// Whether customers have to be found by phone or user id.
+    pub(crate) fn has_customers(self) -> bool {
+        matches!(
+            self,
+            Self::All | Self::Ingress | Self::WindowTracker | Self::Dispatcher
+        )
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "casement",
+            Self::Ingress => "casement-ingress",
+            Self::WindowTracker => "casement-window-tracker",
+            Self::Dispatcher => "casement-dispatcher",
+            Self::Accounts => "casement-accounts",
+            Self::AuditProjector => "casement-audit-projector",
+        }
+    }
+}
+
+/// What is run, and how.
+struct Plan {
+    which: Which,
+    mode: Mode,
+    config: Config,
+    exit_after_story: bool,
+}
+
+/// `casement up`.
+pub(crate) async fn up(args: UpArgs) -> anyhow::Result<()> {
+    let mode = if args.demo { Mode::Demo } else { Mode::Real };
+    let mut overrides = args.config.overrides();
+    let ephemeral = args.ephemeral.then(temporary_folder).transpose()?;
+    if let Some(folder) = &ephemeral {
+        overrides.insert(
+            0,
+            ("data_dir".to_owned(), folder.path().display().to_string()),
+        );
+    }
+    let Some(config) = configured(&args.config, &overrides, Which::All, mode)? else {
+        return Ok(());
+    };
+    let plan = Plan {
+        which: Which::All,
+        mode,
+        config,
+        exit_after_story: args.exit_after_story,
+    };
+    run(plan).await
+}
+
+/// A role alone.
+pub(crate) async fn role(which: Which, args: RoleArgs) -> anyhow::Result<()> {
+    let overrides = args.config.overrides();
+    let Some(config) = configured(&args.config, &overrides, which, Mode::Real)? else {
+        return Ok(());
+    };
+    run(Plan {
+        which,
+        mode: Mode::Real,
+        config,
+        exit_after_story: false,
+    })
+    .await
+}
+
+/// Loads and checks; `None` if that was all that was asked for.
+fn configured(
+    args: &ConfigArgs,
+    overrides: &[(String, String)],
+    which: Which,
+    mode: Mode,
+) -> anyhow::Result<Option<Config>> {
+    let config = Config::load(mode, args.config.as_deref(), overrides)?;
+    if args.print_config {
+        // Before the checks: what is printed helps to find what they complain about.
+        output::line(print(&config)?.trim_end())?;
+        return Ok(None);
+    }
+    config.check(which, mode)?;
+    if args.check_config {
+        output::talk("the configuration is good");
+        return Ok(None);
+    }
+    Ok(Some(config))
+}
+
+fn temporary_folder() -> anyhow::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("casement-")
+        .tempdir()
+        .context("no temporary folder")
+}
+
+async fn run(plan: Plan) -> anyhow::Result<()> {
+    http::install_tls_provider();
+    let telemetry = telemetry::init(plan.which.name(), &plan.config.telemetry)
+        .map_err(|error| ConfigError::check(format!("`telemetry`: {error}")))?;
+    let outcome = Box::pin(with_broker(plan)).await;
+    telemetry.shutdown().await;
+    outcome
+}
+
+/// Runs around a broker: ours, if none was named.
+async fn with_broker(mut plan: Plan) -> anyhow::Result<()> {
+    let mut stops = signals::listen()?;
+    let listeners = Listeners::bind(&mut plan).await?;
+    if !plan.config.log.servers.is_empty() {
+        return with_demo(plan, None, listeners, stops).await;
+    }
+    let folder = data_folder(&plan.config.data_dir)?;
+    plan.config.data_dir.clone_from(&folder);
+    let _lock = lock::take(&folder)?;
+    let starting = Nats::start(&plan.config.log.own_server, &folder);
+    let nats = tokio::select! {
+        nats = starting => nats?,
+        _ = stops.recv() => return Ok(()),
+    };
+    let own = (nats.url(), nats.monitoring());
+    let outcome = with_demo(plan, Some(own), listeners, stops).await;
+    nats.stop().await;
+    outcome
+}
+
+/// Runs around the simulator, in the demo.
+async fn with_demo(
+    mut plan: Plan,
+    own_broker: Option<(String, String)>,
+    listeners: Listeners,
+    stops: mpsc::Receiver<()>,
+) -> anyhow::Result<()> {
+    if plan.mode == Mode::Real {
+        return with_roles(plan, own_broker, None, listeners, stops).await;
+    }
+    plan.config.data_dir = data_folder(&plan.config.data_dir)?;
+    let demo = Demo::start(&mut plan.config).await?;
+    let outcome = with_roles(plan, own_broker, Some(&demo), listeners, stops).await;
+    demo.stop().await;
+    outcome
+}
+
+async fn with_roles(
+    plan: Plan,
+    own_broker: Option<(String, String)>,
+    demo: Option<&Demo>,
+    listeners: Listeners,
+    mut stops: mpsc::Receiver<()>,
+) -> anyhow::Result<()> {
+    let config = &plan.config;
+    let mut shell = Shell::new(config.grace());
+    let broker_url = own_broker
+        .as_ref()
+        .map_or_else(|| config.log.servers.clone(), |(url, _)| url.clone());
+    let parts = Parts {
+        log: config.log(own_broker)?,
+        clock: SystemClock::shared(),
+        readiness: shell.readiness(),
+        stopping: shell.stopping(),
+    };
+    let wiring = roles::start(plan.which, config, &parts, &mut shell);
+    let mut wired = tokio::select! {
+        wired = wiring => wired?,
+        _ = stops.recv() => return Ok(()),
+    };
+    shell.spawn("broker watch", watch_broker(wired.log.clone(), &shell));
+    let api = listeners
+        .api
+        .as_ref()
+        .map(TcpListener::local_addr)
+        .transpose()?;
+    if let Some(listener) = listeners.api {
+        let (health, keep_health) =
+            health::grpc(&shell.readiness(), &wired.services, shell.stopping());
+        shell.spawn("gRPC health", keep_health);
+        wired.reflect()?;
+        wired.routes.add_service(health);
+        let tokens = config.tokens(plan.mode)?;
+        if tokens.is_empty() {
+            tracing::warn!("no token is configured: nobody can call the API (api.tokens)");
+        }
+        let routes = auth::protect(wired.routes.routes(), tokens);
+        let serving = grpc::serve(listener, routes, shell.stopping());
+        shell.spawn("gRPC", async move { Ok(serving.await?) });
+    }
+    let metrics = Metrics::install();
+    shell.spawn("metrics", metrics.clone().upkeep(shell.stopping()));
+    let health_address = listeners.health.local_addr()?;
+    let pages = health::router(shell.readiness(), metrics);
+    let serving = http::serve(listeners.health, pages, shell.stopping());
+    shell.spawn("health", async move { Ok(serving.await?) });
+
+    let (stop, asked) = mpsc::channel(2);
+    tokio::spawn(signals::forward(stops, stop.clone()));
+    if let (Some(demo), Some(api)) = (demo, api) {
+        let stage = Stage {
+            demo: demo.clone(),
+            log: wired.log.clone(),
+            clock: parts.clock.clone(),
+            api,
+            health: health_address,
+            broker_url,
+            readiness: shell.readiness(),
+            stopping: shell.stopping(),
+        };
+        shell.spawn(
+            "story",
+            story::play(stage, plan.exit_after_story.then_some(stop)),
+        );
+    }
+    tracing::info!(api = ?api, health = %health_address, "running");
+    shell.run_until(asked).await
+}
+
+/// Holds `/readyz` while the broker is away.
+fn watch_broker(
+    log: casement_event_log::Log,
+    shell: &Shell,
+) -> impl Future<Output = anyhow::Result<()>> + use<> {
+    let latch = shell.readiness().latch("broker");
+    let stopping: CancellationToken = shell.stopping();
+    async move {
+        loop {
+            latch.set(log.is_connected(), "connection is lost");
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                () = tokio::time::sleep(BROKER_CHECK_INTERVAL) => {}
+            }
+        }
+    }
+}
+
+/// The ports of a process, taken. That for webhooks is only known to be free: the role takes it.
+struct Listeners {
+    api: Option<TcpListener>,
+    health: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(plan: &mut Plan) -> anyhow::Result<Self> {
+        let Plan {
+            which,
+            mode,
+            config,
+            ..
+        } = plan;
+        if which.has_webhooks() {
+            let listen = &mut config.ingress.listen;
+            if listen.port() == 0 {
+                // Others have to be told.
+                listen.set_port(ports::free_address().await?.port());
+            }
+            ports::require_free(*listen, "the door for webhooks", "--webhooks-listen").await?;
+        }
+        let api = if which.has_api() {
+            Some(ports::bind(config.api.listen, "the API", "--api-listen").await?)
+        } else {
+            None
+        };
+        let listen = config.health.listen;
+        let health = ports::bind(listen, "the health page", "--health-listen").await?;
+        if *mode == Mode::Demo {
+            let listen = config.demo.simulator_listen;
+            ports::require_free(listen, "the simulator", "--simulator-listen").await?;
+        }
+        Ok(Self { api, health })
+    }
+}
+
+/// Creates the folder for data, and returns its full path: what is written down must not depend on
+/// where somebody stands.
+fn data_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("folder {} cannot be created", folder.display()))?;
+    folder
+        .canonicalize()
+        .with_context(|| format!("folder {} cannot be found", folder.display()))
+}

@@ -1,0 +1,297 @@
+//! Writing what happens to messages: payloads, ids, headers. Reading is next door.
+
+use casement_domain::message::{Event as MessageEvent, Message, OnUnknown};
+use casement_domain::routing::Route;
+use casement_proto::events::v1;
+use jiff::Timestamp;
+
+use super::{Context, Details, delivery, outcome, route};
+use crate::convert::timestamp;
+use crate::convert::window::Conversation;
+use crate::record::Extension;
+use crate::{Event, Record, id, subject};
+
+const SOURCE: &str = "casement/dispatcher";
+
+fn routes(of: &[Route]) -> Vec<i32> {
+    of.iter().map(|one| route(*one).into()).collect()
+}
+
+/// Returns the stored form of what happened; `None` for a request, which carries more than the
+/// rules know and is made by whoever accepts it.
+fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<Event> {
+    let message_id = context.id.to_string();
+    let conversation = Some(context.conversation.stored());
+    let time = |at: &Timestamp| Some(timestamp(*at));
+    Some(match event {
+        MessageEvent::Requested { .. } => return None,
+        MessageEvent::Held {
+            at,
+            recheck_at,
+            expires_at,
+        } => v1::MessageHeld {
+            message_id,
+            conversation,
+            decision: details.decision,
+            hold_time: time(at),
+            expire_time: time(expires_at),
+            recheck_time: time(recheck_at),
+        }
+        .into(),
+        MessageEvent::Released { at, cause } => {
+            let (release_time, cause) = (time(at), cause.clone());
+            v1::MessageReleased {
+                message_id,
+                conversation,
+                release_time,
+                cause,
+            }
+            .into()
+        }
+        MessageEvent::Deferred { until, cause } => {
+            let (until_time, cause) = (time(until), cause.clone());
+            v1::MessageDeferred {
+                message_id,
+                conversation,
+                until_time,
+                cause,
+            }
+            .into()
+        }
+        MessageEvent::AttemptStarted {
+            attempt,
+            route: by,
+            at,
+            call_by,
+            outcome_by,
+        } => v1::AttemptStarted {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            route: route(*by).into(),
+            decision: details.decision,
+            start_time: time(at),
+            call_by_time: time(call_by),
+            outcome_by_time: time(outcome_by),
+            claimant: details.claimant,
+        }
+        .into(),
+        MessageEvent::AttemptAccepted {
+            attempt,
+            provider_id,
+            at,
+            from_report,
+            reports_until,
+        } => v1::AttemptAccepted {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            provider_message_id: provider_id.clone(),
+            accept_time: time(at),
+            provider_status: details.provider_status,
+            from_report: *from_report,
+            reports_until_time: time(reports_until),
+        }
+        .into(),
+        MessageEvent::AttemptRejected {
+            attempt,
+            at,
+            rejection,
+            from_report,
+        } => {
+            let error = details.error.unwrap_or_default();
+            v1::AttemptRejected {
+                message_id,
+                conversation,
+                attempt: *attempt,
+                error: Some(v1::ProviderError {
+                    code: rejection.code,
+                    ..error
+                }),
+                reject_time: time(at),
+                action: rejection.action.clone(),
+                from_report: *from_report,
+                exhausted_routes: routes(&rejection.exhausted),
+                retry_time: rejection.retry_at.map(timestamp),
+            }
+            .into()
+        }
+        MessageEvent::AttemptUnknown {
+            attempt,
+            at,
+            reason,
+            reconcile_until,
+        } => v1::AttemptUnknown {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            reason: reason.clone(),
+            unknown_time: time(at),
+            reconcile_until_time: time(reconcile_until),
+        }
+        .into(),
+        MessageEvent::AttemptAbandoned {
+            attempt,
+            at,
+            policy,
+            exhausted,
+        } => v1::AttemptAbandoned {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            policy: policy.as_str().to_owned(),
+            duplicate_risk: *policy != OnUnknown::GiveUp,
+            abandon_time: time(at),
+            exhausted_routes: routes(exhausted),
+        }
+        .into(),
+        MessageEvent::DeliveryAdvanced {
+            attempt,
+            status,
+            at,
+        } => v1::DeliveryAdvanced {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            status: delivery(*status).into(),
+            event_time: time(at),
+            pricing: details.pricing,
+        }
+        .into(),
+        MessageEvent::DeliveryContradicted {
+            attempt,
+            code,
+            known,
+            at,
+        } => {
+            let error = details.error.unwrap_or_default();
+            v1::DeliveryContradicted {
+                message_id,
+                conversation,
+                attempt: *attempt,
+                status: v1::DeliveryStatus::Failed.into(),
+                known_status: delivery(*known).into(),
+                event_time: time(at),
+                error: Some(v1::ProviderError {
+                    code: *code,
+                    ..error
+                }),
+            }
+            .into()
+        }
+        MessageEvent::Ended {
+            outcome: how,
+            reason,
+            at,
+        } => v1::MessageEnded {
+            message_id,
+            conversation,
+            outcome: outcome(*how).into(),
+            reason: reason.clone(),
+            end_time: time(at),
+            decision: details.decision,
+        }
+        .into(),
+        MessageEvent::Expired { at } => v1::MessageExpired {
+            message_id,
+            conversation,
+            expire_time: time(at),
+        }
+        .into(),
+        MessageEvent::Cancelled { at } => {
+            let (cancel_time, caller) = (time(at), details.caller);
+            v1::MessageCancelled {
+                message_id,
+                conversation,
+                cancel_time,
+                caller,
+            }
+            .into()
+        }
+    })
+}
+
+/// Returns the record of what happened to a message; `None` for a request.
+///
+/// `after` is the message with the event folded in: its state and deadline stand in the
+/// headers. `expected` is the sequence that the append expects: with it, an event that may
+/// happen more than once in a life is told from its like.
+pub fn record(
+    event: &MessageEvent,
+    after: &Message,
+    context: &Context,
+    details: Details,
+    expected: u64,
+    now: Timestamp,
+) -> Option<Record> {
+    let payload = payload(event, context, details)?;
+    let (attempt, cause) = match event {
+        MessageEvent::AttemptStarted { attempt, .. }
+        | MessageEvent::AttemptAccepted { attempt, .. }
+        | MessageEvent::AttemptRejected { attempt, .. }
+        | MessageEvent::AttemptUnknown { attempt, .. }
+        | MessageEvent::AttemptAbandoned { attempt, .. }
+        | MessageEvent::DeliveryContradicted { attempt, .. } => (*attempt, String::new()),
+        MessageEvent::DeliveryAdvanced {
+            attempt, status, ..
+        } => (*attempt, delivery(*status).as_str_name().to_owned()),
+        MessageEvent::Requested { .. }
+        | MessageEvent::Held { .. }
+        | MessageEvent::Released { .. }
+        | MessageEvent::Deferred { .. }
+        | MessageEvent::Ended { .. }
+        | MessageEvent::Expired { .. }
+        | MessageEvent::Cancelled { .. } => (0, expected.to_string()),
+    };
+    let id = id::message_event(&context.id, payload.event_type(), attempt, &cause);
+    Some(finish(
+        Record::new(subject::message(&context.id), id, SOURCE, now, payload),
+        after,
+        context,
+    ))
+}
+
+/// Returns the record of a request.
+pub fn requested(
+    request: v1::MessageRequested,
+    after: &Message,
+    context: &Context,
+    now: Timestamp,
+) -> Record {
+    let event = Event::from(request);
+    let id = id::message_event(&context.id, event.event_type(), 0, "");
+    finish(
+        Record::new(subject::message(&context.id), id, SOURCE, now, event),
+        after,
+        context,
+    )
+}
+
+fn finish(record: Record, after: &Message, context: &Context) -> Record {
+    let Conversation {
+        number,
+        customer,
+        brand,
+        ..
+    } = &context.conversation;
+    record
+        .about(context.id.as_str())
+        .with(Extension::Number, number.digits())
+        .with(Extension::Brand, brand)
+        .with(Extension::Customer, customer.as_str())
+        .with(Extension::State, after.state())
+        .with(Extension::RequestTime, context.requested_at.to_string())
+        .with(
+            Extension::ClientReference,
+            printable(&context.client_reference),
+        )
+        .with_deadline(after.deadline())
+}
+
+/// A caller's reference as a header may carry it: what is not printable ASCII is left out.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|letter| letter.is_ascii_graphic() || *letter == ' ')
+        .take(128)
+        .collect()
+}

@@ -1,0 +1,289 @@
+//! A customer's fact finds its customer and its place: known facts are dropped, new ones carry
+//! the summary of all before them, and what comes too late to tell is kept apart.
+//!
+//! Every append expects the newest message of the subject, so that two who bring facts of one
+//! customer at once decide one after the other.
+
+use casement_domain::id::CustomerId;
+use casement_domain::inbound::{self, Addresses, Arrival, Summary};
+use casement_event::subject::{Family, conversation, stream};
+use casement_event::{Stored, convert, v1};
+use casement_event_log::{AppendError, Expect, customers};
+
+use crate::SOURCE;
+use crate::draft::{Draft, Stamp};
+use crate::error::Setback;
+use crate::place::{Desk, Home, Post};
+use crate::search::{self, Found};
+
+/// How often an append is decided anew because another writer was faster, or because the
+/// customer carries on under another id.
+pub(crate) const ROUNDS_MAX: usize = 64;
+
+/// What became of a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is stored.
+    Stored,
+    /// It was stored before.
+    Known,
+    /// Nobody can tell whether it is new; it is kept as a late fact.
+    Late,
+    /// It names no customer.
+    Nameless,
+}
+
+impl Settled {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Known => "known",
+            Self::Late => "late",
+            Self::Nameless => "nameless",
+        }
+    }
+}
+
+/// Puts a fact on its customer's inbound subject, unless it stands there.
+pub(crate) async fn settle(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    origin: &v1::RawOrigin,
+    draft: &Draft,
+) -> Result<Settled, Setback> {
+    if draft.addresses.is_empty() && draft.previous.is_none() {
+        return Ok(Settled::Nameless);
+    }
+    let customer = match &draft.previous {
+        None => resolve(desk, home, post, &draft.addresses).await?,
+        Some(previous) => {
+            let customer = resolve(desk, home, post, previous).await?;
+            // A repeat of an old change must not take back what later changes moved on.
+            match foresee(desk, home, &customer, draft).await? {
+                Decision::Known => return Ok(Settled::Known),
+                Decision::Late => {}
+                Decision::New => relink(desk, home, post, &customer, &draft.addresses).await?,
+            }
+            customer
+        }
+    };
+    append(desk, home, post, origin, draft, customer).await
+}
+
+/// Returns the customer of the addresses; ends those who thereby prove to be the same one.
+async fn resolve(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    addresses: &Addresses,
+) -> Result<CustomerId, Setback> {
+    let resolved = customers::resolve(
+        &desk.log,
+        &desk.tokens,
+        SOURCE,
+        &home.portfolio,
+        addresses,
+        desk.clock.now(),
+    )
+    .await?;
+    for merged in &resolved.merged {
+        crate::merge::end(desk, home, post, merged, &resolved.customer).await?;
+    }
+    if post.is_repeat {
+        // The links may have moved before the other customer's end was written.
+        crate::merge::end_forsaken(desk, home, post, addresses, &resolved.customer).await?;
+    }
+    Ok(resolved.customer)
+}
+
+async fn relink(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    customer: &CustomerId,
+    addresses: &Addresses,
+) -> Result<(), Setback> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let others = customers::relink(
+        &desk.log,
+        &desk.tokens,
+        SOURCE,
+        &home.portfolio,
+        addresses,
+        customer,
+        desk.clock.now(),
+    )
+    .await?;
+    for other in &others {
+        // A phone that changed hands takes nobody with it who goes by other identifiers.
+        crate::merge::end_if_forsaken(desk, home, post, other, customer).await?;
+    }
+    if post.is_repeat {
+        crate::merge::end_forsaken(desk, home, post, addresses, customer).await?;
+    }
+    Ok(())
+}
+
+/// Returns what will be decided about a fact, before anything is done on its account.
+async fn foresee(
+    desk: &Desk,
+    home: &Home,
+    customer: &CustomerId,
+    draft: &Draft,
+) -> Result<Decision, Setback> {
+    let mut customer = customer.clone();
+    for _ in 0..ROUNDS_MAX {
+        let last = Last::load(desk, home, &customer).await?;
+        if let Some(survivor) = last.survivor {
+            customer = survivor;
+            continue;
+        }
+        return decide(desk, &last, draft).await;
+    }
+    Err(contended(home, &customer))
+}
+
+/// The newest message of a customer's inbound subject.
+pub(crate) struct Last {
+    pub(crate) subject: String,
+    /// What an append must expect; 0 for an empty subject.
+    pub(crate) sequence: u64,
+    pub(crate) summary: Summary,
+    pub(crate) survivor: Option<CustomerId>,
+}
+
+impl Last {
+    pub(crate) async fn load(
+        desk: &Desk,
+        home: &Home,
+        customer: &CustomerId,
+    ) -> Result<Self, Setback> {
+        let subject = conversation(Family::Inbound, &home.number, customer);
+        let stored: Option<Stored> = desk.log.last(stream::EVENTS, &subject).await?;
+        let known = stored.as_ref().map(search::read).transpose()?;
+        let sequence = stored.map_or(0, |stored| stored.sequence);
+        let (summary, moved_to) = match known {
+            None => (Summary::default(), None),
+            Some(known) => (known.summary, known.moved_to),
+        };
+        Ok(Self {
+            subject,
+            sequence,
+            summary,
+            survivor: moved_to.map(|moved| moved.survivor),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    New,
+    Known,
+    Late,
+}
+
+async fn decide(desk: &Desk, last: &Last, draft: &Draft) -> Result<Decision, Setback> {
+    let earliest = draft
+        .at
+        .saturating_sub(draft.repeats_within)
+        .unwrap_or(draft.at);
+    if last.summary.last_event_at.is_some() {
+        if inbound::arrival(&last.summary, earliest) == Arrival::New {
+            return Ok(Decision::New);
+        }
+        match search::find(&desk.log, &last.subject, last.sequence, earliest, draft.id).await? {
+            Found::Yes => return Ok(Decision::Known),
+            Found::TooFar => return Ok(Decision::Late),
+            Found::No => {}
+        }
+    }
+    // What has only the post's time was received just now.
+    if !draft.repeats_within.is_zero() {
+        return Ok(Decision::New);
+    }
+    // It is not there, but it may have been there before the log was purged.
+    let is_behind = desk
+        .horizon
+        .is_behind(&desk.log, draft.at, desk.clock.now())
+        .await?;
+    Ok(if is_behind {
+        Decision::Late
+    } else {
+        Decision::New
+    })
+}
+
+async fn append(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    origin: &v1::RawOrigin,
+    draft: &Draft,
+    customer: CustomerId,
+) -> Result<Settled, Setback> {
+    let contribution = draft.fact(post.received).summary(&desk.policy);
+    let mut customer = customer;
+    for _ in 0..ROUNDS_MAX {
+        let last = Last::load(desk, home, &customer).await?;
+        if let Some(survivor) = last.survivor {
+            customer = survivor;
+            continue;
+        }
+        let decision = decide(desk, &last, draft).await?;
+        let stamp = |summary: &Summary| Stamp {
+            conversation: home.conversation(&customer),
+            times: post.times(draft.at),
+            origin: origin.clone(),
+            summary: convert::inbound::summary(summary),
+            qualifies: desk.policy.qualifies(draft.kind),
+        };
+        let (event, settled) = match decision {
+            Decision::Known => return Ok(Settled::Known),
+            Decision::New => {
+                let summary = last.summary.join(contribution.clone());
+                (draft.stamped(&stamp(&summary)), Settled::Stored)
+            }
+            Decision::Late => {
+                let fact = draft.stamped(&stamp(&contribution));
+                let stamp = stamp(&late_summary(last.summary, draft));
+                let event = v1::LateFact {
+                    conversation: Some(stamp.conversation),
+                    times: Some(stamp.times),
+                    origin: Some(stamp.origin),
+                    summary: Some(stamp.summary),
+                    fact_type: fact.event_type().to_owned(),
+                    fact: fact.encode().to_vec(),
+                    fact_id: draft.id.to_string(),
+                };
+                (event.into(), Settled::Late)
+            }
+        };
+        let record = post.record(last.subject.clone(), draft.id, draft.at, event);
+        let record = home.mark_customer(record, &customer);
+        let expect = Expect::last(last.subject, last.sequence);
+        match desk.log.append(record, expect).await {
+            Ok(_) => return Ok(settled),
+            Err(AppendError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(contended(home, &customer))
+}
+
+/// A late fact opens nothing and moves no address; only its time counts, so that it is found
+/// when it comes again.
+fn late_summary(known: Summary, draft: &Draft) -> Summary {
+    known.join(Summary {
+        last_event_at: Some(draft.at),
+        ..Summary::default()
+    })
+}
+
+pub(crate) fn contended(home: &Home, customer: &CustomerId) -> Setback {
+    Setback::Contended {
+        subject: conversation(Family::Inbound, &home.number, customer),
+    }
+}

@@ -1,0 +1,150 @@
+//! One item of a WhatsApp post finds its event. The number in its own metadata decides where it
+//! belongs, never that of a sibling.
+
+use casement_event_log::AppendError;
+use casement_whatsapp::webhook::{InboundMessage, Item, ItemKind, StatusReport};
+
+use crate::conversation::{self, Settled};
+use crate::draft::{self, Draft};
+use crate::error::Setback;
+use crate::place::{Desk, Home, Post};
+use crate::report::{self, Attempt};
+use crate::{aside, parked};
+
+/// Puts an item on the log.
+pub(crate) async fn item(desk: &Desk, post: &Post, item: &Item) -> Result<(), Setback> {
+    let kind = item.kind.as_str();
+    let outcome = match dispatch(desk, post, item).await {
+        Err(Setback::Append(AppendError::TooLarge { .. })) => {
+            let reason = "event is larger than the log takes";
+            let raw = item.raw.to_string().into_bytes();
+            aside::dead_letter(desk, post, &item.origin.path, reason, raw).await?;
+            "dead"
+        }
+        outcome => outcome?,
+    };
+    metrics::counter!("casement_ingress_items_total", "kind" => kind, "outcome" => outcome)
+        .increment(1);
+    Ok(())
+}
+
+async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str, Setback> {
+    match &item.kind {
+        ItemKind::Malformed { reason } => {
+            let raw = item.raw.to_string().into_bytes();
+            aside::dead_letter(desk, post, &item.origin.path, reason, raw).await?;
+            return Ok("dead");
+        }
+        ItemKind::Account(account) => {
+            aside::account(desk, post, item, account).await?;
+            return Ok("stored");
+        }
+        ItemKind::ValueError(error) => {
+            let reason = format!("VALUE_ERROR_{}", error.code);
+            let home = home_of(desk, item)?;
+            aside::unrecognized(desk, home.as_ref(), post, item, &reason).await?;
+            return Ok("kept");
+        }
+        ItemKind::Unrecognized => {
+            let home = home_of(desk, item)?;
+            aside::unrecognized(desk, home.as_ref(), post, item, "UNRECOGNIZED").await?;
+            return Ok("kept");
+        }
+        ItemKind::Message(_)
+        | ItemKind::Status(_)
+        | ItemKind::Call(_)
+        | ItemKind::CallStatus(_)
+        | ItemKind::Echo(_)
+        | ItemKind::UserIdUpdate(_)
+        | ItemKind::UserPreference(_)
+        | ItemKind::Handover(_)
+        | ItemKind::History(_) => {}
+    }
+    let Some(home) = home_of(desk, item)? else {
+        let Some(phone_number_id) = &item.phone_number_id else {
+            aside::unrecognized(desk, None, post, item, "NO_NUMBER").await?;
+            return Ok("kept");
+        };
+        parked::park(desk, post, item, phone_number_id).await?;
+        return Ok("parked");
+    };
+    let draft = match &item.kind {
+        ItemKind::Message(message) => match &message.group_id {
+            Some(group_id) => return group(desk, &home, post, item, message, group_id).await,
+            None => draft::message(&home.number, item, message),
+        },
+        ItemKind::Status(report) => return status(desk, &home, post, item, report).await,
+        ItemKind::Call(call) => draft::call(&home.number, item, call),
+        ItemKind::CallStatus(call) => draft::call_status(&home.number, item, call),
+        ItemKind::Echo(echo) => draft::echo(&home.number, item, echo),
+        ItemKind::UserIdUpdate(update) => draft::user_id_update(item, update),
+        ItemKind::UserPreference(preference) => draft::preference(item, preference),
+        ItemKind::Handover(handover) => draft::handover(item, handover),
+        ItemKind::History(_)
+        | ItemKind::Account(_)
+        | ItemKind::ValueError(_)
+        | ItemKind::Unrecognized
+        | ItemKind::Malformed { .. } => {
+            let reason = "HISTORY_NOT_IMPORTED";
+            aside::unrecognized(desk, Some(&home), post, item, reason).await?;
+            return Ok("kept");
+        }
+    };
+    fact(desk, &home, post, item, &draft).await
+}
+
+/// Returns the number that an item is for, if an account knows it.
+pub(crate) fn home_of(desk: &Desk, item: &Item) -> Result<Option<Home>, Setback> {
+    let account = item
+        .phone_number_id
+        .as_deref()
+        .and_then(|id| desk.directory.by_phone_number_id(id));
+    Ok(account.as_ref().map(Home::of).transpose()?)
+}
+
+async fn fact(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    draft: &Draft,
+) -> Result<&'static str, Setback> {
+    let origin = post.origin(&item.origin.path);
+    let settled = conversation::settle(desk, home, post, &origin, draft).await?;
+    if settled == Settled::Nameless {
+        aside::unrecognized(desk, Some(home), post, item, "NO_CUSTOMER").await?;
+    }
+    Ok(settled.label())
+}
+
+async fn group(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    message: &InboundMessage,
+    group_id: &str,
+) -> Result<&'static str, Setback> {
+    aside::group_message(desk, home, post, item, message, group_id).await?;
+    Ok("group")
+}
+
+async fn status(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    report: &StatusReport,
+) -> Result<&'static str, Setback> {
+    let attempt = report.callback_data.as_deref().and_then(Attempt::parse);
+    if let Some(attempt) = attempt.filter(|attempt| *attempt.message.number() == home.number) {
+        let is_new = report::whatsapp(desk, home, post, item, report, &attempt).await?;
+        return Ok(if is_new { "stored" } else { "known" });
+    }
+    if let Some(group_id) = &report.group_id {
+        aside::group_status(desk, home, post, item, report, group_id).await?;
+        return Ok("group");
+    }
+    aside::foreign_status(desk, home, post, item, report).await?;
+    Ok("foreign")
+}

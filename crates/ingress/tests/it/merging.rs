@@ -1,0 +1,194 @@
+//! Customers who prove to be one, and customers whose identifiers change.
+
+use casement_domain::id::{CustomerId, Phone, PortfolioId};
+use casement_domain::inbound::Addresses;
+use casement_event::{Event, Stored, subject};
+use casement_event_log::customers;
+use casement_testkit::eventually;
+use serde_json::json;
+
+use crate::stage::{
+    ONE, PORTFOLIO, Stage, TWO, at, known, message, one_text, text, types, value, webhook,
+};
+
+fn customer(stored: &Stored) -> CustomerId {
+    subject::parse_conversation(&stored.subject).unwrap().2
+}
+
+#[tokio::test]
+async fn a_message_that_carries_both_identifiers_makes_two_customers_one_at_every_number() {
+    let stage = Stage::start().await;
+    stage
+        .take(&one_text(ONE, &text("wamid.1", "15550009999", "", 0)))
+        .await;
+    stage
+        .take(&one_text(ONE, &text("wamid.2", "", "US.1", 5)))
+        .await;
+    stage
+        .take(&one_text(TWO, &text("wamid.3", "", "US.1", 6)))
+        .await;
+    let before = stage.inbound(ONE.0).await;
+    let (older, younger) = (customer(&before[0]), customer(&before[1]));
+    assert_ne!(older, younger);
+
+    stage
+        .take(&one_text(ONE, &text("wamid.4", "15550009999", "US.1", 3)))
+        .await;
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(
+        types(&stored[2..]),
+        ["MovedTo", "CustomerMerged", "InboundMessageReceived"]
+    );
+    assert_eq!(customer(&stored[2]), younger);
+    assert_eq!(known(&stored[2]).moved_to.unwrap().survivor, older);
+    assert_eq!(customer(&stored[3]), older);
+    let Event::CustomerMerged(merged) = stored[3].event().unwrap() else {
+        panic!("{}", stored[3].event_type())
+    };
+    assert_eq!(merged.merged_customer_id, younger.as_str());
+    assert_eq!(customer(&stored[4]), older);
+    let summary = known(&stored[4]).summary;
+    let last = summary.last_qualifying.clone().unwrap();
+    assert_eq!(
+        (last.at, last.provider_id.as_str()),
+        (at(5), "wamid.2"),
+        "the window goes on from the loser's message"
+    );
+    assert_eq!(summary.addresses().user_id.as_deref(), Some("US.1"));
+    assert_eq!(summary.addresses().phone.unwrap().digits(), "15550009999");
+
+    // At the other number, where only the loser wrote, the survivor carries on, too.
+    let other = stage.inbound(TWO.0).await;
+    assert_eq!(
+        types(&other),
+        ["InboundMessageReceived", "MovedTo", "CustomerMerged"]
+    );
+    assert_eq!(customer(&other[2]), older);
+    assert_eq!(known(&other[2]).summary.last_qualifying.unwrap().at, at(6));
+
+    // A repeat of the loser's message is known at the loser's end; a new one goes to the survivor.
+    stage
+        .take(&one_text(ONE, &text("wamid.5", "", "US.1", 9)))
+        .await;
+    stage
+        .take(&one_text(ONE, &text("wamid.4", "15550009999", "US.1", 3)))
+        .await;
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(stored.len(), 6);
+    assert_eq!(customer(&stored[5]), older);
+    assert_eq!(message(&stored[5]).provider_message_id, "wamid.5");
+}
+
+#[tokio::test]
+async fn a_changed_user_id_stays_the_same_customer() {
+    let stage = Stage::start().await;
+    stage
+        .take(&one_text(ONE, &text("wamid.1", "15550009999", "US.1", 0)))
+        .await;
+    let update = json!([{"wa_id": "15550008888", "timestamp": at(5).as_second(),
+        "user_id": {"previous": "US.1", "current": "US.2"}}]);
+    let update = webhook(&[("user_id_update", value(ONE, "user_id_update", update))]);
+    stage.take(&update).await;
+    stage.take(&update).await;
+    stage
+        .take(&one_text(ONE, &text("wamid.2", "15550008888", "US.2", 9)))
+        .await;
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(
+        types(&stored),
+        [
+            "InboundMessageReceived",
+            "CustomerIdentityChanged",
+            "InboundMessageReceived"
+        ]
+    );
+    assert!(stored.iter().all(|one| one.subject == stored[0].subject));
+    let Event::CustomerIdentityChanged(changed) = stored[1].event().unwrap() else {
+        panic!("{}", stored[1].event_type())
+    };
+    assert_eq!(changed.previous.unwrap().user_id, "US.1");
+    assert_eq!(changed.current.unwrap().user_id, "US.2");
+    let summary = known(&stored[1]).summary;
+    assert_eq!(summary.last_qualifying.unwrap().at, at(0), "opens nothing");
+}
+
+#[tokio::test]
+async fn a_changed_number_takes_in_whom_the_new_one_made_but_not_its_former_owner() {
+    let stage = Stage::start().await;
+    // Two customers hold what the change will name as new: one is known by nothing else, the
+    // other is somebody who goes by another user id.
+    stage
+        .take(&one_text(ONE, &text("wamid.1", "15550009999", "US.1", 0)))
+        .await;
+    stage
+        .take(&one_text(ONE, &text("wamid.2", "", "US.2", 1)))
+        .await;
+    stage
+        .take(&one_text(ONE, &text("wamid.3", "15550008888", "US.7", 2)))
+        .await;
+    let system = json!({"id": "wamid.4", "timestamp": at(3).as_second().to_string(),
+        "from": "15550009999", "from_user_id": "US.1", "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": "15550008888", "user_id": "US.2"}});
+    stage.take(&one_text(ONE, &system)).await;
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(
+        types(&stored[3..]),
+        ["MovedTo", "CustomerMerged", "CustomerIdentityChanged"]
+    );
+    let [changer, made, former] = [&stored[0], &stored[1], &stored[2]].map(customer);
+    assert_eq!(customer(&stored[3]), made);
+    assert_eq!(customer(&stored[4]), changer);
+    assert_eq!(customer(&stored[5]), changer);
+    stage
+        .take(&one_text(ONE, &text("wamid.5", "", "US.7", 9)))
+        .await;
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(customer(stored.last().unwrap()), former);
+}
+
+#[tokio::test]
+async fn a_merge_that_broke_off_is_finished_by_the_next_delivery() {
+    let stage = Stage::start().await;
+    for message in [
+        text("wamid.1", "15550009999", "", 0),
+        text("wamid.2", "", "US.1", 5),
+    ] {
+        stage.take(&one_text(ONE, &message)).await;
+    }
+    let stored = stage.inbound(ONE.0).await;
+    let (older, younger) = (customer(&stored[0]), customer(&stored[1]));
+    // The links move, and whoever moved them is gone before anything else is written.
+    let both = Addresses {
+        phone: Some(Phone::parse("15550009999").unwrap()),
+        user_id: Some("US.1".to_owned()),
+        parent_user_id: None,
+    };
+    let portfolio = PortfolioId::parse(PORTFOLIO).unwrap();
+    let resolved = customers::resolve(
+        &stage.log,
+        &stage.tokens,
+        "casement/test",
+        &portfolio,
+        &both,
+        at(6),
+    )
+    .await
+    .unwrap();
+    assert_eq!(resolved.merged, [younger.clone()]);
+    assert_eq!(stage.inbound(ONE.0).await.len(), 2);
+
+    // A replay is a delivery that may have been begun before.
+    let later = ("15550003333", "333");
+    let message = text("wamid.3", "15550009999", "US.1", 7);
+    stage.take(&one_text(later, &message)).await;
+    stage.add_number(later.0, later.1).await;
+    eventually("the message is replayed", async || {
+        stage.inbound(later.0).await.len() == 1
+    })
+    .await;
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(types(&stored[2..]), ["MovedTo", "CustomerMerged"]);
+    assert_eq!(customer(&stored[2]), younger);
+    assert_eq!(customer(&stored[3]), older);
+    assert_eq!(known(&stored[3]).summary.last_qualifying.unwrap().at, at(5));
+}

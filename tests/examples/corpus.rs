@@ -1,0 +1,104 @@
+//! Posts a folder of webhook payloads written by others, and says what became of each.
+//!
+//! Each file maps names to full payloads. Every payload must get 200, and end as events or
+//! parked; a dead letter is a failure.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use casement_testkit::eventually;
+use casement_tests::Stack;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok((passed, failed)) => {
+            say(&format!("{passed} passed, {failed} failed"));
+            if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            say(&format!("corpus: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<(usize, usize)> {
+    let folder = std::env::args().nth(1).context("name the folder of payloads")?;
+    let payloads = payloads(Path::new(&folder))?;
+    anyhow::ensure!(!payloads.is_empty(), "{folder} holds no payloads");
+    let stack = Stack::start().await;
+    let client = stack.nats.client().await;
+    let (mut passed, mut failed) = (0, 0);
+    for (name, body) in &payloads {
+        let before = count(&client, "DEAD").await?;
+        let kept_before = kept(&client).await?;
+        let status = stack.post(body).await;
+        // Every payload leaves something behind: an event, a parked item, or a dead letter.
+        let outcome = eventually(&format!("{name} is dealt with"), async || {
+            let dead = count(&client, "DEAD").await? > before;
+            let kept = kept(&client).await? > kept_before;
+            let is_idle = idle(&client).await?;
+            anyhow::ensure!(is_idle && (dead || kept || status != Some(200)), "nothing yet");
+            anyhow::Ok(dead)
+        })
+        .await;
+        if status == Some(200) && !outcome {
+            passed += 1;
+        } else {
+            failed += 1;
+            say(&format!("{name}: answered {status:?}, dead {outcome}"));
+        }
+    }
+    stack.stop().await;
+    Ok((passed, failed))
+}
+
+fn payloads(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut all = Vec::new();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .with_context(|| format!("read {}", folder.display()))?
+        .collect::<Result<_, _>>()?;
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    for file in files {
+        let path = file.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = std::fs::read(&path)?;
+        let cases: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for (name, payload) in cases {
+            all.push((format!("{stem}/{name}"), serde_json::to_vec(&payload)?));
+        }
+    }
+    Ok(all)
+}
+
+async fn count(client: &async_nats::Client, stream: &str) -> anyhow::Result<u64> {
+    let context = async_nats::jetstream::new(client.clone());
+    let stream = context.get_stream(stream).await?;
+    Ok(stream.cached_info().state.messages)
+}
+
+/// How much stands on the log that a webhook may leave behind.
+async fn kept(client: &async_nats::Client) -> anyhow::Result<u64> {
+    Ok(count(client, "EVENTS").await?
+        + count(client, "ACCOUNTS").await?
+        + count(client, "MESSAGES").await?)
+}
+
+/// Whether the normaliser has nothing in hand.
+async fn idle(client: &async_nats::Client) -> anyhow::Result<bool> {
+    let context = async_nats::jetstream::new(client.clone());
+    let stream = context.get_stream("RAW").await?;
+    let info = stream.consumer_info("ingress-normaliser").await?;
+    Ok(info.num_pending == 0 && info.num_ack_pending == 0)
+}
+
+#[expect(clippy::print_stdout, reason = "this program's results go to standard output")]
+fn say(text: &str) {
+    println!("{text}");
+}

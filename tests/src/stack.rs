@@ -1,0 +1,414 @@
+//! Starting, stopping and breaking the system.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use casement_shell::SystemClock;
+use casement_shell::clock::Clock as _;
+use casement_simulator::{
+    Config as SimulatorConfig, CustomerId, Handle, NumberConfig, Running, Simulator,
+    TemplateCategory, TemplateConfig, TemplateStatus,
+};
+use casement_testkit::{NatsServer, Process, casement_bin, eventually, free_port};
+use jiff::SignedDuration;
+use tempfile::TempDir;
+
+use crate::clients::Clients;
+use crate::events::Events;
+
+/// The business number.
+pub const NUMBER: &str = "+15550001111";
+
+/// Meta's id of the business number.
+pub const PHONE_NUMBER_ID: &str = "106540352242922";
+
+/// The business account that owns the templates.
+pub const WABA: &str = "102290129340398";
+
+const APP_SECRET: &str = "test-app-secret";
+const ACCESS_TOKEN: &str = "test-access-token";
+const TWILIO_ACCOUNT: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const TWILIO_TOKEN: &str = "test-twilio-token";
+
+/// A role that runs as a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Brands, numbers, templates.
+    Accounts,
+    /// Webhooks.
+    Ingress,
+    /// Windows.
+    WindowTracker,
+    /// Messages.
+    Dispatcher,
+    /// Archive and queries.
+    AuditProjector,
+}
+
+impl Role {
+    /// Every role, in the order they are started.
+    pub const ALL: [Self; 5] =
+        [Self::Accounts, Self::Ingress, Self::WindowTracker, Self::Dispatcher, Self::AuditProjector];
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::Accounts => "accounts",
+            Self::Ingress => "ingress",
+            Self::WindowTracker => "window-tracker",
+            Self::Dispatcher => "dispatcher",
+            Self::AuditProjector => "audit-projector",
+        }
+    }
+}
+
+/// What differs between stacks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Length of the window, here and at the simulator.
+    pub window_seconds: u32,
+    /// How long an attempt of unknown outcome waits for a report.
+    pub reconcile_after: &'static str,
+    /// How long a call to a provider may take.
+    pub call_timeout: &'static str,
+    /// Lease of the active dispatcher; `0s` for none.
+    pub lease: &'static str,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { window_seconds: 3600, reconcile_after: "2s", call_timeout: "2s", lease: "1s" }
+    }
+}
+
+/// The whole system.
+pub struct Stack {
+    /// The broker.
+    pub nats: NatsServer,
+    /// Meta, Twilio and the customers.
+    pub simulator: Handle,
+    running: Running,
+    folder: TempDir,
+    processes: BTreeMap<(Role, usize), Process>,
+    ports: BTreeMap<(Role, usize), Ports>,
+    webhooks_port: u16,
+    http: reqwest::Client,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    api: u16,
+    health: u16,
+}
+
+impl Stack {
+    /// Starts everything with the defaults.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts everything, and returns once every role is ready.
+    pub async fn with(options: Options) -> Self {
+        let nats = NatsServer::builder().sync_always(true).monitoring(true).start().await;
+        let folder = TempDir::new().expect("a temporary folder");
+        let webhooks_port = free_port();
+        let running = Simulator::start(simulator(&options, webhooks_port)).await.expect("simulator");
+        let http = casement_shell::http::client(&casement_shell::http::ClientOptions::default())
+            .expect("an HTTP client");
+        let mut stack = Self {
+            nats,
+            simulator: running.handle(),
+            running,
+            folder,
+            processes: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            webhooks_port,
+            http,
+        };
+        stack.write_files(&options);
+        for role in Role::ALL {
+            stack.spawn(role, 0);
+        }
+        for role in Role::ALL {
+            stack.ready(role, 0).await;
+        }
+        stack
+    }
+
+    /// Starts a role again, or for the first time under another copy's number.
+    pub async fn start_role(&mut self, role: Role, copy: usize) {
+        self.spawn(role, copy);
+        self.ready(role, copy).await;
+    }
+
+    /// Kills a role with no chance to tidy up.
+    pub fn kill9(&mut self, role: Role, copy: usize) {
+        self.process(role, copy).kill9();
+    }
+
+    /// Returns a role's process, to pause, stop or read it.
+    pub fn process(&mut self, role: Role, copy: usize) -> &mut Process {
+        self.processes.get_mut(&(role, copy)).expect("the role was started")
+    }
+
+    /// Kills the broker and starts it again on the same store and port.
+    pub async fn restart_broker(&mut self) {
+        self.nats.kill();
+        self.nats.start_again().await;
+    }
+
+    /// Returns clients of the services; they reconnect by themselves.
+    pub fn clients(&self) -> Clients {
+        self.clients_of(0)
+    }
+
+    /// Returns clients whose dispatcher is another copy.
+    pub fn clients_of(&self, dispatcher: usize) -> Clients {
+        let port = |role, copy| self.ports[&(role, copy)].api;
+        Clients::new(
+            port(Role::WindowTracker, 0),
+            port(Role::Dispatcher, dispatcher),
+            port(Role::Accounts, 0),
+            port(Role::AuditProjector, 0),
+        )
+    }
+
+    /// Subscribes to every event with a plain NATS client.
+    pub async fn events(&self) -> Events {
+        Events::subscribe(self.nats.client().await).await
+    }
+
+    /// Adds a customer with a phone.
+    pub fn customer(&self, phone: &str) -> CustomerId {
+        self.simulator.customer(Some(phone), None, "Customer").expect("a customer")
+    }
+
+    /// Adds a customer who shows a user id and no phone.
+    pub fn nameless_customer(&self, user_id: &str) -> CustomerId {
+        self.simulator.customer(None, Some(user_id), "Customer").expect("a customer")
+    }
+
+    /// Lets a customer write to the number; returns the platform's message id.
+    pub fn says(&self, customer: &CustomerId, text: &str) -> String {
+        self.simulator.says(customer, PHONE_NUMBER_ID, text).expect("a message")
+    }
+
+    /// Posts bytes to the webhook as Meta would, signed, and returns the status.
+    pub async fn post(&self, body: &[u8]) -> Option<u16> {
+        let url = self.webhook_url();
+        let request = self
+            .http
+            .post(url)
+            .header("X-Hub-Signature-256", sign(body))
+            .header("content-type", "application/json")
+            .body(body.to_vec());
+        request.send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
+    /// Returns where webhooks are taken.
+    pub fn webhook_url(&self) -> String {
+        format!("http://127.0.0.1:{}/webhooks/whatsapp", self.webhooks_port)
+    }
+
+    /// Returns where the archive is kept.
+    pub fn archive(&self) -> PathBuf {
+        self.folder.path().join("archive.sqlite")
+    }
+
+    /// Returns the built program, to be used as an operator would.
+    pub fn program(&self) -> Command {
+        let mut command = Command::new(casement_bin());
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// Stops the simulator and everything else.
+    pub async fn stop(self) {
+        drop(self.processes);
+        self.running.stop().await;
+    }
+
+    fn spawn(&mut self, role: Role, copy: usize) {
+        let ports = *self
+            .ports
+            .entry((role, copy))
+            .or_insert_with(|| Ports { api: free_port(), health: free_port() });
+        let mut command = self.program();
+        command
+            .arg(role.command())
+            .arg("--config")
+            .arg(self.folder.path().join("casement.toml"))
+            .arg("--api-listen")
+            .arg(format!("127.0.0.1:{}", ports.api))
+            .arg("--health-listen")
+            .arg(format!("127.0.0.1:{}", ports.health));
+        self.processes.insert((role, copy), Process::start(&mut command));
+    }
+
+    async fn ready(&mut self, role: Role, copy: usize) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.ports[&(role, copy)].health);
+        let http = self.http.clone();
+        let process = self.process(role, copy);
+        eventually(&format!("{role:?} is ready"), async || {
+            if !process.is_running() {
+                return Err(format!("it ended: {}", process.stderr()));
+            }
+            let answer = http.get(&url).send().await.map_err(|error| error.to_string())?;
+            if answer.status().is_success() {
+                return Ok(());
+            }
+            Err(answer.text().await.unwrap_or_default())
+        })
+        .await;
+    }
+
+    fn write_files(&self, options: &Options) {
+        let write = |name: &str, text: &str| {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).expect("a file in a folder of ours");
+            path.display().to_string()
+        };
+        let token = write("access-token", ACCESS_TOKEN);
+        let twilio = write("twilio-token", TWILIO_TOKEN);
+        let accounts = write("accounts.toml", &accounts(&token, &twilio));
+        let monitoring = self.nats.monitoring_url();
+        let monitoring = monitoring.trim_start_matches("http://");
+        let simulator = self.running.base_url();
+        let webhooks = format!("http://127.0.0.1:{}", self.webhooks_port);
+        let Options { window_seconds, reconcile_after, call_timeout, lease } = options;
+        write(
+            "casement.toml",
+            &format!(
+                r#"
+data_dir = "{folder}"
+[log]
+servers = "{nats}"
+monitoring = "{monitoring}"
+[customers]
+token_key = "test-token-key-of-some-length"
+[[api.tokens]]
+name = "test"
+token = "{token}"
+scopes = ["read", "send", "admin", "audit"]
+brand = "*"
+[accounts]
+file = "{accounts}"
+[ingress]
+listen = "127.0.0.1:{webhooks_port}"
+[ingress.apps.default]
+secrets = ["{APP_SECRET}"]
+verify_token = "test-verify-token"
+[ingress.twilio]
+public_url = "{webhooks}"
+[ingress.twilio.accounts.default]
+auth_tokens = ["{TWILIO_TOKEN}"]
+[window]
+length = "{window_seconds}s"
+leads = ["1s"]
+guard = "1s"
+granularity = "1s"
+[dispatcher]
+call_by = "1s"
+call_timeout = "{call_timeout}"
+reconcile_after = "{reconcile_after}"
+recheck_after = "1s"
+retry_schedule = ["100ms", "500ms", "1s", "2s", "4s"]
+lease = "{lease}"
+[dispatcher.providers]
+graph_url = "{simulator}"
+twilio_url = "{simulator}"
+twilio_callback_url = "{webhooks}/webhooks/twilio"
+[archive]
+database_path = "{archive}"
+"#,
+                folder = self.folder.path().display(),
+                nats = self.nats.url(),
+                token = crate::clients::API_TOKEN,
+                webhooks_port = self.webhooks_port,
+                archive = self.archive().display(),
+            ),
+        );
+    }
+}
+
+fn simulator(options: &Options, webhooks_port: u16) -> SimulatorConfig {
+    let clock = Arc::new(SystemClock::new());
+    let mut config = SimulatorConfig::new(Arc::new(move || clock.now()));
+    config.window = SignedDuration::from_secs(i64::from(options.window_seconds));
+    config.webhook_url = Some(format!("http://127.0.0.1:{webhooks_port}/webhooks/whatsapp"));
+    config.app_secret = APP_SECRET.into();
+    config.verify_token = "test-verify-token".to_owned();
+    config.numbers = vec![NumberConfig {
+        phone_number_id: PHONE_NUMBER_ID.to_owned(),
+        display_phone_number: NUMBER.to_owned(),
+        waba_id: WABA.to_owned(),
+        token: ACCESS_TOKEN.into(),
+    }];
+    let template = |name: &str, status| TemplateConfig {
+        waba_id: WABA.to_owned(),
+        name: name.to_owned(),
+        language: "en_US".to_owned(),
+        category: TemplateCategory::Utility,
+        body: "Your order {{1}} is on its way.".to_owned(),
+        parameter_count: 1,
+        status,
+    };
+    config.templates = vec![
+        template("order_update", TemplateStatus::Approved),
+        template("order_paused", TemplateStatus::Paused),
+    ];
+    config.twilio.account_sid = TWILIO_ACCOUNT.to_owned();
+    config.twilio.auth_token = TWILIO_TOKEN.into();
+    config.twilio.senders = vec!["+15550009999".to_owned()];
+    config.limits.pair = None;
+    config.webhook_retry.first = SignedDuration::from_millis(50);
+    config.webhook_retry.longest = SignedDuration::from_millis(500);
+    config.webhook_retry.answer_within = SignedDuration::from_secs(5);
+    config
+}
+
+fn accounts(token: &str, twilio: &str) -> String {
+    let template = |name: &str, status: &str| {
+        format!(
+            r#"
+[[template]]
+waba_id = "{WABA}"
+name = "{name}"
+language = "en_US"
+category = "utility"
+status = "{status}"
+body = "Your order {{{{1}}}} is on its way."
+"#
+        )
+    };
+    format!(
+        r#"
+[[number]]
+number = "{NUMBER}"
+portfolio_id = "506914307656634"
+waba_id = "{WABA}"
+phone_number_id = "{PHONE_NUMBER_ID}"
+display_name = "The Shop"
+token_file = "{token}"
+[number.sms]
+sender = "+15550009999"
+account_sid = "{TWILIO_ACCOUNT}"
+auth_token_file = "{twilio}"
+{}{}"#,
+        template("order_update", "approved"),
+        template("order_paused", "paused"),
+    )
+}
+
+fn sign(body: &[u8]) -> String {
+    use hmac::{KeyInit as _, Mac as _};
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(APP_SECRET.as_bytes())
+        .expect("HMAC takes keys of any length");
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// How long a fault may last before a claim about recovery fails.
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(30);
