@@ -10,7 +10,9 @@ const CUSTOMER: &str = "+15550002222";
 /// What the customers got, by the simulator's books.
 fn delivered(stack: &Stack) -> Vec<SentMessage> {
     let sent = stack.simulator.sent();
-    sent.into_iter().filter(|one| one.outcome == Outcome::Accepted).collect()
+    sent.into_iter()
+        .filter(|one| one.outcome == Outcome::Accepted)
+        .collect()
 }
 
 fn chosen(message: &casement_proto::message::v1::Message) -> v1::Route {
@@ -27,7 +29,10 @@ async fn a_reply_inside_the_window_goes_free_form_even_with_the_tracker_stopped(
 
     stack.says(&customer, "Hello");
     events.wait("InboundMessageReceived", 1).await;
-    let message = clients.send(CUSTOMER, template("Hi!", "order_update", "7")).await.unwrap();
+    let message = clients
+        .send(CUSTOMER, template("Hi!", "order_update", "7"))
+        .await
+        .unwrap();
 
     let message = clients.ended(&message.message_id).await;
     assert_eq!(message.outcome(), v1::MessageOutcome::Delivered);
@@ -47,7 +52,10 @@ async fn outside_the_window_it_goes_as_template_and_without_a_usable_one_as_sms(
     let clients = stack.clients();
     stack.customer(CUSTOMER);
 
-    let message = clients.send(CUSTOMER, template("Hi!", "order_update", "7")).await.unwrap();
+    let message = clients
+        .send(CUSTOMER, template("Hi!", "order_update", "7"))
+        .await
+        .unwrap();
     let message = clients.ended(&message.message_id).await;
     assert_eq!(message.attempts[0].route(), v1::Route::Template);
     let decision = message.decision.as_ref().unwrap();
@@ -55,15 +63,29 @@ async fn outside_the_window_it_goes_as_template_and_without_a_usable_one_as_sms(
     assert_eq!(decision.candidates[0].reason, "WINDOW_CLOSED");
     assert_eq!(message.outcome(), v1::MessageOutcome::Delivered);
 
-    let message = clients.send(CUSTOMER, template("Hi by SMS!", "order_paused", "7")).await.unwrap();
+    let message = clients
+        .send(CUSTOMER, template("Hi by SMS!", "order_paused", "7"))
+        .await
+        .unwrap();
     let message = clients.ended(&message.message_id).await;
     assert_eq!(message.attempts[0].route(), v1::Route::Sms);
-    assert_eq!(message.outcome(), v1::MessageOutcome::Delivered, "by Twilio's signed callback");
+    assert_eq!(
+        message.outcome(),
+        v1::MessageOutcome::Delivered,
+        "by Twilio's signed callback"
+    );
 
     let sent = delivered(&stack);
     assert_eq!(sent.len(), 2);
-    assert!(matches!(sent[0].kind, MessageKind::Template { .. }), "{:?}", sent[0].kind);
-    assert_eq!((sent[1].channel, sent[1].text.as_str()), (Channel::Sms, "Hi by SMS!"));
+    assert!(
+        matches!(sent[0].kind, MessageKind::Template { .. }),
+        "{:?}",
+        sent[0].kind
+    );
+    assert_eq!(
+        (sent[1].channel, sent[1].text.as_str()),
+        (Channel::Sms, "Hi by SMS!")
+    );
     stack.stop().await;
 }
 
@@ -82,7 +104,10 @@ async fn without_a_phone_it_is_held_and_released_in_order_when_the_customer_writ
             })
             .await;
         let sms = held.decision.unwrap().candidates[2].clone();
-        assert_eq!((sms.route(), sms.reason.as_str()), (v1::Route::Sms, "NO_PHONE"));
+        assert_eq!(
+            (sms.route(), sms.reason.as_str()),
+            (v1::Route::Sms, "NO_PHONE")
+        );
         ids.push(message.message_id);
     }
     assert_eq!(stack.simulator.sent_count(), 0);
@@ -107,14 +132,23 @@ async fn a_window_that_meta_shuts_early_is_corrected_and_the_message_goes_as_tem
     stack.says(&customer, "Hello");
     events.wait("WindowOpened", 1).await;
     stack.simulator.inject(
-        casement_simulator::FaultSpec::from(casement_simulator::Fault::GraphError { code: 131_047 })
-            .times(1),
+        casement_simulator::FaultSpec::from(casement_simulator::Fault::GraphError {
+            code: 131_047,
+        })
+        .times(1),
     );
 
-    let message = clients.send(CUSTOMER, template("Hi!", "order_update", "7")).await.unwrap();
+    let message = clients
+        .send(CUSTOMER, template("Hi!", "order_update", "7"))
+        .await
+        .unwrap();
 
     let message = clients.ended(&message.message_id).await;
-    let routes: Vec<_> = message.attempts.iter().map(|attempt| attempt.route()).collect();
+    let routes: Vec<_> = message
+        .attempts
+        .iter()
+        .map(|attempt| attempt.route())
+        .collect();
     assert_eq!(routes, [v1::Route::FreeForm, v1::Route::Template]);
     assert_eq!(message.attempts[0].error.as_ref().unwrap().code, 131_047);
     events.wait("WindowCorrected", 1).await;
@@ -133,10 +167,15 @@ async fn the_same_request_is_the_same_message_and_is_sent_once() {
 
     let sends = (0..8).map(|_| clients.send_as(CUSTOMER, free_form("once"), "order-7"));
     let answers = futures::future::join_all(sends).await;
-    let ids: std::collections::BTreeSet<_> =
-        answers.into_iter().map(|answer| answer.unwrap().message_id).collect();
+    let ids: std::collections::BTreeSet<_> = answers
+        .into_iter()
+        .map(|answer| answer.unwrap().message_id)
+        .collect();
     assert_eq!(ids.len(), 1);
-    let other = clients.send_as(CUSTOMER, free_form("twice"), "order-7").await.unwrap_err();
+    let other = clients
+        .send_as(CUSTOMER, free_form("twice"), "order-7")
+        .await
+        .unwrap_err();
     assert_eq!(other.code(), tonic::Code::AlreadyExists);
 
     clients.ended(ids.first().unwrap()).await;
@@ -148,26 +187,43 @@ async fn the_same_request_is_the_same_message_and_is_sent_once() {
 async fn a_message_that_no_route_can_take_is_refused_with_a_reason_for_each() {
     let stack = Stack::start().await;
     let clients = stack.clients();
-    let content = v1::Content { free_form: None, ..template("", "order_paused", "7") };
+    let content = v1::Content {
+        free_form: None,
+        ..template("", "order_paused", "7")
+    };
     stack.nameless_customer("US.777");
 
     let refusal = clients.send("US.777", content).await.unwrap_err();
 
     assert_eq!(refusal.code(), tonic::Code::FailedPrecondition);
-    assert_eq!(casement_shell::grpc::reason(&refusal).as_deref(), Some("NO_ROUTE"));
-    assert!(refusal.message().contains("order_paused"), "{}", refusal.message());
+    assert_eq!(
+        casement_shell::grpc::reason(&refusal).as_deref(),
+        Some("NO_ROUTE")
+    );
+    assert!(
+        refusal.message().contains("order_paused"),
+        "{}",
+        refusal.message()
+    );
     stack.stop().await;
 }
 
 #[tokio::test]
 async fn a_reply_after_the_expiry_goes_as_template() {
-    let stack = Stack::with(Options { window_seconds: 4, ..Options::default() }).await;
+    let stack = Stack::with(Options {
+        window_seconds: 4,
+        ..Options::default()
+    })
+    .await;
     let (clients, events) = (stack.clients(), stack.events().await);
     let customer = stack.customer(CUSTOMER);
     stack.says(&customer, "Hello");
     events.wait("WindowExpired", 1).await;
 
-    let message = clients.send(CUSTOMER, template("Hi!", "order_update", "7")).await.unwrap();
+    let message = clients
+        .send(CUSTOMER, template("Hi!", "order_update", "7"))
+        .await
+        .unwrap();
 
     let message = clients.ended(&message.message_id).await;
     assert_eq!(message.attempts[0].route(), v1::Route::Template);
@@ -177,7 +233,11 @@ async fn a_reply_after_the_expiry_goes_as_template() {
             window_state: v1::WindowState::Closed.into(),
             ..Default::default()
         };
-        let answer = clients.conversations.clone().list_conversations(request).await;
+        let answer = clients
+            .conversations
+            .clone()
+            .list_conversations(request)
+            .await;
         answer.is_ok_and(|answer| answer.into_inner().conversations.len() == 1)
     })
     .await;

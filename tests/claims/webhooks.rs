@@ -38,15 +38,25 @@ async fn duplicate_late_and_reordered_webhooks_change_nothing() {
     let start = now().as_second();
     // In order, then again from the last to the first, then each twice more.
     let seconds: Vec<i64> = (0..6).map(|step| start - 600 + step * 100).collect();
-    let bodies: Vec<_> =
-        seconds.iter().map(|second| post(&format!("wamid.{second}"), *second)).collect();
-    for body in bodies.iter().chain(bodies.iter().rev()).chain(&bodies).chain(&bodies) {
+    let bodies: Vec<_> = seconds
+        .iter()
+        .map(|second| post(&format!("wamid.{second}"), *second))
+        .collect();
+    for body in bodies
+        .iter()
+        .chain(bodies.iter().rev())
+        .chain(&bodies)
+        .chain(&bodies)
+    {
         assert_eq!(stack.post(body).await, Some(200));
     }
     // A last one of another customer marks the end.
     let marker = stack.customer("+15550003333");
     stack.says(&marker, "done");
-    eventually("the last one is in", async || events.all("InboundMessageReceived").len() >= 7).await;
+    eventually("the last one is in", async || {
+        events.all("InboundMessageReceived").len() >= 7
+    })
+    .await;
 
     let facts = events.all("InboundMessageReceived");
     let ids: BTreeSet<_> = facts.iter().map(|fact| fact.id.clone()).collect();
@@ -63,23 +73,41 @@ async fn duplicate_late_and_reordered_webhooks_change_nothing() {
 async fn the_window_is_the_same_whatever_the_order_of_the_webhooks() {
     let stack = Stack::start().await;
     let clients = stack.clients();
-    stack.simulator.inject(
-        FaultSpec::from(Fault::ReorderWebhooks { hold: 5, order: Reordering::Reversed }),
-    );
-    stack.simulator.inject(FaultSpec::from(Fault::DuplicateWebhooks { copies: 1 }));
+    stack
+        .simulator
+        .inject(FaultSpec::from(Fault::ReorderWebhooks {
+            hold: 5,
+            order: Reordering::Reversed,
+        }));
+    stack
+        .simulator
+        .inject(FaultSpec::from(Fault::DuplicateWebhooks { copies: 1 }));
     let customer = stack.customer(CUSTOMER);
     let at = now();
     for step in 0..5 {
         let when = at - SignedDuration::from_secs(500 - step * 100);
-        stack.simulator.says_at(&customer, PHONE_NUMBER_ID, "Hello", when).unwrap();
+        stack
+            .simulator
+            .says_at(&customer, PHONE_NUMBER_ID, "Hello", when)
+            .unwrap();
     }
 
     let last = (at - SignedDuration::from_secs(100)).as_second();
-    eventually("the window ends an hour after the last message", async || {
-        let window = clients.window(CUSTOMER).await.map_err(|status| status.to_string())?;
-        let end = window.expire_time.map(|end| end.seconds);
-        if end == Some(last + 3600) { Ok(()) } else { Err(format!("it ends at {end:?}")) }
-    })
+    eventually(
+        "the window ends an hour after the last message",
+        async || {
+            let window = clients
+                .window(CUSTOMER)
+                .await
+                .map_err(|status| status.to_string())?;
+            let end = window.expire_time.map(|end| end.seconds);
+            if end == Some(last + 3600) {
+                Ok(())
+            } else {
+                Err(format!("it ends at {end:?}"))
+            }
+        },
+    )
     .await;
     stack.stop().await;
 }
@@ -113,7 +141,11 @@ async fn a_killed_broker_loses_nothing_that_got_its_200() {
     let facts = eventually("every answered post is a fact", async || {
         let facts = wamids(&client).await.map_err(|error| error.to_string())?;
         let missing = answered.difference(&facts).count();
-        if missing == 0 { Ok(facts) } else { Err(format!("{missing} of {} missing", answered.len())) }
+        if missing == 0 {
+            Ok(facts)
+        } else {
+            Err(format!("{missing} of {} missing", answered.len()))
+        }
     })
     .await;
     assert!(facts.len() <= 120);
@@ -136,7 +168,10 @@ async fn wamids(client: &async_nats::Client) -> anyhow::Result<BTreeSet<String>>
     let mut seen = BTreeSet::new();
     while let Some(message) = messages.next().await {
         let message = message.map_err(|error| anyhow::anyhow!(error))?;
-        let event_type = message.headers.as_ref().and_then(|headers| headers.get("ce-type"));
+        let event_type = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get("ce-type"));
         let event = casement_event::Event::decode(
             event_type.map_or("", |value| value.as_str()),
             &message.payload,

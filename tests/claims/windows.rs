@@ -34,14 +34,22 @@ async fn a_message_opens_a_window_that_a_subscriber_hears_of_and_grpc_knows() {
 
 #[tokio::test]
 async fn a_window_expires_once_and_never_early() {
-    let stack = Stack::with(Options { window_seconds: 4, ..Options::default() }).await;
+    let stack = Stack::with(Options {
+        window_seconds: 4,
+        ..Options::default()
+    })
+    .await;
     let events = stack.events().await;
     let customer = stack.customer(CUSTOMER);
     stack.says(&customer, "Hello");
 
     let expired = events.wait("WindowExpired", 1).await;
     let due = expired[0].expires_at.unwrap();
-    assert!(expired[0].heard_at >= due, "{} before {due}", expired[0].heard_at);
+    assert!(
+        expired[0].heard_at >= due,
+        "{} before {due}",
+        expired[0].heard_at
+    );
     assert!(expired[0].heard_at.duration_since(due) < LATENESS_MAX);
     assert_eq!(events.all("WindowExpiring").len(), 1);
     assert_eq!(events.all("WindowOpened").len(), 1);
@@ -58,7 +66,11 @@ async fn a_window_expires_once_and_never_early() {
 
 #[tokio::test]
 async fn a_window_expires_once_although_the_tracker_was_killed() {
-    let mut stack = Stack::with(Options { window_seconds: 4, ..Options::default() }).await;
+    let mut stack = Stack::with(Options {
+        window_seconds: 4,
+        ..Options::default()
+    })
+    .await;
     let events = stack.events().await;
     let customer = stack.customer(CUSTOMER);
     stack.says(&customer, "Hello");
@@ -81,7 +93,11 @@ async fn a_window_expires_once_although_the_tracker_was_killed() {
 
 #[tokio::test]
 async fn a_window_expires_once_although_the_broker_was_killed() {
-    let mut stack = Stack::with(Options { window_seconds: 5, ..Options::default() }).await;
+    let mut stack = Stack::with(Options {
+        window_seconds: 5,
+        ..Options::default()
+    })
+    .await;
     let customer = stack.customer(CUSTOMER);
     stack.says(&customer, "Hello");
     stack.clients().open_window(CUSTOMER).await;

@@ -15,7 +15,11 @@ async fn main() -> ExitCode {
     match run().await {
         Ok((passed, failed)) => {
             say(&format!("{passed} passed, {failed} failed"));
-            if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if failed == 0 && passed > 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             say(&format!("corpus: {error:#}"));
@@ -25,7 +29,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> anyhow::Result<(usize, usize)> {
-    let folder = std::env::args().nth(1).context("name the folder of payloads")?;
+    let folder = std::env::args()
+        .nth(1)
+        .context("name the folder of payloads")?;
     let payloads = payloads(Path::new(&folder))?;
     anyhow::ensure!(!payloads.is_empty(), "{folder} holds no payloads");
     let stack = Stack::start().await;
@@ -40,7 +46,10 @@ async fn run() -> anyhow::Result<(usize, usize)> {
             let dead = count(&client, "DEAD").await? > before;
             let kept = kept(&client).await? > kept_before;
             let is_idle = idle(&client).await?;
-            anyhow::ensure!(is_idle && (dead || kept || status != Some(200)), "nothing yet");
+            anyhow::ensure!(
+                is_idle && (dead || kept || status != Some(200)),
+                "nothing yet"
+            );
             anyhow::Ok(dead)
         })
         .await;
@@ -69,7 +78,11 @@ fn payloads(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         let text = std::fs::read(&path)?;
         let cases: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         for (name, payload) in cases {
             all.push((format!("{stem}/{name}"), serde_json::to_vec(&payload)?));
         }
@@ -98,7 +111,10 @@ async fn idle(client: &async_nats::Client) -> anyhow::Result<bool> {
     Ok(info.num_pending == 0 && info.num_ack_pending == 0)
 }
 
-#[expect(clippy::print_stdout, reason = "this program's results go to standard output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "this program's results go to standard output"
+)]
 fn say(text: &str) {
     println!("{text}");
 }

@@ -76,7 +76,9 @@ impl Clients {
         };
         let request = window::GetWindowRequest {
             number: NUMBER.to_owned(),
-            customer: Some(window::CustomerRef { customer: Some(customer) }),
+            customer: Some(window::CustomerRef {
+                customer: Some(customer),
+            }),
             not_before: String::new(),
         };
         let answer = self.windows.clone().get_window(request).await?.into_inner();
@@ -86,7 +88,10 @@ impl Clients {
     /// Waits until a customer's window is open, and returns it.
     pub async fn open_window(&self, customer: &str) -> window::Window {
         eventually(&format!("the window of {customer} is open"), async || {
-            let window = self.window(customer).await.map_err(|status| status.to_string())?;
+            let window = self
+                .window(customer)
+                .await
+                .map_err(|status| status.to_string())?;
             match window.state() {
                 v1::WindowState::Open => Ok(window),
                 other => Err(format!("it is {other:?}")),
@@ -96,7 +101,11 @@ impl Clients {
     }
 
     /// Sends content to a customer by phone (with plus) or user id.
-    pub async fn send(&self, customer: &str, content: v1::Content) -> Result<message::Message, Status> {
+    pub async fn send(
+        &self,
+        customer: &str,
+        content: v1::Content,
+    ) -> Result<message::Message, Status> {
         self.send_as(customer, content, "").await
     }
 
@@ -120,21 +129,36 @@ impl Clients {
             request_id: request_id.to_owned(),
             ..Default::default()
         };
-        let answer = self.messages.clone().send_message(request).await?.into_inner();
+        let answer = self
+            .messages
+            .clone()
+            .send_message(request)
+            .await?
+            .into_inner();
         Ok(answer.message.expect("an answer holds a message"))
     }
 
     /// Looks at a message.
     pub async fn message(&self, id: &str) -> Result<message::Message, Status> {
-        let request =
-            message::GetMessageRequest { message_id: id.to_owned(), not_before: String::new() };
-        let answer = self.messages.clone().get_message(request).await?.into_inner();
+        let request = message::GetMessageRequest {
+            message_id: id.to_owned(),
+            not_before: String::new(),
+        };
+        let answer = self
+            .messages
+            .clone()
+            .get_message(request)
+            .await?
+            .into_inner();
         Ok(answer.message.expect("an answer holds a message"))
     }
 
     /// Waits until a message has ended, and returns it.
     pub async fn ended(&self, id: &str) -> message::Message {
-        self.until(id, "has ended", |message| message.state() == message::MessageState::Ended).await
+        self.until(id, "has ended", |message| {
+            message.state() == message::MessageState::Ended
+        })
+        .await
     }
 
     /// Waits until a message is as it is wanted, and returns it.
@@ -145,8 +169,15 @@ impl Clients {
         is_so: impl Fn(&message::Message) -> bool,
     ) -> message::Message {
         eventually_within(RECOVERY_MAX, &format!("message {id} {what}"), async || {
-            let message = self.message(id).await.map_err(|status| status.to_string())?;
-            if is_so(&message) { Ok(message) } else { Err(format!("it is {message:#?}")) }
+            let message = self
+                .message(id)
+                .await
+                .map_err(|status| status.to_string())?;
+            if is_so(&message) {
+                Ok(message)
+            } else {
+                Err(format!("it is {message:#?}"))
+            }
         })
         .await
     }
@@ -154,8 +185,14 @@ impl Clients {
 
 /// Content that says a text.
 pub fn free_form(text: &str) -> v1::Content {
-    let free_form = Some(v1::FreeForm { text: text.to_owned(), preview_url: false });
-    v1::Content { free_form, ..Default::default() }
+    let free_form = Some(v1::FreeForm {
+        text: text.to_owned(),
+        preview_url: false,
+    });
+    v1::Content {
+        free_form,
+        ..Default::default()
+    }
 }
 
 /// Content that says a text, or a template with one parameter where free-form is not permitted.
@@ -166,9 +203,15 @@ pub fn template(text: &str, name: &str, parameter: &str) -> v1::Content {
         language: "en_US".to_owned(),
         components: vec![v1::TemplateComponent {
             r#type: "body".to_owned(),
-            parameters: vec![v1::TemplateParameter { name: String::new(), value }],
+            parameters: vec![v1::TemplateParameter {
+                name: String::new(),
+                value,
+            }],
             ..Default::default()
         }],
     };
-    v1::Content { template: Some(template), ..free_form(text) }
+    v1::Content {
+        template: Some(template),
+        ..free_form(text)
+    }
 }

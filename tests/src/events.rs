@@ -35,8 +35,14 @@ pub struct Events {
 impl Events {
     /// Listens to all events from now on. Core NATS: what is missed while away is missed.
     pub(crate) async fn subscribe(client: async_nats::Client) -> Self {
-        let mut subscription = client.subscribe("casement.events.>").await.expect("a subscription");
-        client.flush().await.expect("the broker knows of the subscription");
+        let mut subscription = client
+            .subscribe("casement.events.>")
+            .await
+            .expect("a subscription");
+        client
+            .flush()
+            .await
+            .expect("the broker knows of the subscription");
         let heard = Arc::new(Mutex::new(Vec::new()));
         let book = Arc::clone(&heard);
         tokio::spawn(async move {
@@ -48,7 +54,9 @@ impl Events {
                     let headers = message.headers.as_ref()?;
                     headers.get(name).map(|value| value.as_str().to_owned())
                 };
-                let Some(event_type) = header("ce-type") else { continue };
+                let Some(event_type) = header("ce-type") else {
+                    continue;
+                };
                 let event = Event::decode(&event_type, &message.payload).expect("a known event");
                 let one = Heard {
                     subject: message.subject.to_string(),
@@ -67,20 +75,32 @@ impl Events {
     /// Returns all events of a type so far.
     pub fn all(&self, name: &str) -> Vec<Heard> {
         let heard = self.heard.lock().expect("nobody panics with it");
-        heard.iter().filter(|one| one.name == name).cloned().collect()
+        heard
+            .iter()
+            .filter(|one| one.name == name)
+            .cloned()
+            .collect()
     }
 
     /// Returns the names of all events so far whose subject contains a text, in order.
     pub fn names(&self, of: &str) -> Vec<String> {
         let heard = self.heard.lock().expect("nobody panics with it");
-        heard.iter().filter(|one| one.subject.contains(of)).map(|one| one.name.clone()).collect()
+        heard
+            .iter()
+            .filter(|one| one.subject.contains(of))
+            .map(|one| one.name.clone())
+            .collect()
     }
 
     /// Waits until so many events of a type were heard, and returns them.
     pub async fn wait(&self, name: &str, count: usize) -> Vec<Heard> {
         eventually_within(RECOVERY_MAX, &format!("{count} × {name}"), async || {
             let all = self.all(name);
-            if all.len() >= count { Ok(all) } else { Err(format!("heard {}", all.len())) }
+            if all.len() >= count {
+                Ok(all)
+            } else {
+                Err(format!("heard {}", all.len()))
+            }
         })
         .await
     }

@@ -50,8 +50,13 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order they are started.
-    pub const ALL: [Self; 5] =
-        [Self::Accounts, Self::Ingress, Self::WindowTracker, Self::Dispatcher, Self::AuditProjector];
+    pub const ALL: [Self; 5] = [
+        Self::Accounts,
+        Self::Ingress,
+        Self::WindowTracker,
+        Self::Dispatcher,
+        Self::AuditProjector,
+    ];
 
     fn command(self) -> &'static str {
         match self {
@@ -79,7 +84,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { window_seconds: 3600, reconcile_after: "2s", call_timeout: "2s", lease: "1s" }
+        Self {
+            window_seconds: 3600,
+            reconcile_after: "4s",
+            call_timeout: "2s",
+            lease: "1s",
+        }
     }
 }
 
@@ -111,10 +121,16 @@ impl Stack {
 
     /// Starts everything, and returns once every role is ready.
     pub async fn with(options: Options) -> Self {
-        let nats = NatsServer::builder().sync_always(true).monitoring(true).start().await;
+        let nats = NatsServer::builder()
+            .sync_always(true)
+            .monitoring(true)
+            .start()
+            .await;
         let folder = TempDir::new().expect("a temporary folder");
         let webhooks_port = free_port();
-        let running = Simulator::start(simulator(&options, webhooks_port)).await.expect("simulator");
+        let running = Simulator::start(simulator(&options, webhooks_port))
+            .await
+            .expect("simulator");
         let http = casement_shell::http::client(&casement_shell::http::ClientOptions::default())
             .expect("an HTTP client");
         let mut stack = Self {
@@ -150,7 +166,9 @@ impl Stack {
 
     /// Returns a role's process, to pause, stop or read it.
     pub fn process(&mut self, role: Role, copy: usize) -> &mut Process {
-        self.processes.get_mut(&(role, copy)).expect("the role was started")
+        self.processes
+            .get_mut(&(role, copy))
+            .expect("the role was started")
     }
 
     /// Kills the broker and starts it again on the same store and port.
@@ -182,17 +200,23 @@ impl Stack {
 
     /// Adds a customer with a phone.
     pub fn customer(&self, phone: &str) -> CustomerId {
-        self.simulator.customer(Some(phone), None, "Customer").expect("a customer")
+        self.simulator
+            .customer(Some(phone), None, "Customer")
+            .expect("a customer")
     }
 
     /// Adds a customer who shows a user id and no phone.
     pub fn nameless_customer(&self, user_id: &str) -> CustomerId {
-        self.simulator.customer(None, Some(user_id), "Customer").expect("a customer")
+        self.simulator
+            .customer(None, Some(user_id), "Customer")
+            .expect("a customer")
     }
 
     /// Lets a customer write to the number; returns the platform's message id.
     pub fn says(&self, customer: &CustomerId, text: &str) -> String {
-        self.simulator.says(customer, PHONE_NUMBER_ID, text).expect("a message")
+        self.simulator
+            .says(customer, PHONE_NUMBER_ID, text)
+            .expect("a message")
     }
 
     /// Posts bytes to the webhook as Meta would, signed, and returns the status.
@@ -204,7 +228,11 @@ impl Stack {
             .header("X-Hub-Signature-256", sign(body))
             .header("content-type", "application/json")
             .body(body.to_vec());
-        request.send().await.ok().map(|answer| answer.status().as_u16())
+        request
+            .send()
+            .await
+            .ok()
+            .map(|answer| answer.status().as_u16())
     }
 
     /// Returns where webhooks are taken.
@@ -231,10 +259,10 @@ impl Stack {
     }
 
     fn spawn(&mut self, role: Role, copy: usize) {
-        let ports = *self
-            .ports
-            .entry((role, copy))
-            .or_insert_with(|| Ports { api: free_port(), health: free_port() });
+        let ports = *self.ports.entry((role, copy)).or_insert_with(|| Ports {
+            api: free_port(),
+            health: free_port(),
+        });
         let mut command = self.program();
         command
             .arg(role.command())
@@ -244,18 +272,24 @@ impl Stack {
             .arg(format!("127.0.0.1:{}", ports.api))
             .arg("--health-listen")
             .arg(format!("127.0.0.1:{}", ports.health));
-        self.processes.insert((role, copy), Process::start(&mut command));
+        self.processes
+            .insert((role, copy), Process::start(&mut command));
     }
 
     async fn ready(&mut self, role: Role, copy: usize) {
-        let url = format!("http://127.0.0.1:{}/readyz", self.ports[&(role, copy)].health);
+        let url = format!(
+            "http://127.0.0.1:{}/readyz",
+            self.ports[&(role, copy)].health
+        );
         let http = self.http.clone();
         let process = self.process(role, copy);
         eventually(&format!("{role:?} is ready"), async || {
-            if !process.is_running() {
-                return Err(format!("it ended: {}", process.stderr()));
-            }
-            let answer = http.get(&url).send().await.map_err(|error| error.to_string())?;
+            assert!(process.is_running(), "{role:?} ended: {}", process.stderr());
+            let answer = http
+                .get(&url)
+                .send()
+                .await
+                .map_err(|error| error.to_string())?;
             if answer.status().is_success() {
                 return Ok(());
             }
@@ -277,7 +311,12 @@ impl Stack {
         let monitoring = monitoring.trim_start_matches("http://");
         let simulator = self.running.base_url();
         let webhooks = format!("http://127.0.0.1:{}", self.webhooks_port);
-        let Options { window_seconds, reconcile_after, call_timeout, lease } = options;
+        let Options {
+            window_seconds,
+            reconcile_after,
+            call_timeout,
+            lease,
+        } = options;
         write(
             "casement.toml",
             &format!(
@@ -337,7 +376,9 @@ fn simulator(options: &Options, webhooks_port: u16) -> SimulatorConfig {
     let clock = Arc::new(SystemClock::new());
     let mut config = SimulatorConfig::new(Arc::new(move || clock.now()));
     config.window = SignedDuration::from_secs(i64::from(options.window_seconds));
-    config.webhook_url = Some(format!("http://127.0.0.1:{webhooks_port}/webhooks/whatsapp"));
+    config.webhook_url = Some(format!(
+        "http://127.0.0.1:{webhooks_port}/webhooks/whatsapp"
+    ));
     config.app_secret = APP_SECRET.into();
     config.verify_token = "test-verify-token".to_owned();
     config.numbers = vec![NumberConfig {

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use casement_shell::config::{ConfigError, print};
 use casement_shell::telemetry::{self, Metrics};
 use casement_shell::{Shell, SystemClock, auth, grpc, health, http};
+use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -166,6 +167,8 @@ async fn with_broker(mut plan: Plan) -> anyhow::Result<()> {
     let folder = data_folder(&plan.config.data_dir)?;
     plan.config.data_dir.clone_from(&folder);
     let _lock = lock::take(&folder)?;
+    // The broker is ours alone: after a kill there is nobody whose lease must run out first.
+    plan.config.dispatcher.lease = SignedDuration::ZERO;
     let starting = Nats::start(&plan.config.log.own_server, &folder);
     let nats = tokio::select! {
         nats = starting => nats?,
@@ -262,7 +265,7 @@ async fn with_roles(
             story::play(stage, plan.exit_after_story.then_some(stop)),
         );
     }
-    tracing::info!(api = ?api, health = %health_address, "running");
+    tracing::info!(api = api.map(tracing::field::display), health = %health_address, "running");
     shell.run_until(asked).await
 }
 

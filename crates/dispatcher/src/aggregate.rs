@@ -45,6 +45,18 @@ pub(crate) enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Returns whether trying again can never help. A type that only a newer version knows is
+    /// not hopeless: another replica may know it already.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Read(_) => false,
+            Self::Decode { source, .. } => matches!(source, DecodeError::Malformed { .. }),
+            Self::Convert { .. } => true,
+        }
+    }
+}
+
 impl Loaded {
     /// Returns the conversation that the message belongs to.
     pub(crate) fn key(&self) -> Key {
@@ -65,6 +77,16 @@ impl Loaded {
     /// Returns the id that providers are given to report by: message and attempt.
     pub(crate) fn callback_data(&self, attempt: u32) -> String {
         format!("{}.{attempt}", self.context.id)
+    }
+
+    /// Returns whose claim an attempt is; `None` if there is no such attempt.
+    pub(crate) fn claimant(&self, attempt: u32) -> Option<&str> {
+        self.events.iter().find_map(|event| match event {
+            Event::AttemptStarted(started) if started.attempt == attempt => {
+                Some(started.claimant.as_str())
+            }
+            _ => None,
+        })
     }
 
     /// Makes a message from its request, before it is stored.

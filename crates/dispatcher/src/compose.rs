@@ -4,19 +4,35 @@ use casement_domain::inbound::Addresses;
 use casement_domain::routing::{KnownTemplate, SmsSize, Template, TemplateCategory};
 use casement_event::v1;
 use casement_sms::Encoding;
+use casement_sms::twilio::BODY_CHARS_MAX;
 use casement_whatsapp::send::{OutgoingContent, Recipient};
 use serde_json::{Value, json};
 
-/// Returns the text that would go as SMS: the caller's own, or else the free-form text.
+/// Returns the text that would go as SMS: the caller's own, or else the free-form text if it
+/// fits.
 pub(crate) fn sms_text(content: &v1::Content) -> Option<&str> {
     let own = content.sms.as_ref().map(|sms| sms.text.as_str());
     let free_form = content
         .free_form
         .as_ref()
         .map(|free_form| free_form.text.as_str());
+    let fits = |text: &&str| text.chars().count() <= BODY_CHARS_MAX;
     own.filter(|text| !text.is_empty())
         .or(free_form)
-        .filter(|text| !text.is_empty())
+        .filter(|text| !text.trim().is_empty())
+        .filter(fits)
+}
+
+/// Returns from whom an SMS goes: the sender that the caller names, or else the number's own.
+/// `None` if there is no account to send it by, or no sender.
+pub(crate) fn sms_sender<'a>(content: &'a v1::Content, account: &'a v1::Number) -> Option<&'a str> {
+    let own = account
+        .sms
+        .as_ref()
+        .filter(|own| !own.account_sid.is_empty())?;
+    let named = content.sms.as_ref().map(|sms| sms.sender.as_str());
+    let sender = named.filter(|sender| !sender.is_empty());
+    Some(sender.unwrap_or(&own.sender)).filter(|sender| !sender.is_empty())
 }
 
 /// Returns how large a text is as SMS.
@@ -191,5 +207,13 @@ mod tests {
             ..Default::default()
         });
         assert_eq!(sms_text(&content), Some("Hi by SMS"));
+        let long = v1::Content {
+            free_form: Some(v1::FreeForm {
+                text: "x".repeat(BODY_CHARS_MAX + 1),
+                preview_url: false,
+            }),
+            ..Default::default()
+        };
+        assert_eq!(sms_text(&long), None);
     }
 }

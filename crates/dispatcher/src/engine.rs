@@ -1,6 +1,5 @@
 //! Drives one message: asks the rules what it needs, and carries that out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use casement_domain::id::MessageId;
@@ -9,11 +8,10 @@ use casement_domain::message::{self, AttemptState, Event as MessageEvent, Messag
 use casement_domain::routing::{self, Decision, Input, Route, Sender};
 use casement_event::convert::message::{Details, decision as stored_decision, read_purpose};
 use casement_event::convert::{ConvertError, inbound::read_addresses};
-use casement_event::v1;
+use casement_event::{Uuid, v1};
 use casement_event_log::conversation::{self, Key, Present, PresentError};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Log};
-use casement_shell::backoff::Schedule;
 use casement_shell::clock::SharedClock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -21,18 +19,16 @@ use tokio::time::Instant;
 use crate::aggregate::{self, LoadError, Loaded};
 use crate::compose;
 use crate::config::Rules;
-use crate::evidence::{self, EvidenceError, OUTSIDE_WINDOW, Proof};
-use crate::provider::{Answer, Call, Caller};
+use crate::evidence::EvidenceError;
+use crate::provider::{Call, Caller};
 use crate::rates::Rates;
+use crate::settle::{Claimed, not_called};
 
 /// How long a message of a paused or unknown number waits before it is looked at again.
 const PAUSED_RECHECK: SignedDuration = SignedDuration::from_secs(5);
 
 /// How often a customer who moved is followed on; each move is a merge of two customers.
 const MOVES_MAX: usize = 8;
-
-/// How long the outcome of a call is tried to be recorded. After that, reports have to tell.
-const SETTLE_WITHIN: Duration = Duration::from_mins(2);
 
 /// All that driving a message needs.
 pub(crate) struct Engine {
@@ -42,7 +38,7 @@ pub(crate) struct Engine {
     pub(crate) rules: Rules,
     pub(crate) rates: Rates,
     pub(crate) caller: Caller,
-    /// Names this process in its claims.
+    /// Names this process in its claims, each of which has a name of its own besides.
     pub(crate) claimant: String,
 }
 
@@ -78,81 +74,131 @@ pub(crate) struct Routed {
     pub(crate) addresses: Addresses,
 }
 
+/// What one step of driving came to.
+enum Step {
+    /// There may be more to do.
+    On,
+    /// Somebody else was faster: what was loaded is out of date.
+    Overtaken,
+    /// Nothing to do now.
+    Rest(Driven),
+}
+
+impl DriveError {
+    /// Returns whether trying again can never help.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Load(error) => error.is_hopeless(),
+            Self::Present(error) => error.is_hopeless(),
+            Self::Convert(_) => true,
+            Self::Append(_) | Self::Evidence(_) => false,
+        }
+    }
+}
+
 impl Engine {
     /// Drives a message as far as it goes now; `None` if there is no such message.
-    pub(crate) async fn drive(
-        self: &Arc<Self>,
-        id: &MessageId,
-    ) -> Result<Option<Driven>, DriveError> {
+    pub(crate) async fn drive(&self, id: &MessageId) -> Result<Option<Driven>, DriveError> {
+        let Some(mut loaded) = aggregate::load(&self.log, id).await? else {
+            return Ok(None);
+        };
         loop {
-            let Some(mut loaded) = aggregate::load(&self.log, id).await? else {
-                return Ok(None);
-            };
-            let now = self.clock.now();
-            let (event, details) = match message::next(&loaded.message, &self.rules.message, now) {
-                Next::Wait(until) => return Ok(Some(rest(&loaded, until, now))),
-                Next::Record(event) | Next::Claim(event) => (event, Details::default()),
-                Next::Route => {
-                    let account = self.directory.number(loaded.number());
-                    let Some(account) = account.filter(|account| !account.paused) else {
-                        let until = add(now, PAUSED_RECHECK).min(loaded.message.expires_at);
-                        return Ok(Some(Driven {
-                            until: Some(until),
-                            blocks: true,
-                            sequence: loaded.sequence,
-                        }));
-                    };
-                    let routed = self
-                        .route(
-                            &loaded.request,
-                            &loaded.message.exhausted,
-                            &loaded.key(),
-                            &account,
-                            now,
-                        )
-                        .await?;
-                    let details = Details {
-                        decision: Some(stored_decision(&routed.decision)),
-                        claimant: self.claimant.clone(),
-                        ..Details::default()
-                    };
-                    let next = message::on_decision(
-                        &loaded.message,
-                        &routed.decision,
-                        &self.rules.message,
-                        now,
-                    );
-                    match next {
-                        Next::Wait(until) => return Ok(Some(rest(&loaded, until, now))),
-                        Next::Claim(event) => {
-                            self.attempt(loaded, &event, details, &account, &routed.addresses)
-                                .await?;
-                            continue;
-                        }
-                        Next::Record(event) => (event, details),
-                        // `on_decision` is the answer to a request to route; it asks for none.
-                        Next::Route => continue,
-                    }
-                }
-            };
-            match loaded.append(&self.log, &event, details, now).await {
-                // Somebody was faster: look again.
-                Ok(_) | Err(AppendError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+            match self.step(&mut loaded).await? {
+                Step::On => {}
+                Step::Rest(driven) => return Ok(Some(driven)),
+                Step::Overtaken => match aggregate::load(&self.log, id).await? {
+                    Some(newer) => loaded = newer,
+                    None => return Ok(None),
+                },
             }
         }
+    }
+
+    async fn step(&self, loaded: &mut Loaded) -> Result<Step, DriveError> {
+        let now = self.clock.now();
+        match message::next(&loaded.message, &self.rules.message, now) {
+            Next::Wait(until) => Ok(Step::Rest(rest(loaded, until, now))),
+            Next::Route => self.go_on(loaded, now).await,
+            Next::Record(event) | Next::Claim(event) => {
+                self.append(loaded, &event, Details::default(), now).await
+            }
+        }
+    }
+
+    async fn append(
+        &self,
+        loaded: &mut Loaded,
+        event: &MessageEvent,
+        details: Details,
+        now: Timestamp,
+    ) -> Result<Step, DriveError> {
+        match loaded.append(&self.log, event, details, now).await {
+            Ok(_) => Ok(Step::On),
+            Err(AppendError::Conflict { .. }) => Ok(Step::Overtaken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Decides, and carries out what follows.
+    async fn go_on(&self, loaded: &mut Loaded, now: Timestamp) -> Result<Step, DriveError> {
+        // The time that the decision is made as of is the time that the claim counts from.
+        let begun = Instant::now();
+        let (id, key) = (loaded.context.id.clone(), loaded.key());
+        let account = self.directory.number(loaded.number());
+        let Some(account) = account.filter(|account| !account.paused) else {
+            let until = add(now, PAUSED_RECHECK).min(loaded.message.expires_at);
+            return Ok(Step::Rest(Driven {
+                until: Some(until),
+                blocks: true,
+                sequence: loaded.sequence,
+            }));
+        };
+        let routed = self.route(loaded, &account, now).await?;
+        let decision = &routed.decision;
+        let mut details = Details {
+            decision: Some(stored_decision(decision)),
+            ..Details::default()
+        };
+        let counts = decision
+            .chosen
+            .is_some_and(|route| Route::WHATSAPP.contains(&route));
+        if !counts {
+            self.rates.give_up(&id);
+        }
+        let next = message::on_decision(&loaded.message, decision, &self.rules.message, now);
+        let event = match next {
+            // `on_decision` is the answer to a request to route; it asks for none.
+            Next::Route => return Ok(Step::On),
+            Next::Record(event) => return self.append(loaded, &event, details, now).await,
+            // Who waits for a rate gets a turn.
+            Next::Wait(Some(_)) if counts => None,
+            Next::Wait(until) => return Ok(Step::Rest(rest(loaded, until, now))),
+            Next::Claim(event) => Some(event),
+        };
+        if counts {
+            let turn = self.rates.turn(&id, &key, account.throughput, now);
+            if turn > now {
+                let until = turn.min(loaded.message.expires_at);
+                return Ok(Step::Rest(rest(loaded, Some(until), now)));
+            }
+        }
+        let Some(event) = event else {
+            return Ok(Step::On);
+        };
+        details.claimant = format!("{}.{}", self.claimant, Uuid::new_v4().simple());
+        self.attempt(loaded, &event, details, &account, &routed.addresses, begun)
+            .await
     }
 
     /// Decides which way a message goes, on what stands on the log now.
     pub(crate) async fn route(
         &self,
-        request: &v1::MessageRequested,
-        exhausted: &[Route],
-        key: &Key,
+        of: &Loaded,
         account: &v1::Number,
         now: Timestamp,
     ) -> Result<Routed, DriveError> {
-        let present = self.present(key).await?;
+        let (request, key) = (&of.request, of.key());
+        let present = self.present(&key).await?;
         let asked = read_addresses(&request.addresses.clone().unwrap_or_default())?;
         let addresses = asked.or(&present.addresses);
         let content = request.content.clone().unwrap_or_default();
@@ -174,18 +220,14 @@ impl Engine {
             has_whatsapp_address: compose::recipient(&addresses).is_some(),
             sender: Sender {
                 has_whatsapp: !account.phone_number_id.is_empty() && account.token.is_some(),
-                has_sms: account
-                    .sms
-                    .as_ref()
-                    .is_some_and(|sms| !sms.account_sid.is_empty()),
+                has_sms: compose::sms_sender(&content, account).is_some(),
             },
             consent: routing::Consent::default(),
-            exhausted,
-            ready_at: self.rates.ready_at(key, account.throughput, now),
-            expires_at: casement_event::convert::required_instant(
-                "expire_time",
-                request.expire_time.as_ref(),
-            )?,
+            exhausted: &of.message.exhausted,
+            ready_at: self
+                .rates
+                .ready_at(&of.context.id, &key, account.throughput, now),
+            expires_at: of.message.expires_at,
         };
         Ok(Routed {
             decision: routing::route(&input, now),
@@ -210,45 +252,50 @@ impl Engine {
 
     /// Claims, and if the claim is ours, makes the call and records what it came to.
     async fn attempt(
-        self: &Arc<Self>,
-        mut loaded: Loaded,
+        &self,
+        loaded: &mut Loaded,
         claim: &MessageEvent,
         details: Details,
         account: &v1::Number,
         addresses: &Addresses,
-    ) -> Result<(), DriveError> {
+        begun: Instant,
+    ) -> Result<Step, DriveError> {
         let MessageEvent::AttemptStarted { attempt, route, .. } = *claim else {
-            return Ok(());
+            return Ok(Step::On);
         };
-        let claimed = Instant::now();
+        let claimed = Claimed {
+            attempt,
+            claimant: details.claimant.clone(),
+        };
+        let (id, key) = (loaded.context.id.clone(), loaded.key());
         match loaded
             .append(&self.log, claim, details, self.clock.now())
             .await
         {
             Ok(_) => {}
             // Not ours: whoever was faster calls.
-            Err(AppendError::Conflict { .. }) => return Ok(()),
+            Err(AppendError::Conflict { .. }) => {
+                self.rates.give_up(&id);
+                return Ok(Step::Overtaken);
+            }
+            // Perhaps ours. It is not called for, and if it stands there, that is what is said.
+            Err(AppendError::Unknown { .. }) => {
+                self.settle(loaded, &claimed, not_called(), false).await;
+                return Ok(Step::Overtaken);
+            }
             Err(error) => return Err(error.into()),
         }
         metrics::counter!("casement_attempts_total", "route" => route.as_str()).increment(1);
         if Route::WHATSAPP.contains(&route) {
-            self.rates
-                .count(&loaded.key(), account.throughput, self.clock.now());
+            self.rates.spend(&id, &key, self.clock.now());
         }
         let call_by = Duration::try_from(self.rules.message.call_by).unwrap_or_default();
-        let answer = if claimed.elapsed() > call_by {
-            let error = v1::ProviderError {
-                message: "The claim took too long to be stored; no call was made.".to_owned(),
-                ..v1::ProviderError::default()
-            };
-            Answer::Refused {
-                error,
-                refusal: message::Refusal::Retry,
-            }
+        let answer = if begun.elapsed() > call_by {
+            not_called()
         } else {
             let answers = Some(loaded.request.reply_to_message_id.clone());
             let call = Call {
-                message: &loaded,
+                message: loaded,
                 attempt,
                 route,
                 account,
@@ -257,91 +304,8 @@ impl Engine {
             };
             self.caller.call(&call).await
         };
-        self.settle(loaded, attempt, answer).await;
-        Ok(())
-    }
-
-    /// Records what a call came to. A log that is away is waited for a while.
-    async fn settle(&self, mut loaded: Loaded, attempt: u32, answer: Answer) {
-        let started = Instant::now();
-        let mut waits = Schedule::DEFAULT.waits();
-        loop {
-            match self.record_answer(&mut loaded, attempt, &answer).await {
-                Ok(()) => return,
-                Err(error) if started.elapsed() > SETTLE_WITHIN => {
-                    tracing::error!(
-                        message = %loaded.context.id, attempt, error = %error,
-                        "outcome of a call could not be recorded; reports have to tell"
-                    );
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(message = %loaded.context.id, attempt, error = %error, "outcome not recorded yet");
-                    tokio::time::sleep(waits.next_wait()).await;
-                }
-            }
-        }
-    }
-
-    async fn record_answer(
-        &self,
-        loaded: &mut Loaded,
-        attempt: u32,
-        answer: &Answer,
-    ) -> Result<(), DriveError> {
-        loop {
-            let now = self.clock.now();
-            let policy = &self.rules.message;
-            let (event, details) = match answer {
-                Answer::Accepted {
-                    provider_id,
-                    status,
-                } => (
-                    message::on_accepted(&loaded.message, attempt, provider_id, policy, now),
-                    Details {
-                        provider_status: status.clone(),
-                        ..Details::default()
-                    },
-                ),
-                Answer::Unknown { reason } => (
-                    message::on_unknown(&loaded.message, attempt, reason, policy, now),
-                    Details::default(),
-                ),
-                Answer::Refused { error, refusal } => (
-                    message::on_rejected(
-                        &loaded.message,
-                        attempt,
-                        error.code,
-                        *refusal,
-                        policy,
-                        now,
-                    ),
-                    Details {
-                        error: Some(error.clone()),
-                        ..Details::default()
-                    },
-                ),
-            };
-            // A report was faster and has told already.
-            let Some(event) = event else { return Ok(()) };
-            if let Answer::Refused { error, .. } = answer
-                && error.code == OUTSIDE_WINDOW
-                && let Some(known) = loaded.message.attempt(attempt)
-            {
-                let proof = Proof::Refused { error };
-                evidence::record(&self.log, loaded, known, &proof, now).await?;
-            }
-            match loaded.append(&self.log, &event, details, now).await {
-                Ok(_) => return Ok(()),
-                Err(AppendError::Conflict { .. }) => {
-                    match aggregate::load(&self.log, &loaded.context.id).await? {
-                        Some(newer) => *loaded = newer,
-                        None => return Ok(()),
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.settle(loaded, &claimed, answer, true).await;
+        Ok(Step::On)
     }
 }
 

@@ -1,11 +1,9 @@
 //! `MessageService`: thin. Checks who asks and what for, and leaves the rest to the engine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use casement_domain::id::{BusinessNumber, MessageId};
-use casement_domain::message::{self, CancelRefusal, Phase};
-use casement_domain::routing::{Decision, Route};
+use casement_domain::message::{self, CancelRefusal};
 use casement_event::convert::message::{Details, decision as stored_decision};
 use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, timestamp};
@@ -15,21 +13,16 @@ use casement_event_log::{AppendError, Expect, Position, customers};
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::message_service_server::MessageService;
 use casement_shell::auth::{self, Caller, Scope};
-use casement_shell::grpc::{bad_field, bad_fields, refusal, refuse};
+use casement_shell::grpc::{bad_field, bad_fields, refuse};
 use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Request, Response, Status};
 
 use crate::aggregate::{self, Loaded};
+use crate::answers::{internal, no_route, same_or_refused, unavailable};
 use crate::engine::Engine;
 use crate::lanes::Book;
 use crate::request::{self, Checked, Named};
-use crate::view;
-
-/// How long a call waits for a position to be reached.
-const POSITION_WITHIN: Duration = Duration::from_secs(5);
-
-/// How long a call waits at most for an attempt or a delivery.
-const WAIT_FOR_WITHIN: Duration = Duration::from_secs(30);
+use crate::{view, waiting};
 
 /// Serves messages.
 #[derive(Clone)]
@@ -58,7 +51,7 @@ impl MessageService for Messages {
         let changes = self.book.changes();
         let mut loaded = self.accept(&caller, &request).await?;
         if !matches!(wait_for, api::WaitFor::Unspecified | api::WaitFor::Durable) {
-            loaded = self.wait(loaded, wait_for, changes).await?;
+            loaded = waiting::until(&self.engine.log, loaded, wait_for, changes).await;
         }
         let position = self.position(&loaded);
         let message = Some(view::message(&loaded, position.clone()));
@@ -82,19 +75,16 @@ impl MessageService for Messages {
             .unwrap_or_else(|| self.engine.clock.now());
         let checked = request::check(&asked, self.default_ttl, now).map_err(bad_fields)?;
         let account = self.account(&caller, &checked.number)?;
-        self.reach(&asked.not_before).await?;
+        waiting::reach(&self.engine.log, &asked.not_before).await?;
+        // A stranger is previewed without being minted.
         let key = match self.find(&account, &checked).await? {
             Some(key) => key,
-            // A stranger is previewed without being minted.
-            None => Key {
-                number: checked.number.clone(),
-                customer: casement_domain::customer::mint(0).map_err(|error| internal(&error))?,
-            },
+            None => stranger(&checked)?,
         };
         let fresh = self.requested(&caller, &asked, &checked, &account, &key, Uuid::nil(), now)?;
         let routed = self
             .engine
-            .route(&fresh.request, &[], &key, &account, now)
+            .route(&fresh, &account, now)
             .await
             .map_err(|error| unavailable(&error))?;
         let decision = Some(stored_decision(&routed.decision));
@@ -107,7 +97,7 @@ impl MessageService for Messages {
     ) -> Result<Response<api::GetMessageResponse>, Status> {
         let caller = auth::require(&request, Scope::Read)?;
         let request = request.into_inner();
-        self.reach(&request.not_before).await?;
+        waiting::reach(&self.engine.log, &request.not_before).await?;
         let loaded = self.visible(&caller, &request.message_id).await?;
         let message = Some(view::message(&loaded, self.position(&loaded)));
         Ok(Response::new(api::GetMessageResponse { message }))
@@ -181,10 +171,19 @@ impl Messages {
         {
             return same_or_refused(known, asked);
         }
-        self.reach(&asked.not_before).await?;
-        let key = self.resolve(&account, &checked, now).await?;
+        waiting::reach(&self.engine.log, &asked.not_before).await?;
+        let known = self.find(&account, &checked).await?;
+        let key = match &known {
+            Some(key) => key.clone(),
+            None => stranger(&checked)?,
+        };
         let mut fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
-        self.refuse_dead_end(&fresh, &account, &key, now).await?;
+        self.refuse_dead_end(&fresh, &account, now).await?;
+        // Only who will be written to is minted.
+        if known.is_none() {
+            let key = self.resolve(&account, &checked, now).await?;
+            fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
+        }
 
         let record =
             convert::message::requested(fresh.request.clone(), &fresh.message, &fresh.context, now)
@@ -213,7 +212,6 @@ impl Messages {
         &self,
         fresh: &Loaded,
         account: &v1::Number,
-        key: &Key,
         now: Timestamp,
     ) -> Result<(), Status> {
         let is_scheduled = fresh.message.deadline().is_some_and(|due| due > now);
@@ -222,7 +220,7 @@ impl Messages {
         }
         let routed = self
             .engine
-            .route(&fresh.request, &[], key, account, now)
+            .route(fresh, account, now)
             .await
             .map_err(|error| unavailable(&error))?;
         match routed.decision.chosen {
@@ -343,67 +341,8 @@ impl Messages {
             MessageId::parse(id).map_err(|error| bad_field("message_id", error.to_string()))?;
         let loaded = self.load(&parsed).await?;
         loaded
-            .filter(|loaded| {
-                caller.acts_for(&loaded.context.conversation.brand)
-            })
+            .filter(|loaded| caller.acts_for(&loaded.context.conversation.brand))
             .ok_or_else(|| refuse(Code::NotFound, "MESSAGE_UNKNOWN", "no message has this id"))
-    }
-
-    /// Waits until the message has come as far as the caller wants, or for as long as it may.
-    async fn wait(
-        &self,
-        mut loaded: Loaded,
-        wait_for: api::WaitFor,
-        mut changes: tokio::sync::broadcast::Receiver<MessageId>,
-    ) -> Result<Loaded, Status> {
-        let id = loaded.context.id.clone();
-        let far_enough = async {
-            loop {
-                if has_come(&loaded, wait_for) {
-                    return Ok(());
-                }
-                // Who has fallen behind looks for himself.
-                while let Ok(changed) = changes.recv().await {
-                    if changed == id {
-                        break;
-                    }
-                }
-                if let Some(newer) = self.load(&id).await? {
-                    loaded = newer;
-                }
-            }
-        };
-        match tokio::time::timeout(WAIT_FOR_WITHIN, far_enough).await {
-            Ok(Err(status)) => Err(status),
-            // The message is durable either way; the answer says how far it has come.
-            Ok(Ok(())) | Err(_) => Ok(loaded),
-        }
-    }
-
-    async fn reach(&self, not_before: &str) -> Result<(), Status> {
-        if not_before.is_empty() {
-            return Ok(());
-        }
-        let position: Position = not_before
-            .parse()
-            .map_err(|error| bad_field("not_before", format!("{error}")))?;
-        // Reads go through the leader, so a position that was given out has been reached,
-        // unless the log was restored to before it.
-        let reached = async {
-            let mut waits = casement_shell::backoff::Schedule::DEFAULT.waits();
-            while !matches!(self.engine.log.has_reached(&position).await, Ok(true)) {
-                tokio::time::sleep(waits.next_wait()).await;
-            }
-        };
-        tokio::time::timeout(POSITION_WITHIN, reached)
-            .await
-            .map_err(|_| {
-                refuse(
-                    Code::Unavailable,
-                    "POSITION_NOT_REACHED",
-                    "the log has not reached not_before",
-                )
-            })
     }
 
     fn position(&self, loaded: &Loaded) -> String {
@@ -417,89 +356,15 @@ impl Messages {
     }
 }
 
-fn has_come(loaded: &Loaded, wait_for: api::WaitFor) -> bool {
-    let is_over = matches!(loaded.message.phase, Phase::Ended { .. });
-    match wait_for {
-        api::WaitFor::Unspecified | api::WaitFor::Durable => true,
-        api::WaitFor::Attempted => {
-            let is_attempted = matches!(
-                loaded.message.phase,
-                Phase::Held { .. }
-                    | Phase::Unknown { .. }
-                    | Phase::Accepted { .. }
-                    | Phase::Ending { .. }
-            );
-            is_over || is_attempted
-        }
-        api::WaitFor::Delivered => {
-            is_over
-                || loaded
-                    .message
-                    .delivery
-                    .is_some_and(message::DeliveryStatus::has_arrived)
-        }
-    }
+/// A customer whom nobody knows yet.
+fn stranger(checked: &Checked) -> Result<Key, Status> {
+    let customer = casement_domain::customer::mint(0).map_err(|error| internal(&error))?;
+    Ok(Key {
+        number: checked.number.clone(),
+        customer,
+    })
 }
 
 fn portfolio(account: &v1::Number) -> Result<casement_domain::id::PortfolioId, Status> {
     casement_domain::id::PortfolioId::parse(&account.portfolio_id).map_err(|error| internal(&error))
-}
-
-/// The same request is the same message; another one under its id is refused.
-fn same_or_refused(known: Loaded, asked: &api::SendMessageRequest) -> Result<Loaded, Status> {
-    if known.request.request_digest == request::digest(asked) {
-        return Ok(known);
-    }
-    let text = "another message was requested under this request_id";
-    Err(refusal(
-        Code::AlreadyExists,
-        "REQUEST_ID_TAKEN",
-        text,
-        [("message_id", known.context.id.to_string())],
-    ))
-}
-
-fn no_route(decision: &Decision) -> Status {
-    let reasons = decision.candidates.iter().map(|candidate| {
-        let route = match candidate.route {
-            Route::FreeForm => "free_form",
-            Route::Template => "template",
-            Route::Sms => "sms",
-            Route::Hold => "hold",
-        };
-        (route, candidate.reason)
-    });
-    let texts: Vec<&str> = decision
-        .candidates
-        .iter()
-        .map(|candidate| candidate.text.as_str())
-        .collect();
-    refusal(
-        Code::FailedPrecondition,
-        "NO_ROUTE",
-        format!("no route is open for this message: {}", texts.join(" ")),
-        reasons,
-    )
-}
-
-fn unavailable(error: &(dyn std::error::Error + 'static)) -> Status {
-    tracing::warn!(
-        error = error.to_string(),
-        source = error.source().map(ToString::to_string),
-        "call not answered"
-    );
-    refuse(
-        Code::Unavailable,
-        "LOG_UNAVAILABLE",
-        "the log cannot be used right now: try again",
-    )
-}
-
-fn internal(error: &dyn std::error::Error) -> Status {
-    tracing::error!(error = error.to_string(), "call failed");
-    refuse(
-        Code::Internal,
-        "INTERNAL",
-        "something that cannot be has happened; the log tells more",
-    )
 }

@@ -14,6 +14,7 @@ use casement_event_log::conversation::Key;
 use casement_event_log::deadline::{Due, Handle};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
@@ -32,8 +33,8 @@ pub(crate) struct Book {
 struct Inner {
     /// Messages that have not been accepted yet, in order, by conversation.
     waiting: HashMap<Key, BTreeSet<(Timestamp, MessageId)>>,
-    /// The conversation of each message that has not ended.
-    open: HashMap<MessageId, (Key, Timestamp)>,
+    /// Where each of them stands.
+    places: HashMap<MessageId, (Key, Timestamp)>,
     running: HashSet<Key>,
     again: HashSet<Key>,
 }
@@ -66,27 +67,8 @@ impl Book {
             };
             let mut inner = self.lock();
             match stored.extension(Extension::State).unwrap_or_default() {
-                "PENDING" | "HELD" | "ATTEMPTING" => {
-                    inner
-                        .waiting
-                        .entry(key.clone())
-                        .or_default()
-                        .insert((requested, id.clone()));
-                    inner.open.insert(id.clone(), (key, requested));
-                }
-                state => {
-                    if let Some(lane) = inner.waiting.get_mut(&key) {
-                        lane.remove(&(requested, id.clone()));
-                        if lane.is_empty() {
-                            inner.waiting.remove(&key);
-                        }
-                    }
-                    if state == "ENDED" {
-                        inner.open.remove(&id);
-                    } else {
-                        inner.open.insert(id.clone(), (key, requested));
-                    }
-                }
+                "PENDING" | "HELD" | "ATTEMPTING" => inner.add(id.clone(), key, requested),
+                _ => inner.remove(&id),
             }
         }
         // Nobody may be waiting.
@@ -109,43 +91,80 @@ impl Book {
 
     /// Where a due message belongs: its lane if it waits in one.
     fn lane_of(&self, id: &MessageId) -> Option<Key> {
-        let inner = self.lock();
-        let (key, requested) = inner.open.get(id)?;
-        let waits = inner
-            .waiting
-            .get(key)
-            .is_some_and(|lane| lane.contains(&(*requested, id.clone())));
-        waits.then(|| key.clone())
+        self.lock().places.get(id).map(|(key, _)| key.clone())
     }
 
     fn has_waiting(&self, key: &Key) -> bool {
         self.lock().waiting.contains_key(key)
     }
 
-    /// Returns whether the caller is to run the lane; otherwise whoever runs it goes round again.
-    fn enter(&self, key: &Key) -> bool {
+    /// Returns the right to run the lane; `None` if it is being run, and then whoever runs it
+    /// goes round again.
+    fn enter(self: &Arc<Self>, key: &Key) -> Option<Run> {
         let mut inner = self.lock();
         if inner.running.insert(key.clone()) {
-            true
-        } else {
-            inner.again.insert(key.clone());
-            false
+            return Some(Run {
+                book: Arc::clone(self),
+                key: key.clone(),
+                has_left: false,
+            });
         }
-    }
-
-    /// Returns whether the lane is to be run again by whoever runs it; else it is left.
-    fn goes_round(&self, key: &Key) -> bool {
-        let mut inner = self.lock();
-        if inner.again.remove(key) {
-            true
-        } else {
-            inner.running.remove(key);
-            false
-        }
+        inner.again.insert(key.clone());
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn add(&mut self, id: MessageId, key: Key, requested: Timestamp) {
+        let lane = self.waiting.entry(key.clone()).or_default();
+        lane.insert((requested, id.clone()));
+        self.places.insert(id, (key, requested));
+    }
+
+    fn remove(&mut self, id: &MessageId) {
+        let Some((key, requested)) = self.places.remove(id) else {
+            return;
+        };
+        if let Some(lane) = self.waiting.get_mut(&key) {
+            lane.remove(&(requested, id.clone()));
+            if lane.is_empty() {
+                self.waiting.remove(&key);
+            }
+        }
+    }
+}
+
+/// The right to run a lane. Dropped in the middle, it leaves the lane to others.
+struct Run {
+    book: Arc<Book>,
+    key: Key,
+    has_left: bool,
+}
+
+impl Run {
+    /// Returns whether the lane is to be run again; else it is left.
+    fn goes_round(&mut self) -> bool {
+        let mut inner = self.book.lock();
+        if inner.again.remove(&self.key) {
+            return true;
+        }
+        inner.running.remove(&self.key);
+        self.has_left = true;
+        false
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.has_left {
+            let mut inner = self.book.lock();
+            inner.again.remove(&self.key);
+            inner.running.remove(&self.key);
+        }
     }
 }
 
@@ -159,6 +178,7 @@ pub(crate) struct Lanes {
     pub(crate) is_active: watch::Receiver<bool>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Lanes {
@@ -191,9 +211,9 @@ impl Lanes {
     }
 
     fn kick(&self, key: Key) {
-        if !self.book.enter(&key) {
+        let Some(mut run) = self.book.enter(&key) else {
             return;
-        }
+        };
         let lanes = self.clone();
         self.tasks.spawn(async move {
             let Ok(_permit) = lanes.permits.clone().acquire_owned().await else {
@@ -201,11 +221,11 @@ impl Lanes {
             };
             loop {
                 for id in lanes.book.lane(&key) {
-                    if lanes.drive(&id).await {
+                    if lanes.stopping.is_cancelled() || lanes.drive(&id).await {
                         break;
                     }
                 }
-                if !lanes.book.goes_round(&key) {
+                if lanes.stopping.is_cancelled() || !run.goes_round() {
                     return;
                 }
             }
@@ -224,6 +244,11 @@ impl Lanes {
                 driven.blocks
             }
             Ok(None) => false,
+            Err(error) if error.is_hopeless() => {
+                let error = anyhow::Error::new(error);
+                tracing::error!(message = %id, error = format!("{error:#}"), "message cannot be read");
+                false
+            }
             Err(error) => {
                 let error = anyhow::Error::new(error);
                 // The index hands it out again.
@@ -289,11 +314,15 @@ mod tests {
 
     #[test]
     fn a_lane_runs_once_and_goes_round_for_what_came_meanwhile() {
-        let book = Book::default();
-        assert!(book.enter(&key()));
-        assert!(!book.enter(&key()), "already running");
-        assert!(book.goes_round(&key()));
-        assert!(!book.goes_round(&key()));
-        assert!(book.enter(&key()), "left, so it can be run again");
+        let book = Arc::new(Book::default());
+        let mut run = book.enter(&key()).unwrap();
+        assert!(book.enter(&key()).is_none(), "already running");
+        assert!(run.goes_round());
+        assert!(!run.goes_round());
+        let next = book.enter(&key()).unwrap();
+        drop(run);
+        assert!(book.enter(&key()).is_none(), "the next one still runs");
+        drop(next);
+        assert!(book.enter(&key()).is_some(), "dropped in the middle");
     }
 }

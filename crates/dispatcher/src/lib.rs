@@ -11,6 +11,7 @@
 //! append it is makes the one call, and nobody else ever does.
 
 mod aggregate;
+mod answers;
 mod compose;
 mod config;
 mod engine;
@@ -24,7 +25,9 @@ mod reports;
 mod request;
 mod role;
 mod secrets;
+mod settle;
 mod view;
+mod waiting;
 mod wake;
 
 pub use config::{Config, Providers};

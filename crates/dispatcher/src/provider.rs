@@ -30,12 +30,14 @@ pub(crate) enum Answer {
     Unknown { reason: String },
 }
 
+/// Makes a client of one Twilio account.
+type MakeTwilio = Box<dyn Fn(twilio::Credentials) -> twilio::Client + Send + Sync>;
+
 /// Calls providers.
-#[derive(Clone)]
 pub(crate) struct Caller {
-    pub(crate) http: reqwest::Client,
     pub(crate) providers: Providers,
-    pub(crate) timeout: std::time::Duration,
+    pub(crate) whatsapp: send::Client,
+    pub(crate) twilio: MakeTwilio,
 }
 
 /// What one call needs.
@@ -106,8 +108,7 @@ impl Caller {
             phone_number_id: &call.account.phone_number_id,
             token: &token,
         };
-        let client = send::Client::new(self.http.clone()).with_timeout(self.timeout);
-        match client.send(target, &body).await {
+        match self.whatsapp.send(target, &body).await {
             SendOutcome::Accepted(accepted) => Answer::Accepted {
                 provider_id: accepted.wamid,
                 status: accepted
@@ -143,19 +144,19 @@ impl Caller {
 
     async fn sms(&self, call: &Call<'_>) -> Answer {
         let content = call.message.request.content.clone().unwrap_or_default();
-        let sender = call.account.sms.clone().unwrap_or_default();
-        let own_sender = content.sms.as_ref().map(|sms| sms.sender.clone());
-        let from = own_sender
-            .filter(|sender| !sender.is_empty())
-            .unwrap_or(sender.sender);
-        let (Some(text), Some(phone)) = (compose::sms_text(&content), &call.addresses.phone) else {
+        let account = call.account.sms.clone().unwrap_or_default();
+        let (Some(text), Some(from), Some(phone)) = (
+            compose::sms_text(&content),
+            compose::sms_sender(&content, call.account),
+            &call.addresses.phone,
+        ) else {
             return never_left(
                 0,
-                "The message has no text or the customer no phone.",
+                "The message has no text or sender, or the customer no phone.",
                 Refusal::NextChannel,
             );
         };
-        let auth_token = match secrets::resolve(sender.auth_token.as_ref()) {
+        let auth_token = match secrets::resolve(account.auth_token.as_ref()) {
             Ok(token) => token,
             Err(error) => {
                 tracing::error!(error = %error, "auth token of an SMS account cannot be had");
@@ -168,18 +169,20 @@ impl Caller {
         };
         let request = twilio::SmsRequest {
             to: phone.e164(),
-            from: twilio::Sender::parse(&from),
+            from: twilio::Sender::parse(from),
             body: text.to_owned(),
             status_callback: self.status_callback(call),
             validity_seconds: None,
         };
+        if let Err(error) = request.check() {
+            return never_left(0, &error.to_string(), Refusal::NextChannel);
+        }
         let credentials = twilio::Credentials {
             base_url: self.providers.twilio_url.clone(),
-            account_sid: sender.account_sid,
+            account_sid: account.account_sid,
             auth_token,
         };
-        let client = twilio::Client::new(self.http.clone(), credentials).with_timeout(self.timeout);
-        match client.send(&request).await {
+        match (self.twilio)(credentials).send(&request).await {
             twilio::Outcome::Accepted(accepted) => Answer::Accepted {
                 provider_id: accepted.sid,
                 status: accepted.status.as_str().to_owned(),

@@ -42,10 +42,16 @@ async fn take(engine: &Arc<Engine>, delivery: Delivery) -> Result<(), Failure> {
         (Ok(other), _) => Err(format!("a {} is not a report", other.event_type())),
         (Err(error), _) => Err(error.to_string()),
     };
-    match read {
-        Ok((report, id)) => Ok(fold(engine, &id, &report).await?),
-        Err(reason) => Ok(bury(engine, &delivery, reason).await?),
-    }
+    let reason = match read {
+        Ok((report, id)) => match fold(engine, &id, &report).await {
+            Err(error) if error.is_hopeless() => {
+                format!("{:#}", anyhow::Error::new(error))
+            }
+            other => return Ok(other?),
+        },
+        Err(reason) => reason,
+    };
+    Ok(bury(engine, &delivery, reason).await?)
 }
 
 /// Folds a report into its message, event by event. Safe to repeat.

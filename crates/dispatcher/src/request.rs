@@ -18,6 +18,12 @@ const TEXT_CHARS_MAX: usize = 4_096;
 /// Longest SMS. Twilio: 1,600 characters.
 const SMS_CHARS_MAX: usize = 1_600;
 
+/// Longest language code of a template, such as `pt_BR`.
+const LANGUAGE_CHARS_MAX: usize = 16;
+
+/// Longest user id. Meta: two letters, a dot, `ENT.` for parents, at most 128 characters.
+const USER_ID_LEN_MAX: usize = 2 + 1 + 4 + 128;
+
 /// Longest of the caller's own texts: reference, request id, label key and value.
 const OWN_TEXT_CHARS_MAX: usize = 256;
 
@@ -127,11 +133,7 @@ fn named_customer(named: &Customer) -> Result<Named, (&'static str, String)> {
             }))
         }
         Customer::Recipient(user_id) => {
-            let is_user_id = user_id.len() <= 140
-                && user_id.split_once('.').is_some_and(|(country, rest)| {
-                    country.len() == 2 && !rest.is_empty() && rest.is_ascii()
-                });
-            if !is_user_id {
+            if !is_user_id(user_id) {
                 return Err(("recipient", "user id is not of the form `US.…`".to_owned()));
             }
             let user_id = Some(user_id.clone());
@@ -146,28 +148,53 @@ fn named_customer(named: &Customer) -> Result<Named, (&'static str, String)> {
     }
 }
 
+/// Whether a text has the form of a user id: a country, a dot, perhaps `ENT.`, and up to 128
+/// letters and digits.
+fn is_user_id(text: &str) -> bool {
+    text.len() <= USER_ID_LEN_MAX
+        && text.split_once('.').is_some_and(|(country, rest)| {
+            country.len() == 2
+                && country.bytes().all(|byte| byte.is_ascii_uppercase())
+                && !rest.is_empty()
+                && rest
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+        })
+}
+
 fn check_content(content: &v1::Content, problem: &mut impl FnMut(&str, &str)) {
     if content.free_form.is_none() && content.template.is_none() && content.sms.is_none() {
         problem("content", "give at least one of free_form, template, sms");
     }
     if let Some(free_form) = &content.free_form {
         let chars = free_form.text.chars().count();
-        if chars == 0 || chars > TEXT_CHARS_MAX {
-            problem("content.free_form.text", "1 to 4,096 characters");
+        if free_form.text.trim().is_empty() || chars > TEXT_CHARS_MAX {
+            problem(
+                "content.free_form.text",
+                "1 to 4,096 characters, not all of them blank",
+            );
         }
     }
-    if let Some(sms) = &content.sms
-        && sms.text.chars().count() > SMS_CHARS_MAX
-    {
-        problem("content.sms.text", "at most 1,600 characters");
+    if let Some(sms) = &content.sms {
+        let chars = sms.text.chars().count();
+        let is_blank = chars > 0 && sms.text.trim().is_empty();
+        // An empty text leaves it to the free-form text; then there has to be one.
+        let is_missing = chars == 0 && content.free_form.is_none();
+        if chars > SMS_CHARS_MAX || is_blank || is_missing {
+            problem(
+                "content.sms.text",
+                "1 to 1,600 characters, not all of them blank; empty for the free-form text",
+            );
+        }
     }
     let Some(template) = &content.template else {
         return;
     };
-    if template.name.is_empty() || template.name.len() > 512 {
+    if template.name.trim().is_empty() || template.name.chars().count() > 512 {
         problem("content.template.name", "1 to 512 characters");
     }
-    if template.language.is_empty() {
+    let language = template.language.trim();
+    if language.is_empty() || language.chars().count() > LANGUAGE_CHARS_MAX {
         problem(
             "content.template.language",
             "the exact language code, such as en_US",

@@ -15,6 +15,8 @@ use casement_shell::config::ConfigError;
 use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use casement_shell::health::Latch;
 use casement_shell::http::{self, ClientOptions};
+use casement_sms::twilio;
+use casement_whatsapp::send;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -81,9 +83,11 @@ pub fn start(
         rules,
         rates: Rates::default(),
         caller: Caller {
-            http,
             providers: config.providers.clone(),
-            timeout,
+            whatsapp: send::Client::new(http.clone()).with_timeout(timeout),
+            twilio: Box::new(move |credentials| {
+                twilio::Client::new(http.clone(), credentials).with_timeout(timeout)
+            }),
         },
         claimant: casement_event::Uuid::new_v4().simple().to_string(),
     };
@@ -142,6 +146,7 @@ impl Role {
             is_active: activity(&config, &engine.log, &stopping),
             permits: Arc::new(Semaphore::new(config.in_hand_max)),
             tasks: TaskTracker::new(),
+            stopping: stopping.clone(),
         };
         let mut progress = index.handle().progress();
         let watch_progress = async {
@@ -166,6 +171,8 @@ impl Role {
             reports::run(Arc::clone(&engine), stopping.clone()),
             wake::run(engine.log.clone(), lanes.clone(), stopping.clone()),
         );
+        // Who has not begun is left to whoever comes next.
+        lanes.permits.close();
         lanes.tasks.close();
         lanes.tasks.wait().await;
         outcome.map(|_| ())

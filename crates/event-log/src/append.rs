@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connect::{Inner, Log};
 use crate::group::{Group, Waiting};
-use crate::wire::{code, nats_header};
+use crate::wire::{append_subject, code, nats_header};
 use crate::{AppendError, Position};
 
 /// Pause before an append is repeated, so that a broker that refuses at once is not hammered.
@@ -333,7 +333,7 @@ impl Inner {
 
     async fn publish(&self, append: &Prepared) -> Answer {
         self.request(
-            &append.subject,
+            &append_subject(&append.subject),
             append.headers.clone(),
             append.payload.clone(),
         )

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::append::{Answer, Expect, Prepared};
 use crate::connect::Inner;
-use crate::wire::nats_header;
+use crate::wire::{append_subject, nats_header};
 use crate::{AppendError, Position};
 
 /// From how many waiting appends on a batch is cheaper than pipelining them.
@@ -297,10 +297,11 @@ async fn send_and_commit(log: &Inner, batch: &[Waiting]) -> Answer {
             nats_header::BATCH_SEQUENCE,
             (index + 1).to_string().as_str(),
         );
-        let (subject, payload) = (&one.append.subject, one.append.payload.clone());
+        let subject = append_subject(&one.append.subject);
+        let payload = one.append.payload.clone();
         if index == last {
             headers.insert(nats_header::BATCH_COMMIT, "1");
-            return log.request(subject, headers, payload).await;
+            return log.request(&subject, headers, payload).await;
         }
         let published = log
             .client

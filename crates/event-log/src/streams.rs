@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config as StreamConfig, DiscardPolicy, Republish, StorageType, SubjectTransform,
+};
 use casement_event::subject::stream;
 
 use crate::Sizes;
+use crate::wire::append_subject;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -19,6 +22,8 @@ struct Spec {
     max_age: Duration,
     size_mib: u32,
     description: &'static str,
+    /// Stored events are told to plain subscribers.
+    is_published: bool,
 }
 
 /// Returns the configuration of every stream.
@@ -30,6 +35,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
             max_age: 14 * DAY,
             size_mib: sizes.raw_mib,
             description: "posts as received, packed",
+            is_published: false,
         },
         Spec {
             name: stream::CUSTOMERS,
@@ -37,6 +43,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
             max_age: Duration::ZERO,
             size_mib: sizes.customers_mib,
             description: "identifier links and consent",
+            is_published: false,
         },
         Spec {
             name: stream::EVENTS,
@@ -51,6 +58,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
             max_age: Duration::ZERO,
             size_mib: sizes.events_mib,
             description: "what happens in conversations; purged by sequence once archived",
+            is_published: true,
         },
         Spec {
             name: stream::MESSAGES,
@@ -58,6 +66,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
             max_age: Duration::ZERO,
             size_mib: sizes.messages_mib,
             description: "outbound messages and reports; purged by subject once archived",
+            is_published: true,
         },
         Spec {
             name: stream::ACCOUNTS,
@@ -65,6 +74,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
             max_age: Duration::ZERO,
             size_mib: sizes.accounts_mib,
             description: "brands, numbers, templates, and what webhooks say of them",
+            is_published: true,
         },
         Spec {
             name: stream::DEAD,
@@ -72,6 +82,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
             max_age: 30 * DAY,
             size_mib: sizes.dead_mib,
             description: "what can never succeed, with reason and origin",
+            is_published: false,
         },
     ];
     let mut all: Vec<_> = specs.iter().map(|spec| config(spec, replicas)).collect();
@@ -85,7 +96,8 @@ fn leases(replicas: usize) -> StreamConfig {
     StreamConfig {
         name: stream::LEASES.to_owned(),
         description: Some("which replica is the active one".to_owned()),
-        subjects: vec!["casement.leases.>".to_owned()],
+        subjects: vec![append_subject("casement.leases.>")],
+        subject_transform: Some(stored_under_its_own_subject()),
         storage: StorageType::File,
         discard: DiscardPolicy::Old,
         max_messages_per_subject: 1,
@@ -105,8 +117,10 @@ fn config(spec: &Spec, replicas: usize) -> StreamConfig {
         subjects: spec
             .subjects
             .iter()
-            .map(|subject| (*subject).to_owned())
+            .map(|subject| append_subject(subject))
             .collect(),
+        subject_transform: Some(stored_under_its_own_subject()),
+        republish: spec.is_published.then(published_once_stored),
         storage: StorageType::File,
         discard: DiscardPolicy::New,
         max_bytes: i64::from(spec.size_mib) * 1024 * 1024,
@@ -117,6 +131,22 @@ fn config(spec: &Spec, replicas: usize) -> StreamConfig {
         allow_atomic_publish: true,
         deny_delete: true,
         ..StreamConfig::default()
+    }
+}
+
+fn stored_under_its_own_subject() -> SubjectTransform {
+    SubjectTransform {
+        source: append_subject(">"),
+        destination: ">".to_owned(),
+    }
+}
+
+fn published_once_stored() -> Republish {
+    let all = "casement.>".to_owned();
+    Republish {
+        source: all.clone(),
+        destination: all,
+        headers_only: false,
     }
 }
 
@@ -154,6 +184,14 @@ pub(crate) fn misfit(existing: &StreamConfig, wanted: &StreamConfig) -> Option<S
             "stream {name} remembers append ids for {} s instead of {} s: set duplicate_window",
             existing.duplicate_window.as_secs(),
             wanted.duplicate_window.as_secs()
+        ));
+    }
+    if existing.subject_transform != wanted.subject_transform
+        || existing.republish != wanted.republish
+    {
+        return Some(format!(
+            "stream {name} tells subscribers of appends that it refused: recreate it, so that \
+             it takes appends under `append.` and republishes what it stored"
         ));
     }
     if !existing.allow_atomic_publish {

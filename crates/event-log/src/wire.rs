@@ -19,6 +19,19 @@ pub(crate) mod code {
     pub(crate) const TRANSIENT: [u64; 4] = [10008, 10009, 10076, 10118];
 }
 
+/// What stands before a subject while it is being appended.
+///
+/// The broker hands every publish to whoever subscribes to its subject, also one that the
+/// stream then refuses. So appends go to a subject of their own, the stream stores them under
+/// the real one, and republishes there what it stored: a plain subscriber never hears of an
+/// event that lost a race.
+pub(crate) const APPEND_PREFIX: &str = "append.";
+
+/// Returns the subject under which an append to `subject` is published.
+pub(crate) fn append_subject(subject: &str) -> String {
+    format!("{APPEND_PREFIX}{subject}")
+}
+
 /// Header names that belong to the append and not to the event.
 pub(crate) mod nats_header {
     pub(crate) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";

@@ -15,7 +15,7 @@ use casement_event::Event;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
-    Value,
+    UnknownField, Value,
 };
 
 /// No event is nested as deep; a message that holds itself would be.
@@ -157,10 +157,7 @@ fn variants_len(message: &MessageDescriptor) -> usize {
 
 /// Every field, at any depth, must still hold what its name says.
 fn check_values(golden: &DynamicMessage, today: &DynamicMessage, file: &str) {
-    let unknown: Vec<_> = golden
-        .unknown_fields()
-        .map(|field| field.number())
-        .collect();
+    let unknown: Vec<_> = golden.unknown_fields().map(UnknownField::number).collect();
     assert!(
         unknown.is_empty(),
         "{file}: fields {unknown:?} were stored and are not known any more"
@@ -174,7 +171,7 @@ fn check_values(golden: &DynamicMessage, today: &DynamicMessage, file: &str) {
         };
         match (stored, expected) {
             (Value::Message(stored), Value::Message(expected)) => {
-                check_values(stored, expected, file)
+                check_values(stored, expected, file);
             }
             (stored, expected) => {
                 assert_eq!(
@@ -186,7 +183,7 @@ fn check_values(golden: &DynamicMessage, today: &DynamicMessage, file: &str) {
     }
 }
 
-/// Of a type's golden files, the one at `index` with its variant.
+/// Which variant of a sample has all the fields that a golden file has.
 fn variant_of(golden: &DynamicMessage, message: &MessageDescriptor) -> usize {
     let mut set = BTreeSet::new();
     set_fields(golden, &mut set);

@@ -11,6 +11,7 @@ use casement_event::subject::stream;
 use casement_event::{Extension, Stored, header};
 use casement_event_log::{Config, Followed, Log, Start};
 use casement_shell::config::{ConfigError, Secret};
+use casement_shell::telemetry::{self, TelemetryConfig};
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
@@ -18,6 +19,10 @@ use tokio::sync::mpsc;
 
 use crate::cli::OutputArgs;
 use crate::{json, output};
+
+/// What is told on standard error: why nothing comes. Whether the broker is fit to be written to
+/// does not matter to a reader.
+const TROUBLES: &str = "warn,casement_event_log::connect=error";
 
 /// Events that wait to be printed.
 const WAITING_MAX: usize = 256;
@@ -79,6 +84,11 @@ enum From {
 
 pub(crate) async fn run(command: EventsCommand) -> anyhow::Result<()> {
     let EventsCommand::Tail(args) = command;
+    let troubles = TelemetryConfig {
+        filter: TROUBLES.to_owned(),
+        ..TelemetryConfig::default()
+    };
+    let _telemetry = telemetry::init("casement", &troubles)?;
     let log = connect(&args).await?;
     let wanted = Wanted::new(&args);
     let (sender, mut receiver) = mpsc::channel(WAITING_MAX);
@@ -124,7 +134,7 @@ async fn connect(args: &TailArgs) -> anyhow::Result<Log> {
         name: "casement events tail".to_owned(),
         user,
         credentials_file: args.nats_creds.clone(),
-        // Whether it is fit to be written to does not matter to a reader.
+        // See `TROUBLES`.
         accept_unsafe_broker: true,
         ..Config::default()
     };

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use casement_shell::config::ConfigError;
 use casement_shell::telemetry::{self, TelemetryConfig};
 use casement_simulator::{Played, Script, Simulator, Step, WINDOW};
@@ -127,8 +126,10 @@ fn tell(played: &Played<'_>, output: OutputArgs) -> anyhow::Result<()> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Script> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("script {} cannot be read", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let is_json = path
         .extension()
         .is_some_and(|extension| extension == "json");

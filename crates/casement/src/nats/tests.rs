@@ -2,22 +2,16 @@
 
 use std::process::ExitStatus;
 
+use casement_testkit::nats_server_bin;
+
 use super::*;
 
 fn config() -> OwnServer {
     OwnServer {
         listen: "127.0.0.1:0".parse().unwrap(),
-        binary: Some(program()),
+        binary: Some(nats_server_bin()),
         ..OwnServer::default()
     }
-}
-
-/// As for `up`, but from the folder of the checkout.
-fn program() -> PathBuf {
-    let in_checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.dev/bin/nats-server");
-    let variable = env_var(PROGRAM_VARIABLE);
-    let configured = (variable.is_none() && in_checkout.is_file()).then_some(in_checkout);
-    find(configured.as_deref(), variable.as_deref()).unwrap()
 }
 
 /// Waits until the noted process is another than `before`.
@@ -115,7 +109,7 @@ async fn a_broker_left_behind_by_a_killed_process_is_ended_first() {
 /// Starts a broker with our configuration that nobody keeps, once the port is free.
 async fn orphan(folder: &Path) -> String {
     let conf = folder.join("nats/nats-server.conf");
-    let program = program();
+    let program = nats_server_bin();
     loop {
         let mut child = Command::new(&program)
             .arg("-c")

@@ -220,6 +220,9 @@ pub(super) fn rejected(
             Some(_) => (Vec::new(), Some(wait)),
             None => (vec![route], None),
         },
+        // The refusal stands as evidence and rules free-form out until the customer writes
+        // again. Who was refused twice is not asked a third time, whatever the evidence says.
+        Refusal::SwitchToTemplate if tries <= 1 => (Vec::new(), None),
         Refusal::SwitchToTemplate => (vec![Route::FreeForm], None),
         Refusal::TemplateUnusable => (vec![Route::Template], None),
         Refusal::NextChannel => (whatsapp(), None),

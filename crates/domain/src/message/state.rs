@@ -88,6 +88,26 @@ pub fn evolve(message: Option<Message>, event: &Event) -> Option<Message> {
 
 impl Message {
     fn apply(&mut self, event: &Event) {
+        self.fold(event);
+        // The customer has it, by whichever attempt: nothing more needs to be sent. A call that
+        // is under way is waited for.
+        let has_arrived = self.delivery.is_some_and(DeliveryStatus::has_arrived);
+        let goes_on = matches!(
+            self.phase,
+            Phase::Pending { .. }
+                | Phase::Held { .. }
+                | Phase::Unknown { .. }
+                | Phase::Accepted { .. }
+        );
+        if has_arrived && goes_on {
+            self.phase = Phase::Ending {
+                outcome: Outcome::Delivered,
+                reason: "DELIVERED".to_owned(),
+            };
+        }
+    }
+
+    fn fold(&mut self, event: &Event) {
         match event {
             Event::Requested { .. } => {}
             Event::Held { recheck_at, .. } => {
@@ -134,8 +154,9 @@ impl Message {
                 ..
             } => {
                 let provider_id = provider_id.clone();
+                let is_open = self.is_open(*attempt) || self.is_about_to_be_repeated(*attempt);
                 self.set_attempt(*attempt, AttemptState::Accepted { provider_id });
-                if self.is_open(*attempt) {
+                if is_open {
                     let (attempt, reports_until) = (*attempt, *reports_until);
                     self.phase = Phase::Accepted {
                         attempt,
@@ -217,16 +238,14 @@ impl Message {
             attempt.delivery = attempt.delivery.max(Some(status));
         }
         self.delivery = self.delivery.max(Some(status));
-        // The customer has it, by whichever attempt: nothing more needs to be sent.
-        let is_over = matches!(self.phase, Phase::Ending { .. } | Phase::Ended { .. });
-        let is_under_way =
-            matches!(self.phase, Phase::Attempting { attempt, .. } if attempt != number);
-        if status.has_arrived() && !is_over && !is_under_way {
-            self.phase = Phase::Ending {
-                outcome: Outcome::Delivered,
-                reason: "DELIVERED".to_owned(),
-            };
-        }
+    }
+
+    /// Whether the attempt was abandoned for another one, which has not been made yet.
+    fn is_about_to_be_repeated(&self, number: u32) -> bool {
+        let is_abandoned = self
+            .attempt(number)
+            .is_some_and(|attempt| attempt.state == AttemptState::Abandoned);
+        is_abandoned && matches!(self.phase, Phase::Pending { .. } | Phase::Held { .. })
     }
 
     /// Whether the message's course still hangs on this attempt.

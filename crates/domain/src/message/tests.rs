@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::routing::{Decision, Verdict};
 
+mod repeats;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
@@ -149,7 +151,7 @@ fn an_accepted_message_ends_as_delivered_by_its_report() {
 fn what_an_error_means_decides_what_is_tried_next() {
     use Route::{FreeForm, Hold, Sms, Template};
     let table = [
-        (FreeForm, Refusal::SwitchToTemplate, vec![FreeForm], None),
+        (FreeForm, Refusal::SwitchToTemplate, vec![], None),
         (
             FreeForm,
             Refusal::NextChannel,

@@ -36,6 +36,50 @@ async fn an_append_is_refused_when_something_newer_stands() {
 }
 
 #[tokio::test]
+async fn a_plain_subscriber_hears_what_was_stored_and_nothing_that_was_refused() {
+    use futures::StreamExt as _;
+    let (server, log) = stage().await;
+    let subject = notes_of("c1");
+    let client = server.client().await;
+    let mut heard = client.subscribe("casement.>").await.unwrap();
+    client.flush().await.unwrap();
+    write(&log, &subject, "first").await;
+    for _ in 0..3 {
+        let lost = log
+            .append(note(&subject, "lost"), Expect::empty(&subject))
+            .await;
+        assert!(lost.is_err());
+    }
+    // A batch with a stale member is refused as a whole and goes again without it.
+    let mut many: Vec<_> = (0..150)
+        .map(|one| {
+            (
+                note(&notes_of(&format!("b{one}")), "batched"),
+                Expect::Anything,
+            )
+        })
+        .collect();
+    many.push((note(&subject, "lost"), Expect::empty(&subject)));
+    log.append_all(many).await;
+    write(&log, &subject, "last").await;
+
+    let (mut stored, mut ids) = (0, std::collections::BTreeSet::new());
+    while let Some(message) = heard.next().await {
+        let headers = message.headers.expect("headers are republished, too");
+        let id = headers
+            .get("casement-append-id")
+            .expect("each append has an id");
+        assert!(ids.insert(id.to_string()), "heard twice");
+        let sequence = headers.get("Nats-Sequence").expect("the place on the log");
+        stored = sequence.as_str().parse().unwrap();
+        if stored == log.state(stream::EVENTS).await.unwrap().last_sequence {
+            break;
+        }
+    }
+    assert_eq!((ids.len(), stored), (152, 152));
+}
+
+#[tokio::test]
 async fn any_newer_fact_of_the_customer_refuses_an_append_that_expects_none() {
     let (_server, log) = stage().await;
     let window = subject::conversation(Family::Window, &number(), &customer("c1"));

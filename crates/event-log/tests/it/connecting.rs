@@ -100,8 +100,11 @@ async fn nobody_at_the_address_is_told_in_time() {
 async fn misfit(server: &NatsServer, change: &Value) -> Value {
     let mut stream = json!({
         "name": "EVENTS",
-        "subjects": ["casement.events.inbound.>", "casement.events.window.>", "casement.events.evidence.>",
-            "casement.events.note.>", "casement.events.foreign.>", "casement.events.group.>"],
+        "subjects": ["append.casement.events.inbound.>", "append.casement.events.window.>",
+            "append.casement.events.evidence.>", "append.casement.events.note.>",
+            "append.casement.events.foreign.>", "append.casement.events.group.>"],
+        "subject_transform": {"src": "append.>", "dest": ">"},
+        "republish": {"src": "casement.>", "dest": "casement.>"},
         "storage": "file", "retention": "limits", "discard": "new", "max_bytes": 1_048_576,
         "max_age": 0, "num_replicas": 1, "allow_atomic": true, "allow_direct": true,
     });
@@ -135,9 +138,10 @@ async fn a_stream_that_is_not_as_it_must_be_is_refused() {
         ),
         (json!({"allow_atomic": false}), "set allow_atomic"),
         (
-            json!({"subjects": ["casement.events.inbound.>"]}),
+            json!({"subjects": ["append.casement.events.inbound.>"]}),
             "casement.events.window.>",
         ),
+        (json!({"republish": null}), "appends that it refused"),
     ];
     for (change, told) in table {
         let server = server().await;

@@ -1,5 +1,6 @@
 //! The deadline index: nothing early, nothing lost, nothing twice by the log's word.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -109,33 +110,47 @@ impl Running {
     }
 }
 
+/// How late each of some deadlines came; sorted, and none was early.
+async fn lateness(
+    log: &Log,
+    clock: &Clock,
+    running: &mut Running,
+    round: usize,
+) -> Vec<SignedDuration> {
+    let mut deadlines = HashMap::new();
+    for index in 0..10 {
+        let name = format!("c{round}x{index}");
+        // With a fraction that whole milliseconds would cut off.
+        let deadline = clock.in_ms(300 + 20 * index) + SignedDuration::from_nanos(999_999);
+        set(log, &name, Some(deadline)).await;
+        deadlines.insert(name, deadline);
+    }
+    let mut late = Vec::new();
+    for _ in 0..10 {
+        let name = running.due_name().await;
+        late.push(clock.now().duration_since(deadlines[&name]));
+    }
+    late.sort();
+    assert!(late[0] >= SignedDuration::ZERO, "early by {:?}", late[0]);
+    late
+}
+
 #[tokio::test]
-async fn a_deadline_is_never_early_and_mostly_within_a_tenth_of_a_second() {
+async fn a_deadline_is_never_early_and_comes_within_a_tenth_of_a_second() {
     let (_server, log) = stage().await;
     let clock = Clock::start();
     let mut running = start(&log, options(), &clock);
     running.has_seen(0).await;
-    for index in 0..20 {
-        // With a fraction that whole milliseconds would cut off.
-        let deadline = clock.in_ms(300 + 20 * index) + SignedDuration::from_nanos(999_999);
-        set(&log, &format!("c{index}"), Some(deadline)).await;
+    // A neighbour may take the machine for a moment; an index that is slow is so every time.
+    let mut tries = Vec::new();
+    for round in 0..10 {
+        let late = lateness(&log, &clock, &mut running, round).await;
+        if late[9] < SignedDuration::from_millis(100) {
+            return;
+        }
+        tries.push(late);
     }
-    let mut late = Vec::new();
-    for _ in 0..20 {
-        let due = running.due().await;
-        let stored = log
-            .get(stream::EVENTS, due.sequence)
-            .await
-            .unwrap()
-            .unwrap();
-        let deadline = stored.deadline().unwrap();
-        assert_eq!(stored.subject, due.subject);
-        late.push(clock.now().duration_since(deadline));
-    }
-    late.sort();
-    assert!(late[0] >= SignedDuration::ZERO, "early by {:?}", late[0]);
-    // A neighbour may take the machine for a moment, but not for most of them.
-    assert!(late[14] < SignedDuration::from_millis(100), "{late:?}");
+    panic!("{tries:?}");
 }
 
 #[tokio::test]

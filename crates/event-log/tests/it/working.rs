@@ -121,24 +121,21 @@ async fn nothing_is_acknowledged_before_its_effect() {
 async fn slow_handling_is_not_given_to_another_worker() {
     let (server, log) = stage().await;
     write(&log, &notes_of("c1"), "slow").await;
-    let spec = WorkSpec {
-        ack_wait: Duration::from_millis(300),
-        ..spec()
-    };
+    let ack_wait = Duration::from_millis(300);
+    let spec = WorkSpec { ack_wait, ..spec() };
     let stopping = CancellationToken::new();
-    let begun = AtomicUsize::new(0);
-    let handle = |delivery: Delivery| {
-        assert_eq!(delivery.delivered, 1);
+    let (begun, gate) = (AtomicUsize::new(0), Semaphore::new(0));
+    let handle = |_: Delivery| async {
         begun.fetch_add(1, Ordering::SeqCst);
-        // Longer than the broker waits without a word.
-        let until = Instant::now() + 3 * Duration::from_millis(300);
-        async move {
-            tokio::time::sleep_until(until).await;
-            Ok(())
-        }
+        gate.acquire().await?.forget();
+        Ok(())
     };
     let watch = async {
         eventually("it is begun", async || begun.load(Ordering::SeqCst) == 1).await;
+        // Longer than the broker waits without a word.
+        let until = Instant::now() + 3 * ack_wait;
+        eventually("it takes long", async || Instant::now() >= until).await;
+        gate.add_permits(2);
         all_done(&server).await;
         stopping.cancel();
     };

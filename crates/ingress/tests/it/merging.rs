@@ -174,7 +174,7 @@ async fn a_merge_that_broke_off_is_finished_by_the_next_delivery() {
     )
     .await
     .unwrap();
-    assert_eq!(resolved.merged, [younger.clone()]);
+    assert_eq!(resolved.merged, std::slice::from_ref(&younger));
     assert_eq!(stage.inbound(ONE.0).await.len(), 2);
 
     // A replay is a delivery that may have been begun before.

@@ -1,0 +1,36 @@
+//! The benchmarks, one command: each prints its figures beside a baseline of the same run.
+//!
+//! They need a `nats-server`, which `./dev setup` brings. Nothing here is a test: no figure is
+//! too slow, and rates swing with the machine; look at the ratios.
+
+#![expect(clippy::print_stdout, reason = "the figures are the result")]
+
+mod append;
+mod deadline_index;
+mod measure;
+mod stage;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "casement-bench", about = "Casement's benchmarks")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Appends to the log: alone, pipelined and in batches, beside plain publishes.
+    Append(append::Options),
+    /// Rebuilds the deadline index, beside a plain consumer of the same subjects.
+    DeadlineIndex(deadline_index::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Options::parse().command {
+        Command::Append(options) => append::run(&options).await,
+        Command::DeadlineIndex(options) => deadline_index::run(&options).await,
+    }
+}

@@ -1,0 +1,57 @@
+//! Times, rates and memory, and how they are printed.
+//!
+//! Memory is what the operating system holds for a process: what was freed may still count.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Things a second.
+pub(crate) fn rate(count: usize, time: Duration) -> String {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let a_second = f64::from(count) / time.as_secs_f64();
+    let thousands = a_second / 1_000.0;
+    if thousands >= 10.0 {
+        format!("{thousands:.0}k/s")
+    } else if thousands >= 1.0 {
+        format!("{thousands:.1}k/s")
+    } else {
+        format!("{a_second:.0}/s")
+    }
+}
+
+/// The `percent`th of some times.
+pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    let index = times.len().saturating_sub(1) * percent / 100;
+    times.get(index).copied().unwrap_or_default()
+}
+
+/// Bytes in MiB.
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes / (1024 * 1024))
+}
+
+/// Memory of this process; `None` where the operating system does not say.
+pub(crate) async fn own_memory() -> Option<u64> {
+    let status = tokio::fs::read_to_string("/proc/self/status").await.ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Memory of the server at a monitoring address, by its own word.
+pub(crate) async fn server_memory(monitoring: &str) -> anyhow::Result<u64> {
+    let mut socket = TcpStream::connect(monitoring).await?;
+    let request = format!("GET /varz HTTP/1.0\r\nHost: {monitoring}\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+    let varz: serde_json::Value = serde_json::from_str(body)?;
+    varz["mem"].as_u64().context("no figure for memory")
+}

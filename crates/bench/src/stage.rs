@@ -1,0 +1,94 @@
+//! A broker and a log for one benchmark, and events as roles would write them.
+
+use casement_domain::id::{BusinessNumber, CustomerId};
+use casement_event::subject::{self, Family};
+use casement_event::{Extension, Record, convert, id, v1};
+use casement_event_log::{Config, Log};
+use casement_testkit::NatsServer;
+use jiff::{SignedDuration, Timestamp};
+
+/// The number whose conversations they all are.
+const NUMBER: &str = "15550001111";
+
+/// A server as production is asked to have it.
+pub(crate) async fn server(syncs: bool) -> NatsServer {
+    NatsServer::builder()
+        .monitoring(true)
+        .sync_always(syncs)
+        .start()
+        .await
+}
+
+/// The server's monitoring address, without the scheme.
+pub(crate) fn monitoring(server: &NatsServer) -> String {
+    server
+        .monitoring_url()
+        .trim_start_matches("http://")
+        .to_owned()
+}
+
+pub(crate) async fn log(server: &NatsServer) -> anyhow::Result<Log> {
+    let config = Config {
+        servers: server.url(),
+        monitoring: Some(monitoring(server)),
+        accept_unsafe_broker: true,
+        ..Config::default()
+    };
+    Ok(Log::connect(&config).await?)
+}
+
+/// The newest event of one customer's window, with a deadline.
+pub(crate) struct Windows {
+    number: BusinessNumber,
+    start: Timestamp,
+}
+
+impl Windows {
+    pub(crate) fn new(start: Timestamp) -> anyhow::Result<Self> {
+        let number = BusinessNumber::parse(NUMBER)?;
+        Ok(Self { number, start })
+    }
+
+    pub(crate) fn record(&self, index: usize) -> anyhow::Result<Record> {
+        let customer = CustomerId::parse(&format!("c{index:032x}"))?;
+        let fact = id::inbound(&self.number, &format!("wamid.{index}"));
+        let window_id = id::window(&self.number, &customer, id::fact(fact));
+        let opened = self.start;
+        // Spread over a day, as windows are.
+        let spread = i64::try_from(index % 86_400)?;
+        let expires = opened + SignedDuration::from_secs(86_400 + spread);
+        let window = v1::PublishedWindow {
+            window_id: window_id.to_string(),
+            conversation: Some(v1::Conversation {
+                number: self.number.digits().to_owned(),
+                customer_id: customer.as_str().to_owned(),
+                brand_id: "default".to_owned(),
+                portfolio_id: "p1".to_owned(),
+            }),
+            state: v1::WindowState::Open.into(),
+            open_time: Some(convert::timestamp(opened)),
+            expire_time: Some(convert::timestamp(expires)),
+            opening_fact_id: fact.to_string(),
+            last_inbound_time: Some(convert::timestamp(opened)),
+            last_inbound_fact_id: fact.to_string(),
+            policy_version: 1,
+            ..v1::PublishedWindow::default()
+        };
+        let event = v1::WindowOpened {
+            window: Some(window),
+            reason: v1::OpenReason::Customer.into(),
+        };
+        let subject = subject::conversation(Family::Window, &self.number, &customer);
+        let event_id = id::window_event(window_id, "WindowOpened", None, expires, "");
+        let record = Record::new(subject, event_id, "casement/bench", opened, event)
+            .about(customer.as_str())
+            .with(Extension::Number, self.number.digits())
+            .with(Extension::Brand, "default")
+            .with(Extension::Customer, customer.as_str())
+            .with(Extension::WindowId, window_id.to_string())
+            .with(Extension::State, "OPEN")
+            .with(Extension::ExpireTime, expires.to_string())
+            .with_deadline(Some(expires));
+        Ok(record)
+    }
+}

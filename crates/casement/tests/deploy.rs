@@ -1,0 +1,108 @@
+//! The broker's configuration for production, with a real broker.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use casement_event::{Record, Uuid, subject, v1};
+use casement_event_log::{AppendError, Config, Expect, Log};
+use casement_testkit::{Process, free_port, nats_server_bin};
+use jiff::Timestamp;
+
+const ROLES: [&str; 5] = [
+    "ingress",
+    "window-tracker",
+    "dispatcher",
+    "accounts",
+    "audit-projector",
+];
+
+struct Broker {
+    _process: Process,
+    _folder: tempfile::TempDir,
+    port: u16,
+    monitoring_port: u16,
+}
+
+fn password(user: &str) -> String {
+    format!("password-of-{user}")
+}
+
+fn broker() -> Broker {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/nats-server.conf");
+    let conf = std::fs::read_to_string(conf).expect("the configuration is in the checkout");
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let (port, monitoring_port) = (free_port(), free_port());
+    let store = folder.path().join("store").display().to_string();
+    let mut here = conf.clone();
+    for (there, instead) in [
+        ("0.0.0.0:4222", format!("127.0.0.1:{port}")),
+        ("0.0.0.0:8222", format!("127.0.0.1:{monitoring_port}")),
+        ("/var/lib/nats", store),
+    ] {
+        assert!(here.contains(there), "{there} is not in the configuration");
+        here = here.replace(there, &instead);
+    }
+    let path = folder.path().join("nats-server.conf");
+    std::fs::write(&path, here).expect("a new file in a new folder");
+    let mut command = Command::new(nats_server_bin());
+    command.arg("-c").arg(path);
+    for user in ROLES.iter().chain(&["subscriber"]) {
+        let name = user.to_ascii_uppercase().replace('-', "_");
+        command.env(format!("CASEMENT_NATS_{name}_PASSWORD"), password(user));
+    }
+    Broker {
+        _process: Process::start(&mut command),
+        _folder: folder,
+        port,
+        monitoring_port,
+    }
+}
+
+impl Broker {
+    async fn log(&self, user: &str) -> Log {
+        let config = Config {
+            servers: format!("nats://127.0.0.1:{}", self.port),
+            monitoring: Some(format!("127.0.0.1:{}", self.monitoring_port)),
+            user: Some((user.to_owned(), password(user))),
+            ack_timeout: Duration::from_millis(300),
+            append_deadline: Duration::from_secs(1),
+            ..Config::default()
+        };
+        Log::connect(&config)
+            .await
+            .unwrap_or_else(|error| panic!("{user}: {error}"))
+    }
+}
+
+/// Writes a dead letter of `role`.
+async fn bury(log: &Log, role: &str) -> Result<(), AppendError> {
+    let letter = v1::DeadLetter {
+        role: role.to_owned(),
+        ..v1::DeadLetter::default()
+    };
+    let record = Record::new(
+        subject::dead(role),
+        Uuid::new_v4(),
+        "casement/test",
+        Timestamp::UNIX_EPOCH,
+        letter,
+    );
+    log.append(record, Expect::Anything).await.map(drop)
+}
+
+#[tokio::test]
+async fn each_role_opens_the_log_and_writes_its_own_subjects_only() {
+    let broker = broker();
+    for (index, role) in ROLES.iter().enumerate() {
+        let log = broker.log(role).await;
+        bury(&log, role)
+            .await
+            .unwrap_or_else(|error| panic!("{role}: {error}"));
+        let other = ROLES[(index + 1) % ROLES.len()];
+        let refused = bury(&log, other).await;
+        assert!(refused.is_err(), "{role} wrote as {other}");
+    }
+    let log = broker.log("subscriber").await;
+    assert!(bury(&log, "ingress").await.is_err(), "a subscriber wrote");
+}

@@ -1,0 +1,74 @@
+//! What callers are told when it is no.
+
+use casement_domain::routing::{Decision, Route};
+use casement_proto::message::v1 as api;
+use casement_shell::grpc::{refusal, refuse};
+use tonic::{Code, Status};
+
+use crate::aggregate::Loaded;
+use crate::request;
+
+/// The same request is the same message; another one under its id is refused.
+pub(crate) fn same_or_refused(
+    known: Loaded,
+    asked: &api::SendMessageRequest,
+) -> Result<Loaded, Status> {
+    if known.request.request_digest == request::digest(asked) {
+        return Ok(known);
+    }
+    let text = "another message was requested under this request_id";
+    Err(refusal(
+        Code::AlreadyExists,
+        "REQUEST_ID_TAKEN",
+        text,
+        [("message_id", known.context.id.to_string())],
+    ))
+}
+
+/// No route is open: says why not each.
+pub(crate) fn no_route(decision: &Decision) -> Status {
+    let reasons = decision.candidates.iter().map(|candidate| {
+        let route = match candidate.route {
+            Route::FreeForm => "free_form",
+            Route::Template => "template",
+            Route::Sms => "sms",
+            Route::Hold => "hold",
+        };
+        (route, candidate.reason)
+    });
+    let texts: Vec<&str> = decision
+        .candidates
+        .iter()
+        .map(|candidate| candidate.text.as_str())
+        .collect();
+    refusal(
+        Code::FailedPrecondition,
+        "NO_ROUTE",
+        format!("no route is open for this message: {}", texts.join(" ")),
+        reasons,
+    )
+}
+
+/// The log is away.
+pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::warn!(
+        error = error.to_string(),
+        source = error.source().map(ToString::to_string),
+        "call not answered"
+    );
+    refuse(
+        Code::Unavailable,
+        "LOG_UNAVAILABLE",
+        "the log cannot be used right now: try again",
+    )
+}
+
+/// What cannot be.
+pub(crate) fn internal(error: &dyn std::error::Error) -> Status {
+    tracing::error!(error = error.to_string(), "call failed");
+    refuse(
+        Code::Internal,
+        "INTERNAL",
+        "something that cannot be has happened; the log tells more",
+    )
+}

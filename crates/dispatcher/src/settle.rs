@@ -1,0 +1,138 @@
+//! After the claim: the outcome of the call is recorded, whatever stands in the way.
+
+use std::time::Duration;
+
+use casement_domain::message;
+use casement_event::convert::message::Details;
+use casement_event::v1;
+use casement_event_log::AppendError;
+use casement_shell::backoff::Schedule;
+use tokio::time::Instant;
+
+use crate::aggregate::{self, Loaded};
+use crate::engine::{DriveError, Engine};
+use crate::evidence::{self, OUTSIDE_WINDOW, Proof};
+use crate::provider::Answer;
+
+/// How long the outcome of a call is tried to be recorded. After that, reports have to tell.
+const SETTLE_WITHIN: Duration = Duration::from_mins(2);
+
+/// A claim that was appended, or may have been.
+pub(crate) struct Claimed {
+    pub(crate) attempt: u32,
+    /// Names this claim alone.
+    pub(crate) claimant: String,
+}
+
+impl Engine {
+    /// Records what a call came to. A log that is away is waited for a while.
+    ///
+    /// `is_current` says whether `loaded` has the claim; otherwise it is loaded again.
+    pub(crate) async fn settle(
+        &self,
+        loaded: &mut Loaded,
+        claimed: &Claimed,
+        answer: Answer,
+        mut is_current: bool,
+    ) {
+        let started = Instant::now();
+        let mut waits = Schedule::DEFAULT.waits();
+        loop {
+            let recorded = self
+                .record_answer(loaded, claimed, &answer, &mut is_current)
+                .await;
+            let (id, attempt) = (&loaded.context.id, claimed.attempt);
+            match recorded {
+                Ok(()) => return,
+                Err(error) if started.elapsed() > SETTLE_WITHIN => {
+                    tracing::error!(
+                        message = %id, attempt, error = %error,
+                        "outcome of a call could not be recorded; reports have to tell"
+                    );
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(message = %id, attempt, error = %error, "outcome not recorded yet");
+                    tokio::time::sleep(waits.next_wait()).await;
+                }
+            }
+        }
+    }
+
+    async fn record_answer(
+        &self,
+        loaded: &mut Loaded,
+        claimed: &Claimed,
+        answer: &Answer,
+        is_current: &mut bool,
+    ) -> Result<(), DriveError> {
+        let attempt = claimed.attempt;
+        loop {
+            if !*is_current {
+                match aggregate::load(&self.log, &loaded.context.id).await? {
+                    Some(newer) => *loaded = newer,
+                    None => return Ok(()),
+                }
+                *is_current = true;
+            }
+            // Of somebody else's claim we know nothing.
+            if loaded.claimant(attempt) != Some(&claimed.claimant) {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            let policy = &self.rules.message;
+            let (event, details) = match answer {
+                Answer::Accepted {
+                    provider_id,
+                    status,
+                } => (
+                    message::on_accepted(&loaded.message, attempt, provider_id, policy, now),
+                    Details {
+                        provider_status: status.clone(),
+                        ..Details::default()
+                    },
+                ),
+                Answer::Unknown { reason } => (
+                    message::on_unknown(&loaded.message, attempt, reason, policy, now),
+                    Details::default(),
+                ),
+                Answer::Refused { error, refusal } => {
+                    let code = error.code;
+                    let details = Details {
+                        error: Some(error.clone()),
+                        ..Details::default()
+                    };
+                    let event =
+                        message::on_rejected(&loaded.message, attempt, code, *refusal, policy, now);
+                    (event, details)
+                }
+            };
+            // A report was faster and has told already.
+            let Some(event) = event else { return Ok(()) };
+            if let Answer::Refused { error, .. } = answer
+                && error.code == OUTSIDE_WINDOW
+                && let Some(known) = loaded.message.attempt(attempt)
+            {
+                let proof = Proof::Refused { error };
+                evidence::record(&self.log, loaded, known, &proof, now).await?;
+            }
+            match loaded.append(&self.log, &event, details, now).await {
+                Ok(_) => return Ok(()),
+                Err(AppendError::Conflict { .. }) => *is_current = false,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The answer for a claim that was not called for.
+pub(crate) fn not_called() -> Answer {
+    let error = v1::ProviderError {
+        message: "The claim took too long to be stored; no call was made.".to_owned(),
+        ..v1::ProviderError::default()
+    };
+    Answer::Refused {
+        error,
+        refusal: message::Refusal::Retry,
+    }
+}
