@@ -10,4 +10,4 @@ mod stack;
 
 pub use clients::{Clients, free_form, template};
 pub use events::{Events, Heard};
-pub use stack::{NUMBER, Options, PHONE_NUMBER_ID, Role, Stack, WABA};
+pub use stack::{NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, Stack, WABA};

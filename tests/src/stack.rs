@@ -221,18 +221,15 @@ impl Stack {
 
     /// Posts bytes to the webhook as Meta would, signed, and returns the status.
     pub async fn post(&self, body: &[u8]) -> Option<u16> {
-        let url = self.webhook_url();
-        let request = self
-            .http
-            .post(url)
-            .header("X-Hub-Signature-256", sign(body))
-            .header("content-type", "application/json")
-            .body(body.to_vec());
-        request
-            .send()
-            .await
-            .ok()
-            .map(|answer| answer.status().as_u16())
+        self.poster().post(body).await
+    }
+
+    /// Returns what posts webhooks, to be used while the stack is broken.
+    pub fn poster(&self) -> Poster {
+        Poster {
+            url: self.webhook_url(),
+            http: self.http.clone(),
+        }
     }
 
     /// Returns where webhooks are taken.
@@ -369,6 +366,30 @@ database_path = "{archive}"
                 archive = self.archive().display(),
             ),
         );
+    }
+}
+
+/// Posts webhooks as Meta would. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Poster {
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Poster {
+    /// Posts bytes, signed, and returns the status; `None` if nobody answered.
+    pub async fn post(&self, body: &[u8]) -> Option<u16> {
+        let request = self
+            .http
+            .post(&self.url)
+            .header("X-Hub-Signature-256", sign(body))
+            .header("content-type", "application/json")
+            .body(body.to_vec());
+        request
+            .send()
+            .await
+            .ok()
+            .map(|answer| answer.status().as_u16())
     }
 }
 

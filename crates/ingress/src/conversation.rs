@@ -227,6 +227,8 @@ async fn append(
     let contribution = draft.fact(post.received).summary(&desk.policy);
     let mut customer = customer;
     for _ in 0..ROUNDS_MAX {
+        let subject = conversation(Family::Inbound, &home.number, &customer);
+        let _turn = desk.queues.turn(&subject).await;
         let last = Last::load(desk, home, &customer).await?;
         if let Some(survivor) = last.survivor {
             customer = survivor;

@@ -24,6 +24,7 @@ mod normalise;
 mod pack;
 mod parked;
 mod place;
+mod queue;
 mod report;
 mod search;
 mod sms;
@@ -97,6 +98,7 @@ pub async fn start(
         tokens,
         clock,
         policy: config.qualifying.into(),
+        queues: queue::Queues::new(),
         horizon: search::Horizon::default(),
         replay: Arc::new(Notify::new()),
     };

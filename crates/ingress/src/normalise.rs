@@ -25,13 +25,13 @@ use crate::place::{Desk, Post};
 use crate::{sms, whatsapp};
 
 /// How many packs are in hand at once: at low rates a pack is one post.
-const PACKS_IN_HAND_MAX: usize = 32;
+const PACKS_IN_HAND_MAX: usize = 8;
 
 /// How many posts of all packs are worked on at once.
 const POSTS_AT_ONCE_MAX: usize = 256;
 
 /// How long a replica may be silent about a pack before another gets it.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACK_WAIT: Duration = Duration::from_secs(10);
 
 /// Works until the stop; then finishes what is in hand.
 pub(crate) async fn run(desk: Arc<Desk>, stopping: CancellationToken) {

@@ -2,6 +2,7 @@
 //!
 //! It stamps events; which event an item becomes is decided elsewhere.
 
+use crate::queue::Queues;
 use std::sync::Arc;
 
 use casement_domain::id::{BusinessNumber, CustomerId, InvalidId, PortfolioId};
@@ -27,6 +28,7 @@ pub(crate) struct Desk {
     pub(crate) clock: SharedClock,
     pub(crate) policy: QualifyingPolicy,
     pub(crate) horizon: Horizon,
+    pub(crate) queues: Queues,
     /// Told when something was parked whose number has become known meanwhile.
     pub(crate) replay: Arc<Notify>,
 }

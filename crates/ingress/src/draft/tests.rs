@@ -1,3 +1,5 @@
+//! How each kind of item becomes a fact.
+
 use casement_whatsapp::webhook::{self, ItemKind};
 use serde_json::{Value, json};
 
