@@ -3,10 +3,13 @@
 //! Each file maps names to full payloads. Every payload must get 200, and end as events or
 //! parked; a dead letter is a failure.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use casement_event::v1;
+use casement_proto::account::v1::PutNumberRequest;
 use casement_testkit::eventually;
 use casement_tests::Stack;
 
@@ -60,8 +63,67 @@ async fn run() -> anyhow::Result<(usize, usize)> {
             say(&format!("{name}: answered {status:?}, dead {outcome}"));
         }
     }
+    let numbers = phone_number_ids(&payloads)?;
+    match replay(&stack, &client, &numbers).await {
+        Ok(events) => say(&format!("{} numbers recorded, {events} events replayed", numbers.len())),
+        Err(error) => {
+            failed += 1;
+            say(&format!("replay: {error:#}"));
+        }
+    }
     stack.stop().await;
     Ok((passed, failed))
+}
+
+/// Records the numbers that items were parked for, and waits until what was parked is replayed.
+async fn replay(
+    stack: &Stack,
+    client: &async_nats::Client,
+    numbers: &BTreeSet<String>,
+) -> anyhow::Result<u64> {
+    let before = count(client, "EVENTS").await?;
+    let mut accounts = stack.clients().accounts;
+    for (index, phone_number_id) in numbers.iter().enumerate() {
+        let token = v1::SecretRef { source: Some(v1::secret_ref::Source::Env("UNUSED".to_owned())) };
+        let number = v1::Number {
+            number: format!("+1555100{index:04}"),
+            brand_id: "default".to_owned(),
+            portfolio_id: "506914307656634".to_owned(),
+            waba_id: casement_tests::WABA.to_owned(),
+            phone_number_id: phone_number_id.clone(),
+            token: Some(token),
+            ..Default::default()
+        };
+        accounts.put_number(PutNumberRequest { number: Some(number) }).await?;
+    }
+    // Replay has no end that could be waited for; what comes last must have come before.
+    let mut last = 0;
+    let events = eventually("parked items are replayed", async || {
+        let now = count(client, "EVENTS").await?;
+        let is_settled = now == last && now > before;
+        last = now;
+        anyhow::ensure!(is_settled, "{} events so far", now - before);
+        anyhow::Ok(now - before)
+    })
+    .await;
+    let dead = count(client, "DEAD").await?;
+    anyhow::ensure!(dead == 0, "{dead} dead letters");
+    Ok(events)
+}
+
+fn phone_number_ids(payloads: &[(String, Vec<u8>)]) -> anyhow::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for (_, body) in payloads {
+        let post: serde_json::Value = serde_json::from_slice(body)?;
+        let entries = post["entry"].as_array().into_iter().flatten();
+        for change in entries.flat_map(|entry| entry["changes"].as_array().into_iter().flatten()) {
+            let id = &change["value"]["metadata"]["phone_number_id"];
+            // The stack's own number is known from the start.
+            let id = id.as_str().filter(|id| *id != casement_tests::PHONE_NUMBER_ID);
+            found.extend(id.map(str::to_owned));
+        }
+    }
+    Ok(found)
 }
 
 fn payloads(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
