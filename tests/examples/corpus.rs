@@ -118,8 +118,12 @@ fn phone_number_ids(payloads: &[(String, Vec<u8>)]) -> anyhow::Result<BTreeSet<S
         let entries = post["entry"].as_array().into_iter().flatten();
         for change in entries.flat_map(|entry| entry["changes"].as_array().into_iter().flatten()) {
             let id = &change["value"]["metadata"]["phone_number_id"];
-            // The stack's own number is known from the start.
-            let id = id.as_str().filter(|id| *id != casement_tests::PHONE_NUMBER_ID);
+            // The stack's own number is known from the start; what is no id stays parked.
+            let id = id.as_str().filter(|id| {
+                *id != casement_tests::PHONE_NUMBER_ID
+                    && !id.is_empty()
+                    && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            });
             found.extend(id.map(str::to_owned));
         }
     }

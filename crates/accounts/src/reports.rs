@@ -26,7 +26,7 @@ const STATUS_FIELD: &str = "message_template_status_update";
 const IN_HAND_MAX: usize = 16;
 
 /// How long one may take before another process gets it.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACK_WAIT: Duration = Duration::from_secs(10);
 
 /// The durable queue of reports.
 pub(crate) fn work() -> WorkSpec {

@@ -12,6 +12,7 @@ mod archive;
 mod batch;
 mod chain;
 mod config;
+mod fold;
 mod grpc;
 mod index;
 mod json;

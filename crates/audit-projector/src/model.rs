@@ -46,7 +46,7 @@ pub(crate) struct Index {
 }
 
 /// Names a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConversationKey {
     /// E.164 digits.
     pub(crate) number: String,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{audit, conversation, events, message, send, simulate, window};
+use crate::commands::{audit, conversation, events, message, send, simulate, story, window};
 
 /// Keeps the 24-hour window of WhatsApp, and gets messages through.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     AuditProjector(RoleArgs),
     /// Run the look-alikes of Meta and Twilio alone
     Simulate(simulate::SimulateArgs),
+    /// Tell the demo's story at a Casement and a simulator that run elsewhere
+    Story(story::StoryArgs),
     /// Send a message
     Send(send::SendArgs),
     /// Ask which way a message would go, without sending it
@@ -274,6 +276,8 @@ mod tests {
             "accounts --check-config",
             "audit-projector",
             "simulate --script s.toml",
+            "simulate --app-secret-file a --graph-token-file g",
+            "story --token-file t --nats-password-file p --window 20s",
             "send --number +1 --to +2 --text hi --template order_update --language en_US --param 42 --sms hi --purpose utility --wait delivered --json",
             "preview --number +1 --recipient US.1 --text hi --purpose service --at 2026-11-22T10:00:00Z",
             "window --number +1 --to +2 --json",

@@ -7,4 +7,5 @@ pub(crate) mod healthcheck;
 pub(crate) mod message;
 pub(crate) mod send;
 pub(crate) mod simulate;
+pub(crate) mod story;
 pub(crate) mod window;

@@ -68,6 +68,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Accounts(args) => process::role(Which::Accounts, args).await,
         Command::AuditProjector(args) => process::role(Which::AuditProjector, args).await,
         Command::Simulate(args) => commands::simulate::run(args).await,
+        Command::Story(args) => commands::story::run(args).await,
         Command::Send(args) => commands::send::send(args).await,
         Command::Preview(args) => commands::send::preview(args).await,
         Command::Window(args) => commands::window::run(args).await,

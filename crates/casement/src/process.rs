@@ -14,6 +14,7 @@ use casement_shell::config::{ConfigError, print};
 use casement_shell::telemetry::{self, Metrics};
 use casement_shell::{Shell, SystemClock, auth, grpc, health, http};
 use jiff::SignedDuration;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::config::{Config, Mode};
 use crate::demo::Demo;
 use crate::nats::Nats;
 use crate::roles::{self, Parts};
-use crate::story::{self, Stage};
+use crate::story::{self, Places, Platform, Stage};
 use crate::{output, ports};
 
 /// How often the connection to the broker is looked at for `/readyz`.
@@ -251,13 +252,20 @@ async fn with_roles(
     tokio::spawn(signals::forward(stops, stop.clone()));
     if let (Some(demo), Some(api)) = (demo, api) {
         let stage = Stage {
-            demo: demo.clone(),
+            platform: Platform::Here(demo.handle.clone()),
+            window: demo.window,
             log: wired.log.clone(),
             clock: parts.clock.clone(),
-            api,
-            health: health_address,
-            broker_url,
-            readiness: shell.readiness(),
+            api: format!("http://{api}"),
+            token: SecretString::from(auth::DEMO_TOKEN),
+            readiness: Some(shell.readiness()),
+            places: Some(Places {
+                api,
+                webhooks: demo.webhooks,
+                simulator: demo.simulator,
+                health: health_address,
+                broker_url,
+            }),
             stopping: shell.stopping(),
         };
         shell.spawn(

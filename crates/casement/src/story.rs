@@ -5,6 +5,7 @@
 //! nothing; what it tells came true, or it says what did not.
 
 mod cast;
+mod platform;
 mod teller;
 mod witness;
 
@@ -19,7 +20,6 @@ use casement_proto::conversation::v1::GetTimelineRequest;
 use casement_proto::message::v1::send_message_request::Customer as To;
 use casement_proto::message::v1::{GetMessageRequest, SendMessageRequest};
 use casement_shell::SharedClock;
-use casement_shell::auth::DEMO_TOKEN;
 use casement_shell::health::Readiness;
 use casement_simulator::{Channel, Customer, MessageKind};
 use jiff::SignedDuration;
@@ -30,9 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Api, explain};
 use crate::commands::{audit, conversation, message};
-use crate::demo::{self, Demo};
-use crate::{output, person};
+use crate::{demo, output, person};
 use cast::{Cast, Saying, said};
+pub(crate) use platform::Platform;
 use teller::Teller;
 use witness::Witness;
 
@@ -42,16 +42,30 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long the roles may take to be ready.
 const READY_MAX: Duration = Duration::from_mins(1);
 
-/// What the story needs of the running process.
+/// What the story needs of a running Casement and of the platform around it.
 pub(crate) struct Stage {
-    pub(crate) demo: Demo,
+    pub(crate) platform: Platform,
+    /// How long a window is open.
+    pub(crate) window: SignedDuration,
     pub(crate) log: Log,
     pub(crate) clock: SharedClock,
+    /// Where the API is, as a URL, and the token for it.
+    pub(crate) api: String,
+    pub(crate) token: SecretString,
+    /// What has to be ready first, if that is in this process.
+    pub(crate) readiness: Option<Readiness>,
+    /// What the box at the end shows; no box without it.
+    pub(crate) places: Option<Places>,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Where everything is in the demo.
+pub(crate) struct Places {
     pub(crate) api: SocketAddr,
+    pub(crate) webhooks: SocketAddr,
+    pub(crate) simulator: SocketAddr,
     pub(crate) health: SocketAddr,
     pub(crate) broker_url: String,
-    pub(crate) readiness: Readiness,
-    pub(crate) stopping: CancellationToken,
 }
 
 /// Tells the story, then stays until the stop; with `exit` asks for the stop itself.
@@ -79,15 +93,17 @@ pub(crate) async fn play(stage: Stage, exit: Option<mpsc::Sender<()>>) -> anyhow
     Ok(())
 }
 
-async fn told(stage: &Stage) -> anyhow::Result<()> {
-    ready(&stage.readiness).await?;
-    let api = Api::open(
-        &format!("http://{}", stage.api),
-        &SecretString::from(DEMO_TOKEN),
-    )
-    .await?;
+/// Tells the story once.
+///
+/// # Errors
+/// What did not come true.
+pub(crate) async fn told(stage: &Stage) -> anyhow::Result<()> {
+    if let Some(readiness) = &stage.readiness {
+        ready(readiness).await?;
+    }
+    let api = Api::open(&stage.api, &stage.token).await?;
     let witness = Witness::start(&stage.log, stage.clock.clone(), stage.stopping.clone()).await?;
-    let cast = Cast::new(stage)?;
+    let cast = Cast::new(stage).await?;
     let story = Story {
         stage,
         api,
@@ -96,7 +112,9 @@ async fn told(stage: &Stage) -> anyhow::Result<()> {
         cast,
     };
     let outcome = story.tell().await;
-    teller::print_box(stage, &story.cast.ana)?;
+    if let Some(places) = &stage.places {
+        teller::print_box(places, &story.cast.ana)?;
+    }
     outcome
 }
 
@@ -125,7 +143,7 @@ struct Story<'a> {
 impl Story<'_> {
     async fn tell(&self) -> anyhow::Result<()> {
         let Cast { ana, chi, .. } = &self.cast;
-        let length = person::duration(self.stage.demo.window);
+        let length = person::duration(self.stage.window);
         teller::chapter(&format!(
             "A customer writes. Her window lasts 24 hours; here, {length}."
         ))?;
@@ -163,9 +181,9 @@ impl Story<'_> {
     async fn writes(&self, who: &Customer, text: &str) -> anyhow::Result<String> {
         let from = self.witness.count();
         self.stage
-            .demo
-            .handle
-            .says(&who.id, demo::PHONE_NUMBER_ID, text)?;
+            .platform
+            .says(&who.id, demo::PHONE_NUMBER_ID, text)
+            .await?;
         self.teller.says(&who.name, &format!("writes: {text}"))?;
         let (seen, customer, until) = self
             .witness
@@ -275,7 +293,7 @@ impl Story<'_> {
                 },
             )
             .await?;
-        let text = self.received(to, route)?;
+        let text = self.received(to, route).await?;
         self.teller.event("DeliveryAdvanced", "DELIVERED")?;
         self.teller.says(
             &to.name,
@@ -285,8 +303,8 @@ impl Story<'_> {
     }
 
     /// Returns what the customer got last; exactly one message may have come that way.
-    fn received(&self, by: &Customer, route: v1::Route) -> anyhow::Result<String> {
-        let sent = self.stage.demo.handle.sent();
+    async fn received(&self, by: &Customer, route: v1::Route) -> anyhow::Result<String> {
+        let sent = self.stage.platform.sent().await?;
         let last = sent
             .iter()
             .rev()
@@ -308,7 +326,7 @@ impl Story<'_> {
     }
 
     async fn expires(&self, who: &Customer, customer: &str) -> anyhow::Result<()> {
-        let within = self.stage.demo.window.unsigned_abs() + SOON;
+        let within = self.stage.window.unsigned_abs() + SOON;
         self.witness
             .until(0, within, "WindowExpiring", |event| match event {
                 Event::WindowExpiring(expiring) if is_of(expiring.window.as_ref(), customer) => {
@@ -325,7 +343,7 @@ impl Story<'_> {
     }
 
     async fn closes(&self, who: &Customer, customer: &str) -> anyhow::Result<()> {
-        let within = self.stage.demo.window.unsigned_abs() + SOON;
+        let within = self.stage.window.unsigned_abs() + SOON;
         let (seen, ended) = self
             .witness
             .until(0, within, "WindowExpired", |event| match event {

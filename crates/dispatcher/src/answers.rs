@@ -1,5 +1,6 @@
 //! What callers are told when it is no.
 
+use casement_domain::id::MessageId;
 use casement_domain::routing::{Decision, Route};
 use casement_proto::message::v1 as api;
 use casement_shell::grpc::{refusal, refuse};
@@ -46,6 +47,18 @@ pub(crate) fn no_route(decision: &Decision) -> Status {
         "NO_ROUTE",
         format!("no route is open for this message: {}", texts.join(" ")),
         reasons,
+    )
+}
+
+/// Whether the message is durable is not known; its id tells, once the log answers.
+pub(crate) fn outcome_unknown(id: &MessageId) -> Status {
+    let text = "the log did not say whether it has the message: ask for it by its id, or send it \
+                again under the same request_id";
+    refusal(
+        Code::Unavailable,
+        "OUTCOME_UNKNOWN",
+        text,
+        [("message_id", id.to_string())],
     )
 }
 

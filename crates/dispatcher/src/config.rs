@@ -117,8 +117,14 @@ impl Config {
                 "dispatcher.attempts_max and dispatcher.in_hand_max must be at least 1".to_owned(),
             );
         }
-        if self.lease < SignedDuration::ZERO {
-            return Some("dispatcher.lease must not be negative".to_owned());
+        let pauses = self.retry_schedule.iter();
+        let not_negative = [("lease", self.lease), ("stagger", self.stagger)]
+            .into_iter()
+            .chain(pauses.map(|pause| ("retry_schedule", *pause)));
+        for (name, value) in not_negative {
+            if value.is_negative() {
+                return Some(format!("dispatcher.{name} must not be negative"));
+            }
         }
         None
     }
@@ -166,5 +172,10 @@ mod tests {
                 .unwrap()
                 .contains("dispatcher.call_timeout")
         );
+        let hasty = Config {
+            stagger: SignedDuration::from_secs(-1),
+            ..Config::default()
+        };
+        assert!(hasty.problem().unwrap().contains("dispatcher.stagger"));
     }
 }

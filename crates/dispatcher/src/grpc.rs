@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Request, Response, Status};
 
 use crate::aggregate::{self, Loaded};
-use crate::answers::{internal, no_route, same_or_refused, unavailable};
+use crate::answers::{internal, no_route, outcome_unknown, same_or_refused, unavailable};
 use crate::engine::Engine;
 use crate::lanes::Book;
 use crate::request::{self, Checked, Named};
@@ -203,6 +203,7 @@ impl Messages {
                     "message could not be read back",
                 )),
             },
+            Err(AppendError::Unknown { .. }) => Err(outcome_unknown(&message_id)),
             Err(error) => Err(unavailable(&error)),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) async fn run(engine: Arc<Engine>, stopping: CancellationToken) -> any
         stream: stream::MESSAGES,
         filters: vec![Family::Report.filter()],
         in_hand_max: IN_HAND_MAX,
-        ack_wait: Duration::from_secs(30),
+        ack_wait: Duration::from_secs(10),
     };
     let log = engine.log.clone();
     log.work(spec, stopping, |delivery| take(&engine, delivery))

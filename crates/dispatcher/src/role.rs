@@ -163,6 +163,8 @@ impl Role {
             while let Some(due) = index.due().await {
                 lanes.due(&due);
             }
+            // Without it nothing would ever go out again, and nobody would hear of it.
+            anyhow::ensure!(stopping.is_cancelled(), "deadline index ended by itself");
             Ok(())
         };
         let outcome: anyhow::Result<((), (), (), ())> = tokio::try_join!(

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::assets::Assets;
 use crate::codes::Refusal;
 use crate::config::{
     Config, Limits, NumberConfig, RefusalStyle, TemplateCategory, TemplateConfig, TemplateStatus,
@@ -70,6 +71,7 @@ pub(crate) struct Books {
     pub(crate) reactions_open_window: bool,
     pub(crate) numbers: Vec<NumberConfig>,
     pub(crate) templates: Vec<TemplateConfig>,
+    pub(crate) assets: Assets,
     pub(crate) calls: Ring<ApiCall>,
     limits: Limits,
     strangers_on_whatsapp: bool,
@@ -86,7 +88,16 @@ pub(crate) struct Books {
 impl Books {
     /// Opens empty books.
     pub(crate) fn new(config: &Config) -> Self {
+        let mut assets = Assets::new(
+            config.app.clone(),
+            config.app_secret.clone(),
+            config.portfolio_id.clone(),
+        );
+        for token in &config.tokens {
+            assets.put_token(token.clone());
+        }
         Self {
+            assets,
             window: config.window,
             refusal: config.refusal,
             reactions_open_window: config.reactions_open_window,
@@ -262,11 +273,14 @@ impl Books {
             .number(&from)
             .map(|number| number.waba_id.clone())
             .unwrap_or_default();
+        self.assets.check_registered(&from)?;
         let customer = self.recipient(&call.recipient)?;
         sent.message.customer = Some(customer.id.clone());
         sent.message.to.clone_from(&customer.phone);
         sent.message.user_id = Some(customer.user_id.clone());
         sent.route.is_by_phone = matches!(call.recipient, Recipient::Phone { .. });
+        self.assets
+            .check_recipient(&from, customer.phone.as_deref())?;
         let mut fails_later = None;
         if !customer.on_whatsapp {
             self.refuse_or_fail(

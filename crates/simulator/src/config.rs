@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::assets::{AppConfig, TokenConfig};
 use crate::records::Status;
 
 /// The simulator's own clock. It stamps messages, statuses and records, and decides whether a
@@ -29,12 +30,18 @@ pub struct Config {
     pub window: SignedDuration,
     /// Where Meta's webhooks go. Without one nothing is subscribed and nothing is sent.
     pub webhook_url: Option<String>,
-    /// Signs webhooks (`X-Hub-Signature-256`).
+    /// The app that gets the webhooks.
+    pub app: AppConfig,
+    /// Its secret: signs webhooks (`X-Hub-Signature-256`) and tells about tokens.
     pub app_secret: SecretString,
     /// Shown to the webhook in the subscription handshake.
     pub verify_token: String,
+    /// The business portfolio that owns the business accounts.
+    pub portfolio_id: String,
     /// The business's phone numbers.
     pub numbers: Vec<NumberConfig>,
+    /// Access tokens that are not as numbers' tokens are by themselves.
+    pub tokens: Vec<TokenConfig>,
     /// The business accounts' message templates.
     pub templates: Vec<TemplateConfig>,
     /// The SMS side.
@@ -63,9 +70,12 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             window: WINDOW,
             webhook_url: None,
+            app: AppConfig::default(),
             app_secret: SecretString::from("demo-app-secret"),
             verify_token: "demo-verify-token".to_owned(),
+            portfolio_id: "900100200300".to_owned(),
             numbers: Vec::new(),
+            tokens: Vec::new(),
             templates: Vec::new(),
             twilio: TwilioConfig::default(),
             limits: Limits::default(),

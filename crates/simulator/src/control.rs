@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::assets::TokenConfig;
 use crate::config::{AutoStatus, NumberConfig, RefusalStyle, TemplateConfig, TemplateStatus};
 use crate::error::Error;
 use crate::faults::{FaultId, FaultSpec};
@@ -44,6 +45,10 @@ PUT    /_sim/webhook            {url}
 POST   /_sim/webhook/verify
 PUT    /_sim/settings           {window?, refusal?, auto_status?}
 POST   /_sim/numbers            {phone_number_id, display_phone_number, waba_id, token}
+POST   /_sim/numbers/test       {phone_number_id, recipients}
+POST   /_sim/numbers/status     {phone_number_id, status}
+POST   /_sim/tokens             {token, scopes?, expires_at?, revoked?, app_id?}
+DELETE /_sim/subscriptions/{waba_id}
 POST   /_sim/templates          {waba_id, name, language, category, body, parameter_count}
 POST   /_sim/templates/status   {waba_id, name, language, status}
 POST   /_sim/script             {customers, steps}
@@ -76,6 +81,10 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/_sim/webhook/verify", post(verify_webhook))
         .route("/_sim/settings", put(settings))
         .route("/_sim/numbers", post(put_number))
+        .route("/_sim/numbers/test", post(test_number))
+        .route("/_sim/numbers/status", post(number_status))
+        .route("/_sim/tokens", post(put_token))
+        .route("/_sim/subscriptions/{waba_id}", delete(unsubscribe))
         .route("/_sim/templates", post(add_template))
         .route("/_sim/templates/status", post(template_status))
         .route("/_sim/script", post(script))
@@ -309,6 +318,43 @@ async fn settings(State(handle): State<Handle>, Json(settings): Json<Settings>) 
 
 async fn put_number(State(handle): State<Handle>, Json(number): Json<NumberConfig>) -> Json<Value> {
     handle.put_number(number);
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestNumber {
+    phone_number_id: String,
+    recipients: Vec<String>,
+}
+
+async fn test_number(State(handle): State<Handle>, Json(number): Json<TestNumber>) -> Json<Value> {
+    handle.put_test_number(&number.phone_number_id, &number.recipients);
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumberStatusOf {
+    phone_number_id: String,
+    status: String,
+}
+
+async fn number_status(
+    State(handle): State<Handle>,
+    Json(change): Json<NumberStatusOf>,
+) -> Json<Value> {
+    handle.set_number_status(&change.phone_number_id, &change.status);
+    done()
+}
+
+async fn put_token(State(handle): State<Handle>, Json(token): Json<TokenConfig>) -> Json<Value> {
+    handle.put_token(token);
+    done()
+}
+
+async fn unsubscribe(State(handle): State<Handle>, Path(waba_id): Path<String>) -> Json<Value> {
+    handle.unsubscribe(&waba_id);
     done()
 }
 

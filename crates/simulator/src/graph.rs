@@ -1,24 +1,22 @@
 //! The Graph API's look-alike over HTTP.
 //!
-//! Who calls, what is asked, how the answer looks. What is allowed is `rules`, `graph_body` and
-//! the books.
+//! Sending: who calls, what is asked, how the answer looks. What is allowed is `rules`,
+//! `graph_body` and the books; all that is not sending is `graph_manage`.
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::post;
 use bytes::Bytes;
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::books::{Books, Route, Sent};
 use crate::codes::Refusal;
-use crate::config::NumberConfig;
 use crate::graph_body::{self, Content, GraphCall, MessageCall, Recipient};
+use crate::graph_manage::{self, may_send};
 use crate::handle::Handle;
-use crate::payload::{category_word, template_status_word};
 use crate::records::{Channel, MessageKind, Outcome, SentMessage};
 use crate::rules::digits;
 use crate::serving;
@@ -26,10 +24,8 @@ use crate::serving;
 /// Returns the Graph API's routes.
 pub(crate) fn routes() -> Router<Handle> {
     Router::new()
-        .route("/{version}/{id}", get(get_node))
         .route("/{version}/{id}/messages", post(post_message))
-        .route("/{version}/{id}/message_templates", get(get_templates))
-        .route("/{version}/{id}/phone_numbers", get(get_numbers))
+        .merge(graph_manage::routes())
 }
 
 /// Answers what no route knows, as the Graph API does.
@@ -54,11 +50,12 @@ async fn post_message(
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let call = graph_body::read(&body);
     if matches!(call, Ok(GraphCall::MarkRead)) {
-        let answer =
-            match shared.look(|state| allowed(&state.books, &phone_number_id, token.as_deref())) {
-                Ok(()) => (200, json!({"success": true})),
-                Err(refusal) => refusal.as_graph(),
-            };
+        let (now, token) = (shared.now(), token.as_deref());
+        let may = shared.look(|state| may_send(&state.books, &phone_number_id, token, now));
+        let answer = match may {
+            Ok(()) => (200, json!({"success": true})),
+            Err(refusal) => refusal.as_graph(),
+        };
         return serving::respond(shared, Channel::Whatsapp, "POST", path, answer);
     }
     let sent = draft(&phone_number_id, &version, &body);
@@ -67,7 +64,7 @@ async fn post_message(
         if sent.route.version == 0 {
             return Err(Refusal::new(2500, "unknown path components"));
         }
-        allowed(books, &phone_number_id, token.as_deref())?;
+        may_send(books, &phone_number_id, token.as_deref(), now)?;
         match call? {
             GraphCall::Message(call) => {
                 addressed(sent, &call);
@@ -152,175 +149,10 @@ fn major(version: &str) -> Option<u32> {
     major.parse().ok().filter(|major| *major > 0)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim().to_owned())
-}
-
-/// Checks that a token is somebody's (190), that the number exists (100/33), and that the token is
-/// that number's (10).
-fn allowed(books: &Books, phone_number_id: &str, token: Option<&str>) -> Result<(), Refusal> {
-    known(books, token)?;
-    let number = books
-        .number(phone_number_id)
-        .ok_or_else(|| no_such_object(phone_number_id))?;
-    if token.is_some_and(|token| number.token.expose_secret() == token) {
-        Ok(())
-    } else {
-        Err(Refusal::new(10, "the token has no access to this number"))
-    }
-}
-
-fn known(books: &Books, token: Option<&str>) -> Result<(), Refusal> {
-    let is_known = token.is_some_and(|token| {
-        books
-            .numbers
-            .iter()
-            .any(|number| number.token.expose_secret() == token)
-    });
-    if is_known {
-        Ok(())
-    } else {
-        Err(Refusal::new(190, "the access token is invalid"))
-    }
-}
-
-fn no_such_object(id: &str) -> Refusal {
-    Refusal::new(
-        100,
-        format!("unsupported request: object with ID '{id}' does not exist"),
-    )
-    .subcode(33)
-}
-
-/// Finds the numbers of a business account the token may see.
-fn account<'a>(
-    books: &'a Books,
-    waba_id: &str,
-    token: Option<&str>,
-) -> Result<Vec<&'a NumberConfig>, Refusal> {
-    known(books, token)?;
-    let numbers: Vec<_> = books
-        .numbers
-        .iter()
-        .filter(|number| number.waba_id == waba_id)
-        .collect();
-    if numbers.is_empty() {
-        return Err(no_such_object(waba_id));
-    }
-    if numbers
-        .iter()
-        .any(|number| token.is_some_and(|token| number.token.expose_secret() == token))
-    {
-        Ok(numbers)
-    } else {
-        Err(Refusal::new(
-            200,
-            "the token has no access to this business account",
-        ))
-    }
-}
-
-async fn get_node(
-    State(handle): State<Handle>,
-    Path((_, id)): Path<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let token = bearer(&headers);
-    read(&handle, &uri, |books| {
-        if books.number(&id).is_none() {
-            account(books, &id, token.as_deref())?;
-            return Ok(json!({"id": id, "name": "Simulated business account"}));
-        }
-        allowed(books, &id, token.as_deref())?;
-        books
-            .number(&id)
-            .map(number_node)
-            .ok_or_else(|| no_such_object(&id))
-    })
-}
-
-async fn get_numbers(
-    State(handle): State<Handle>,
-    Path((_, waba_id)): Path<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let token = bearer(&headers);
-    read(&handle, &uri, |books| {
-        let numbers = account(books, &waba_id, token.as_deref())?;
-        let nodes: Vec<Value> = numbers.into_iter().map(number_node).collect();
-        Ok(json!({"data": nodes, "paging": {}}))
-    })
-}
-
-async fn get_templates(
-    State(handle): State<Handle>,
-    Path((_, waba_id)): Path<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let token = bearer(&headers);
-    read(&handle, &uri, |books| {
-        account(books, &waba_id, token.as_deref())?;
-        let nodes: Vec<Value> = books
-            .templates
-            .iter()
-            .enumerate()
-            .filter(|(_, template)| template.waba_id == waba_id)
-            .map(|(index, template)| {
-                json!({
-                    "id": template_id(index).to_string(),
-                    "name": template.name,
-                    "language": template.language,
-                    "status": template_status_word(template.status),
-                    "category": category_word(Some(template.category)).to_uppercase(),
-                    "components": [{"type": "BODY", "text": template.body}],
-                })
-            })
-            .collect();
-        Ok(json!({"data": nodes, "paging": {}}))
-    })
-}
-
-/// Returns the id of the template at this place of the list.
-pub(crate) fn template_id(index: usize) -> u64 {
-    9_000_000_000_000_001 + index as u64
-}
-
-fn number_node(number: &NumberConfig) -> Value {
-    json!({
-        "id": number.phone_number_id,
-        "display_phone_number": number.display_phone_number,
-        "verified_name": "Simulated business",
-        "status": "CONNECTED",
-        "code_verification_status": "VERIFIED",
-        "name_status": "APPROVED",
-        "quality_rating": "GREEN",
-        "platform_type": "CLOUD_API",
-        "throughput": {"level": "STANDARD"},
-    })
-}
-
-fn read(
-    handle: &Handle,
-    uri: &Uri,
-    look: impl FnOnce(&Books) -> Result<Value, Refusal>,
-) -> Response {
-    let shared = handle.shared();
-    let answer = match shared.look(|state| look(&state.books)) {
-        Ok(body) => (200, body),
-        Err(refusal) => refusal.as_graph(),
-    };
-    serving::respond(
-        shared,
-        Channel::Whatsapp,
-        "GET",
-        uri.path().to_owned(),
-        answer,
-    )
 }

@@ -11,10 +11,11 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::assets::TokenConfig;
 use crate::config::{AutoStatus, NumberConfig, RefusalStyle, TemplateConfig, TemplateStatus};
 use crate::error::Error;
 use crate::faults::{ActiveFault, Fault, FaultId, FaultSpec};
-use crate::graph::template_id;
+use crate::graph_manage::template_id;
 use crate::outbox::{self, Parcel};
 use crate::payload;
 use crate::records::{ApiCall, SentMessage, Status, WebhookRecord};
@@ -109,6 +110,42 @@ impl Handle {
             numbers.retain(|known| known.phone_number_id != number.phone_number_id);
             numbers.push(number);
         });
+    }
+
+    /// Says what is special about an access token, in place of what was said before.
+    pub fn put_token(&self, token: TokenConfig) {
+        self.shared
+            .change(|state| state.books.assets.put_token(token));
+    }
+
+    /// Makes a number a test number: it may write to these phones only, at most
+    /// [`crate::TEST_RECIPIENTS_MAX`] (131030 to anybody else).
+    pub fn put_test_number(&self, phone_number_id: &str, recipients: &[String]) {
+        self.shared.change(|state| {
+            let assets = &mut state.books.assets;
+            assets.put_test_number(phone_number_id, recipients);
+        });
+    }
+
+    /// Changes a number's status; unless it is `CONNECTED`, sends are refused (133010).
+    pub fn set_number_status(&self, phone_number_id: &str, status: &str) {
+        self.shared.change(|state| {
+            let assets = &mut state.books.assets;
+            assets.put_number_status(phone_number_id, status);
+        });
+    }
+
+    /// Takes the app off a business account's webhooks: none come until it is subscribed again
+    /// over the Graph API.
+    pub fn unsubscribe(&self, waba_id: &str) {
+        self.shared
+            .change(|state| state.books.assets.unsubscribe(waba_id));
+    }
+
+    /// Returns whether the app gets a business account's webhooks.
+    pub fn is_subscribed(&self, waba_id: &str) -> bool {
+        self.shared
+            .look(|state| state.books.assets.is_subscribed(waba_id))
     }
 
     /// Adds a template.

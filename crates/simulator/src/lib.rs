@@ -11,6 +11,7 @@
 //! messaging limits per portfolio, sign-up).
 
 mod acts;
+mod assets;
 mod books;
 mod codes;
 mod config;
@@ -19,6 +20,7 @@ mod error;
 mod faults;
 mod graph;
 mod graph_body;
+mod graph_manage;
 mod handle;
 mod outbox;
 mod payload;
@@ -41,6 +43,7 @@ use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use crate::assets::{AppConfig, TEST_RECIPIENTS_MAX, TokenConfig};
 pub use crate::books::{CALLS_KEPT_MAX, CUSTOMERS_MAX, SENT_KEPT_MAX};
 pub use crate::config::{
     AutoStatus, AutoStatusStep, Clock, Config, Limits, NumberConfig, PairLimit, RefusalStyle,

@@ -140,6 +140,11 @@ pub(crate) fn publish(
     if channel == Channel::Whatsapp && state.outbox.webhook_url.is_none() {
         return Ok(());
     }
+    if let Parcel::Change { change, .. } = &parcel
+        && !state.books.assets.is_subscribed(&change.waba_id)
+    {
+        return Ok(());
+    }
     if state.outbox.is_full() {
         return Err(Error::TooMany {
             what: "undelivered webhooks",

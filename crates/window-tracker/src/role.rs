@@ -33,7 +33,7 @@ const ROLE: &str = "window-tracker";
 const SOURCE: &str = "casement/window-tracker";
 
 /// How long a fact may be in hand without a sign of life before another replica gets it.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACK_WAIT: Duration = Duration::from_secs(10);
 
 /// How long after it was handed out a deadline comes again if nothing moved it: its window event
 /// could not be stored.

@@ -3,10 +3,12 @@
 //! Only modules in here know SQL. A store keeps rows and checks positions; it computes no hash
 //! and interprets no event. Every store must pass the suite in `contract`.
 
+mod backend;
+mod postgres;
 mod read;
 mod sql;
 mod sqlite;
-mod write;
+mod text;
 
 #[cfg(test)]
 mod contract;
@@ -22,6 +24,7 @@ use crate::batch::Batch;
 use crate::chain::Head;
 use crate::model::{Conversation, ConversationKey, Message, Row};
 
+pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
 
 /// A store as it is passed around.
@@ -47,6 +50,16 @@ pub(crate) enum Error {
         column: &'static str,
         problem: String,
     },
+}
+
+fn failed<E>(operation: &'static str) -> impl FnOnce(E) -> Error
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| Error::Database {
+        operation,
+        source: source.into(),
+    }
 }
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;

@@ -1,5 +1,6 @@
-//! The statements, in SQL that SQLite and PostgreSQL both read: numbered parameters, `ON CONFLICT
-//! DO NOTHING`, row values, no functions of one of them alone.
+//! The statements, in SQL that SQLite and PostgreSQL both read: numbered parameters, `ON CONFLICT`,
+//! row values, no functions of one of them alone. What only one of them can do stands beside its
+//! backend.
 
 /// The value that stands for "never": it comes after every time.
 pub(super) const NEVER_NS: i64 = i64::MAX;
@@ -12,9 +13,6 @@ pub(super) const HEADS: &str = "\
 SELECT stream, incarnation, last_sequence, link, row_count
 FROM archive_heads ORDER BY stream, incarnation";
 
-pub(super) const CHAINS_WITH_ROWS: &str = "\
-SELECT DISTINCT stream, incarnation FROM archive ORDER BY stream, incarnation";
-
 /// Does nothing if another writer began the chain first.
 pub(super) const BEGIN_CHAIN: &str = "\
 INSERT INTO archive_heads (stream, incarnation, last_sequence, link, row_count)
@@ -26,20 +24,7 @@ pub(super) const ADVANCE_CHAIN: &str = "\
 UPDATE archive_heads SET last_sequence = $3, link = $4, row_count = $5
 WHERE stream = $1 AND incarnation = $2 AND last_sequence = $6 AND link = $7 AND row_count = $8";
 
-/// A report says which message it is about; whose message that is, the read model knows.
-pub(super) const INSERT_ROW: &str = "\
-INSERT INTO archive (
-    stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
-    message_id, brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment,
-    link, is_repeat
-) VALUES (
-    $1, $2, $3, $4, $5, $6, $7,
-    COALESCE(NULLIF($8, ''), (SELECT customer_id FROM messages WHERE message_id = $9), ''),
-    $9,
-    COALESCE(NULLIF($10, ''), (SELECT brand_id FROM messages WHERE message_id = $9), ''),
-    $11, $12, $13, $14, $15, $16, $17,
-    EXISTS (SELECT 1 FROM archive WHERE event_id = $6 AND event_id <> '')
-)";
+pub(super) const CHAIN_OF_ROW: &str = "SELECT stream, incarnation FROM archive";
 
 pub(super) const ROW_COLUMNS: &str = "\
 SELECT stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
@@ -51,97 +36,98 @@ SELECT sequence FROM archive
 WHERE stream = $1 AND incarnation = $2 AND stored_time_ns >= $3
 ORDER BY stored_time_ns, sequence LIMIT 1";
 
-pub(super) const INSERT_CONVERSATION: &str = "\
-INSERT INTO conversations (
+/// The start of a statement that writes whole conversations; where they come from goes between
+/// it and its end.
+macro_rules! conversations_from {
+    ($source:literal) => {
+        concat!(
+            "INSERT INTO conversations (
     number, customer_id, brand_id, window_id, window_state, closed_reason, open_time_ns,
     expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
     profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
     position_sequence
-) VALUES ($1, $2, $3, '', $4, $5, NULL, $6, NULL, NULL, '', '', 0, 0, $7, $8, $9)
-ON CONFLICT (number, customer_id) DO NOTHING";
+) ",
+            $source,
+            "
+ON CONFLICT (number, customer_id) DO UPDATE SET
+    brand_id = EXCLUDED.brand_id,
+    window_id = EXCLUDED.window_id,
+    window_state = EXCLUDED.window_state,
+    closed_reason = EXCLUDED.closed_reason,
+    open_time_ns = EXCLUDED.open_time_ns,
+    expire_time_ns = EXCLUDED.expire_time_ns,
+    last_inbound_time_ns = EXCLUDED.last_inbound_time_ns,
+    last_outbound_time_ns = EXCLUDED.last_outbound_time_ns,
+    last_inbound_text = EXCLUDED.last_inbound_text,
+    profile_name = EXCLUDED.profile_name,
+    inbound_count = EXCLUDED.inbound_count,
+    outbound_count = EXCLUDED.outbound_count,
+    position_stream = EXCLUDED.position_stream,
+    position_incarnation = EXCLUDED.position_incarnation,
+    position_sequence = EXCLUDED.position_sequence"
+        )
+    };
+}
 
-pub(super) const TOUCH_CONVERSATION: &str = "\
-UPDATE conversations SET
-    brand_id = COALESCE(NULLIF($3, ''), brand_id),
-    position_stream = $4, position_incarnation = $5, position_sequence = $6
-WHERE number = $1 AND customer_id = $2";
-
-pub(super) const COUNT_FACT: &str = "\
-INSERT INTO counted_facts (fact) VALUES ($1) ON CONFLICT (fact) DO NOTHING";
-
-/// What is late never undoes what is newer.
-pub(super) const COUNT_INBOUND: &str = "\
-UPDATE conversations SET
-    inbound_count = inbound_count + 1,
-    last_inbound_text = CASE
-        WHEN last_inbound_time_ns > $3 THEN last_inbound_text
-        ELSE COALESCE($4, last_inbound_text) END,
-    profile_name = CASE
-        WHEN last_inbound_time_ns > $3 THEN profile_name
-        ELSE COALESCE($5, profile_name) END,
-    last_inbound_time_ns = CASE
-        WHEN last_inbound_time_ns > $3 THEN last_inbound_time_ns
-        ELSE $3 END
-WHERE number = $1 AND customer_id = $2";
-
-pub(super) const COUNT_OUTBOUND: &str = "\
-UPDATE conversations SET
-    outbound_count = outbound_count + 1,
-    last_outbound_time_ns = CASE
-        WHEN last_outbound_time_ns > $3 THEN last_outbound_time_ns
-        ELSE $3 END
-WHERE number = $1 AND customer_id = $2";
-
-pub(super) const SET_WINDOW: &str = "\
-UPDATE conversations SET
-    window_id = $3, window_state = $4, closed_reason = $5, open_time_ns = $6, expire_time_ns = $7
-WHERE number = $1 AND customer_id = $2";
-
-pub(super) const CONVERSATION_COLUMNS: &str = "\
-SELECT number, customer_id, brand_id, window_id, window_state, closed_reason, open_time_ns,
-    expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
-    profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
-    position_sequence
-FROM conversations";
-
-pub(super) const INSERT_MESSAGE: &str = "\
-INSERT INTO messages (
+/// The same for messages.
+macro_rules! messages_from {
+    ($source:literal) => {
+        concat!(
+            "INSERT INTO messages (
     message_id, number, customer_id, brand_id, state, outcome, outcome_reason, delivery_status,
     attempt_count, route, client_reference, request_time_ns, expire_time_ns, update_time_ns,
     end_time_ns, is_purged, position_stream, position_incarnation, position_sequence
-) VALUES ($1, $2, $3, $4, $5, 0, '', 0, 0, 0, $6, $7, $8, NULL, NULL, FALSE, '', '', 0)
-ON CONFLICT (message_id) DO NOTHING";
+) ",
+            $source,
+            "
+ON CONFLICT (message_id) DO UPDATE SET
+    number = EXCLUDED.number,
+    customer_id = EXCLUDED.customer_id,
+    brand_id = EXCLUDED.brand_id,
+    state = EXCLUDED.state,
+    outcome = EXCLUDED.outcome,
+    outcome_reason = EXCLUDED.outcome_reason,
+    delivery_status = EXCLUDED.delivery_status,
+    attempt_count = EXCLUDED.attempt_count,
+    route = EXCLUDED.route,
+    client_reference = EXCLUDED.client_reference,
+    request_time_ns = EXCLUDED.request_time_ns,
+    expire_time_ns = EXCLUDED.expire_time_ns,
+    update_time_ns = EXCLUDED.update_time_ns,
+    end_time_ns = EXCLUDED.end_time_ns,
+    is_purged = EXCLUDED.is_purged,
+    position_stream = EXCLUDED.position_stream,
+    position_incarnation = EXCLUDED.position_incarnation,
+    position_sequence = EXCLUDED.position_sequence"
+        )
+    };
+}
+pub(super) use {conversations_from, messages_from};
 
-/// Whatever stands on the log anew has to be purged anew.
-pub(super) const TOUCH_MESSAGE: &str = "\
-UPDATE messages SET
-    is_purged = FALSE, update_time_ns = $2,
-    position_stream = $3, position_incarnation = $4, position_sequence = $5
-WHERE message_id = $1";
+macro_rules! conversation_columns {
+    () => {
+        "SELECT number, customer_id, brand_id, window_id, window_state, closed_reason, open_time_ns,
+    expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
+    profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
+    position_sequence
+FROM conversations"
+    };
+}
 
-/// An ended message stays ended.
-pub(super) const SET_MESSAGE_STATE: &str = "\
-UPDATE messages SET state = $2 WHERE message_id = $1 AND end_time_ns IS NULL";
-
-pub(super) const SET_ATTEMPT: &str = "\
-UPDATE messages SET
-    attempt_count = CASE WHEN attempt_count > $2 THEN attempt_count ELSE $2 END,
-    route = $3
-WHERE message_id = $1";
-
-pub(super) const SET_DELIVERY: &str = "\
-UPDATE messages SET delivery_status = $2 WHERE message_id = $1";
-
-pub(super) const END_MESSAGE: &str = "\
-UPDATE messages SET state = $2, outcome = $3, outcome_reason = $4, end_time_ns = $5
-WHERE message_id = $1";
-
-pub(super) const MESSAGE: &str = "\
-SELECT message_id, number, customer_id, brand_id, state, outcome, outcome_reason,
+macro_rules! message_columns {
+    () => {
+        "SELECT message_id, number, customer_id, brand_id, state, outcome, outcome_reason,
     delivery_status, attempt_count, route, client_reference, request_time_ns, expire_time_ns,
     update_time_ns, end_time_ns, is_purged, position_stream, position_incarnation,
     position_sequence
-FROM messages WHERE message_id = $1";
+FROM messages"
+    };
+}
+pub(super) use {conversation_columns, message_columns};
+
+pub(super) const CONVERSATION_COLUMNS: &str = conversation_columns!();
+
+pub(super) const MESSAGE: &str = concat!(message_columns!(), " WHERE message_id = $1");
 
 pub(super) const ENDED_MESSAGES: &str = "\
 SELECT message_id, end_time_ns FROM messages
@@ -166,6 +152,17 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// A statement that is complete.
+    pub(super) fn whole(
+        statement: &'static str,
+         values: impl IntoIterator<Item = Value>,
+    ) -> Self {
+        Self {
+            sql: statement.to_owned(),
+            values: values.into_iter().collect(),
+        }
+    }
+
     pub(super) fn new(select: &'static str) -> Self {
         Self {
             sql: format!("{select}\nWHERE 1 = 1"),

@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use casement_shell::config::ConfigError;
+use casement_shell::config::{ConfigError, Secret};
 use casement_shell::telemetry::{self, TelemetryConfig};
 use casement_simulator::{Played, Script, Simulator, Step, WINDOW};
 use clap::Args;
 use jiff::SignedDuration;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,6 +45,18 @@ pub(crate) struct SimulateArgs {
     /// How long a customer's message keeps the window open
     #[arg(long, value_name = "DURATION", default_value_t = WINDOW)]
     window: SignedDuration,
+    /// File that holds the app secret it signs with; the demo's if absent
+    #[arg(long, value_name = "FILE")]
+    app_secret_file: Option<PathBuf>,
+    /// File that holds the verify token it shows; the demo's if absent
+    #[arg(long, value_name = "FILE")]
+    verify_token_file: Option<PathBuf>,
+    /// File that holds the Graph API token it takes; the demo's if absent
+    #[arg(long, value_name = "FILE")]
+    graph_token_file: Option<PathBuf>,
+    /// File that holds the auth token of its Twilio; the demo's if absent
+    #[arg(long, value_name = "FILE")]
+    twilio_token_file: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -58,6 +71,21 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     platform.listen = args.listen;
     platform.webhook_url = Some(args.webhook_url.clone());
     platform.twilio.inbound_url = Some(args.sms_url.clone());
+    let held = |file: &Option<PathBuf>| file.as_deref().map(secret).transpose();
+    if let Some(secret) = held(&args.app_secret_file)? {
+        platform.app_secret = secret;
+    }
+    if let Some(token) = held(&args.verify_token_file)? {
+        token.expose_secret().clone_into(&mut platform.verify_token);
+    }
+    if let Some(token) = held(&args.graph_token_file)? {
+        for number in &mut platform.numbers {
+            number.token = token.clone();
+        }
+    }
+    if let Some(token) = held(&args.twilio_token_file)? {
+        platform.twilio.auth_token = token;
+    }
     let running = Simulator::start(platform).await?;
     output::talk(format!(
         "Graph API and Twilio look-alikes at {}",
@@ -83,6 +111,12 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     running.stop().await;
     telemetry.shutdown().await;
     outcome
+}
+
+fn secret(file: &Path) -> Result<SecretString, ConfigError> {
+    Secret::File(file.to_owned())
+        .resolve()
+        .map_err(|error| ConfigError::check(error.to_string()))
 }
 
 async fn play(

@@ -1,6 +1,5 @@
 //! Who plays in the story, and what is said.
 
-use anyhow::Context as _;
 use casement_event::v1;
 use casement_simulator::{Customer, CustomerSpec};
 
@@ -19,15 +18,9 @@ pub(super) struct Cast {
 
 impl Cast {
     /// New people at each start: what is kept of earlier runs does not meddle.
-    pub(super) fn new(stage: &Stage) -> anyhow::Result<Self> {
-        let handle = &stage.demo.handle;
+    pub(super) async fn new(stage: &Stage) -> anyhow::Result<Self> {
+        let platform = &stage.platform;
         let first = 1_000_000 + stage.clock.now().as_second().rem_euclid(400_000) * 10;
-        let put = |spec: CustomerSpec| -> anyhow::Result<Customer> {
-            let id = handle.put_customer(spec)?;
-            let mut all = handle.customers().into_iter();
-            all.find(|customer| customer.id == id)
-                .context("a customer who was just added")
-        };
         let phone = |offset: i64| format!("+1555{:07}", first + offset);
         let without_phone = CustomerSpec {
             phone: None,
@@ -36,9 +29,13 @@ impl Cast {
             ..CustomerSpec::with_phone("", "Chi")
         };
         Ok(Self {
-            ana: put(CustomerSpec::with_phone(phone(0), "Ana"))?,
-            ben: put(CustomerSpec::with_phone(phone(1), "Ben"))?,
-            chi: put(without_phone)?,
+            ana: platform
+                .put_customer(CustomerSpec::with_phone(phone(0), "Ana"))
+                .await?,
+            ben: platform
+                .put_customer(CustomerSpec::with_phone(phone(1), "Ben"))
+                .await?,
+            chi: platform.put_customer(without_phone).await?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use casement_simulator::Customer;
 use tokio::time::Instant;
 
-use super::Stage;
+use super::Places;
 use crate::{demo, output};
 
 /// Tells lines with the time since the beginning.
@@ -60,19 +60,18 @@ pub(super) fn short(id: &str) -> String {
 }
 
 /// What runs where, and what to paste.
-pub(super) fn print_box(stage: &Stage, customer: &Customer) -> io::Result<()> {
+pub(super) fn print_box(places: &Places, customer: &Customer) -> io::Result<()> {
     let program = std::env::args_os()
         .next()
         .unwrap_or_else(|| "casement".into());
     let program = program.to_string_lossy();
-    let Stage {
+    let Places {
         api,
+        webhooks,
+        simulator,
         health,
         broker_url,
-        demo,
-        ..
-    } = stage;
-    let (webhooks, simulator) = (demo.webhooks, demo.simulator);
+    } = places;
     let phone = format!("+{}", customer.phone.as_deref().unwrap_or_default());
     let (number, template, language) = (demo::NUMBER, demo::TEMPLATE, demo::LANGUAGE);
     let phone_number_id = demo::PHONE_NUMBER_ID;

@@ -3,6 +3,7 @@
 mod control;
 mod faults;
 mod graph;
+mod manage;
 mod script;
 mod sms;
 mod stage;

@@ -14,6 +14,7 @@ use casement_shell::health::Readiness;
 use casement_testkit::eventually;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Channel;
@@ -28,6 +29,8 @@ const TOKEN: &str = "token-default";
 pub(crate) struct Dispatcher {
     runtime: Option<Runtime>,
     client: MessageServiceClient<Channel>,
+    running: JoinHandle<anyhow::Result<()>>,
+    stopping: CancellationToken,
 }
 
 impl Stage {
@@ -37,6 +40,20 @@ impl Stage {
 
     /// Runs a dispatcher with settings that differ, and waits until it is ready.
     pub(crate) async fn dispatcher_with(&self, change: impl FnOnce(&mut Config)) -> Dispatcher {
+        let log = LogConfig {
+            servers: self.nats.url(),
+            accept_unsafe_broker: true,
+            ..LogConfig::default()
+        };
+        self.dispatcher_over(log, change).await
+    }
+
+    /// The same, over a connection that differs.
+    pub(crate) async fn dispatcher_over(
+        &self,
+        log: LogConfig,
+        change: impl FnOnce(&mut Config),
+    ) -> Dispatcher {
         let mut config = self.config();
         change(&mut config);
         let runtime = Builder::new_multi_thread()
@@ -44,14 +61,8 @@ impl Stage {
             .enable_all()
             .build()
             .expect("a runtime");
-        let (servers, tokens) = (self.nats.url(), self.tokens.clone());
-        let clock = Arc::clone(&self.clock);
+        let (tokens, clock) = (self.tokens.clone(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
-            let log = LogConfig {
-                servers,
-                accept_unsafe_broker: true,
-                ..LogConfig::default()
-            };
             let log = Log::connect(&log).await.expect("a broker that is ready");
             let stopping = CancellationToken::new();
             let directory = Directory::start(&log, stopping.clone()).await;
@@ -74,21 +85,23 @@ impl Stage {
                 routes,
                 stopping.clone(),
             ));
-            tokio::spawn(role.run(stopping));
+            let running = tokio::spawn(role.run(stopping.clone()));
             let mut is_ready = readiness.watch();
             is_ready
                 .wait_for(|is_ready| *is_ready)
                 .await
                 .expect("it runs");
-            address
+            (address, running, stopping)
         });
-        let address = started.await.expect("a dispatcher that starts");
+        let (address, running, stopping) = started.await.expect("a dispatcher that starts");
         let client = MessageServiceClient::connect(format!("http://{address}"))
             .await
             .expect("a server that listens");
         Dispatcher {
             runtime: Some(runtime),
             client,
+            running,
+            stopping,
         }
     }
 }
@@ -97,6 +110,13 @@ impl Dispatcher {
     /// Ends it at once, in the middle of whatever it does.
     pub(crate) fn kill(mut self) {
         self.end();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        self.stopping.cancel();
+        let ended = (&mut self.running).await;
+        ended.expect("no panic").expect("an orderly end");
     }
 
     fn end(&mut self) {

@@ -6,7 +6,6 @@ use casement_event::convert::{inbound, timestamp};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
 use casement_event_log::{Expect, Position, customers};
-use casement_simulator::CustomerId as Named;
 use jiff::Timestamp;
 
 use super::{NUMBER, SILENT_NUMBER, SMS_SENDER, Stage, WABA, digits, phone_number_id};
@@ -171,12 +170,13 @@ impl Stage {
     /// Whom a phone or user id belongs to.
     pub(crate) async fn customer(&self, who: &str) -> CustomerId {
         let portfolio = PortfolioId::parse(PORTFOLIO).expect("a portfolio");
+        let addresses = addresses(who);
         let resolved = customers::resolve(
             &self.log,
             &self.tokens,
             "casement/test",
             &portfolio,
-            &addresses(who),
+            &addresses,
             self.now(),
         );
         resolved.await.expect("a customer").customer
@@ -270,7 +270,7 @@ impl Stage {
     }
 }
 
-pub(crate) fn business(number: &str) -> BusinessNumber {
+fn business(number: &str) -> BusinessNumber {
     BusinessNumber::parse(number).expect("a number")
 }
 

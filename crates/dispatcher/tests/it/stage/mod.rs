@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 pub(crate) use ask::{digits, in_template, sms, text};
-pub(crate) use dispatcher::Dispatcher;
+pub(crate) use dispatcher::{Dispatcher, with_token};
 
 /// Has everything: WhatsApp, an SMS sender, templates.
 pub(crate) const NUMBER: &str = "+15550001111";
