@@ -6,7 +6,7 @@ use casement_event::convert::message::{Context, Details};
 use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, ConvertError};
 use casement_event::subject::{self, stream};
-use casement_event::{DecodeError, Event, Stored, v1};
+use casement_event::{DecodeError, Event, Stored, header, v1};
 use casement_event_log::conversation::Key;
 use casement_event_log::{AppendError, Expect, Log, Position, ReadError};
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) events: Vec<Event>,
     /// Sequence of the newest one: what the next append expects.
     pub(crate) sequence: u64,
+    /// Trace context of the request, which all that follows belongs to.
+    pub(crate) traceparent: Option<String>,
 }
 
 /// A message could not be loaded.
@@ -111,6 +113,7 @@ impl Loaded {
             context,
             events: vec![event],
             sequence: 0,
+            traceparent: None,
         })
     }
 
@@ -154,7 +157,7 @@ impl Loaded {
             now,
         )
         .expect("only the acceptance of a request makes `Requested`")
-        .caused_by(casement_shell::telemetry::current_traceparent());
+        .caused_by(self.traceparent.clone());
         let subject = record.subject.clone();
         let stored = record.event.clone();
         let position = log
@@ -180,6 +183,7 @@ pub(crate) async fn load(log: &Log, id: &MessageId) -> Result<Option<Loaded>, Lo
     let event = first
         .event()
         .map_err(|source| LoadError::Decode { sequence, source })?;
+    let traceparent = first.header(header::TRACEPARENT).map(str::to_owned);
     let Event::MessageRequested(request) = event else {
         let source = ConvertError::Absent("request");
         return Err(LoadError::Convert { sequence, source });
@@ -187,6 +191,7 @@ pub(crate) async fn load(log: &Log, id: &MessageId) -> Result<Option<Loaded>, Lo
     let mut loaded = Loaded::fresh(request, id.clone())
         .map_err(|source| LoadError::Convert { sequence, source })?;
     loaded.sequence = sequence;
+    loaded.traceparent = traceparent;
     for one in stored {
         loaded.take(&one)?;
     }

@@ -103,7 +103,7 @@ pub(crate) async fn record(
             .with(Extension::Number, conversation.number.digits())
             .with(Extension::Brand, &conversation.brand)
             .with(Extension::Customer, conversation.customer.as_str())
-            .caused_by(casement_shell::telemetry::current_traceparent());
+            .caused_by(message.traceparent.clone());
         match log
             .append(record, Expect::last(subject.clone(), sequence))
             .await

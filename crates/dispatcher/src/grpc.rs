@@ -46,10 +46,11 @@ impl MessageService for Messages {
         request: Request<api::SendMessageRequest>,
     ) -> Result<Response<api::SendMessageResponse>, Status> {
         let caller = auth::require(&request, Scope::Send)?;
+        let traceparent = traceparent(&request);
         let request = request.into_inner();
         let wait_for = request.wait_for();
         let changes = self.book.changes();
-        let mut loaded = self.accept(&caller, &request).await?;
+        let mut loaded = self.accept(&caller, &request, traceparent).await?;
         if !matches!(wait_for, api::WaitFor::Unspecified | api::WaitFor::Durable) {
             loaded = waiting::until(&self.engine.log, loaded, wait_for, changes).await;
         }
@@ -157,6 +158,7 @@ impl Messages {
         &self,
         caller: &Caller,
         asked: &api::SendMessageRequest,
+        traceparent: Option<String>,
     ) -> Result<Loaded, Status> {
         let now = self.engine.clock.now();
         let checked = request::check(asked, self.default_ttl, now).map_err(bad_fields)?;
@@ -187,7 +189,7 @@ impl Messages {
 
         let record =
             convert::message::requested(fresh.request.clone(), &fresh.message, &fresh.context, now)
-                .caused_by(casement_shell::telemetry::current_traceparent());
+                .caused_by(traceparent);
         let expect = Expect::empty(subject::message(&message_id));
         match self.engine.log.append(record, expect).await {
             Ok(position) => {
@@ -368,4 +370,14 @@ fn stranger(checked: &Checked) -> Result<Key, Status> {
 
 fn portfolio(account: &v1::Number) -> Result<casement_domain::id::PortfolioId, Status> {
     casement_domain::id::PortfolioId::parse(&account.portfolio_id).map_err(|error| internal(&error))
+}
+
+/// Returns the W3C trace context that a caller sent along, if it is one.
+fn traceparent<T>(request: &Request<T>) -> Option<String> {
+    let text = request.metadata().get("traceparent")?.to_str().ok()?;
+    let is_one = text.len() == 55
+        && text
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    is_one.then(|| text.to_owned())
 }

@@ -12,7 +12,7 @@ use async_nats::HeaderMap;
 use async_nats::client::Request;
 use async_nats::connection::State;
 use bytes::Bytes;
-use casement_event::{Record, Uuid, header};
+use casement_event::{Record, Uuid, header, new_traceparent};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -71,6 +71,9 @@ impl Prepared {
         let mut headers = HeaderMap::new();
         for (name, value) in record.headers() {
             headers.insert(name, value.as_str());
+        }
+        if record.traceparent.is_none() {
+            headers.insert(header::TRACEPARENT, new_traceparent().as_str());
         }
         headers.insert(header::APPEND_ID, append_id.as_str());
         headers.insert(nats_header::MESSAGE_ID, append_id.as_str());

@@ -8,7 +8,7 @@ use casement_domain::inbound::Addresses;
 use casement_domain::window::{Event as WindowEvent, Facts, Published, evolve};
 use casement_event::convert::{ConvertError, inbound, window};
 use casement_event::subject::{self, Family, stream};
-use casement_event::{DecodeError, Event, Stored, v1};
+use casement_event::{DecodeError, Event, Stored, header, v1};
 
 use crate::{Log, ReadError};
 
@@ -56,6 +56,8 @@ pub struct Present {
     /// Sequence of the newest message of all families; 0 if nothing stands there. An append
     /// that expects it rests on exactly this present.
     pub newest: u64,
+    /// Trace context of what was last told, or else of what the customer last did.
+    pub traceparent: Option<String>,
     /// Something newer came in while it was read, so the families may not fit together. Good
     /// enough for a query, useless for an append.
     pub is_torn: bool,
@@ -186,6 +188,7 @@ impl Present {
         self.facts.last_qualifying = Some(published.last_inbound.clone());
         self.facts = std::mem::take(&mut self.facts).with_evidence(published.evidence);
         self.published = Some(published);
+        self.traceparent = stored.header(header::TRACEPARENT).map(str::to_owned);
         self.take_conversation(&event);
         Ok(())
     }
@@ -206,6 +209,9 @@ impl Present {
         self.facts.last_qualifying = said.last_qualifying.max(last);
         self.facts.thread_owner = said.thread_owner;
         self.addresses = known.summary.addresses();
+        if self.traceparent.is_none() {
+            self.traceparent = stored.header(header::TRACEPARENT).map(str::to_owned);
+        }
         if let Some(moved) = known.moved_to {
             self.facts.merged_at = Some(moved.at);
             self.survivor = Some(moved.survivor);

@@ -12,5 +12,5 @@ pub mod subject;
 
 pub use casement_proto::events::v1;
 pub use event::{DecodeError, Event};
-pub use record::{Extension, Record, Stored, header};
+pub use record::{Extension, Record, Stored, header, new_traceparent};
 pub use uuid::Uuid;

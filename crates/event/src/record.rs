@@ -169,6 +169,12 @@ impl Record {
     }
 }
 
+/// Returns a W3C trace context of its own, for what belongs to no trace yet.
+pub fn new_traceparent() -> String {
+    let span = Uuid::new_v4().simple().to_string();
+    format!("00-{}-{}-01", Uuid::new_v4().simple(), &span[..16])
+}
+
 /// An event as the log stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {

@@ -325,7 +325,8 @@ async fn admit(
         received_time: Some(timestamp(door.clock.now())),
         app: knock.app.to_owned(),
         query: knock.query.unwrap_or_default().to_owned(),
-        traceparent: telemetry::current_traceparent().unwrap_or_else(new_trace),
+        traceparent: telemetry::current_traceparent()
+            .unwrap_or_else(casement_event::new_traceparent),
     };
     knock.packer.store(post).await.map_err(|error| match error {
         StoreError::QueueFull => Outcome::Busy,
@@ -342,13 +343,6 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn signed_url(base: &str, uri: &Uri) -> String {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     format!("{}{path}", base.trim_end_matches('/'))
-}
-
-/// A trace of its own for a post that belongs to none.
-fn new_trace() -> String {
-    let trace = Uuid::new_v4().simple().to_string();
-    let span = Uuid::new_v4().simple().to_string();
-    format!("00-{trace}-{}-01", &span[..16])
 }
 
 #[cfg(test)]
@@ -368,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_new_trace_is_a_valid_traceparent() {
-        let made = new_trace();
+        let made = casement_event::new_traceparent();
         let parts: Vec<_> = made.split('-').map(str::len).collect();
         assert_eq!(parts, [2, 32, 16, 2], "{made}");
     }

@@ -149,8 +149,7 @@ impl Windows {
     fn account(&self, caller: &Caller, number: &str) -> Result<Account, Status> {
         let number = BusinessNumber::parse(number)
             .map_err(|error| bad_field("number", error.to_string()))?;
-        let covers =
-            |account: &v1::Number| caller.acts_for(&account.brand_id);
+        let covers = |account: &v1::Number| caller.acts_for(&account.brand_id);
         let account = self.tracker.directory.number(&number).filter(covers);
         let account = account
             .ok_or_else(|| refuse(Code::NotFound, "NUMBER_UNKNOWN", "number is not known"))?;

@@ -92,8 +92,9 @@ impl Tracker {
         traceparent: Option<&str>,
     ) -> Result<Position, AppendError> {
         let conversation = self.conversation(key, present);
-        let record = record(event, &conversation, &self.policy, now)
-            .caused_by(traceparent.map(str::to_owned));
+        let cause = traceparent.or(present.traceparent.as_deref());
+        let record =
+            record(event, &conversation, &self.policy, now).caused_by(cause.map(str::to_owned));
         let event_type = record.event.event_type();
         let expect = Expect::last(key.any(), present.newest);
         let position = self.log.append(record, expect).await?;
