@@ -19,6 +19,10 @@ pub const USER_AGENT: &str = concat!("casement/", env!("CARGO_PKG_VERSION"));
 /// Idle connections kept for one host.
 const IDLE_PER_HOST_MAX: usize = 64;
 
+/// How long an idle connection is kept. Shorter than servers do: a request written to a
+/// connection that closes at that moment has an unknown outcome, which costs more than a new one.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
 /// The limits of one client.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -57,6 +61,7 @@ pub fn client(options: &ClientOptions) -> reqwest::Result<reqwest::Client> {
         .timeout(options.timeout)
         .redirect(Policy::none())
         .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .pool_idle_timeout(IDLE_MAX)
         .tcp_nodelay(true)
         .user_agent(&options.user_agent)
         .no_proxy();

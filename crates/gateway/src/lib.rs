@@ -1,0 +1,217 @@
+//! The gateway: one public address, in every shape of deployment.
+//!
+//! It routes gRPC by the name of the service, streams and trailers included, to roles in this
+//! process or behind connections; offers the same calls as HTTP+JSON on the same port; answers
+//! reflection and health for all of them; checks tokens and scopes, and holds brands to their
+//! limits.
+//!
+//! It keeps no state but what is in flight, repeats no call, and decides nothing about windows or
+//! messages. Services check tokens again: the gateway passes on the caller's.
+
+mod body;
+mod codec;
+mod config;
+mod front;
+mod health;
+mod limits;
+mod openapi;
+mod problem;
+mod routes;
+mod transcode;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+use casement_shell::SharedClock;
+use casement_shell::auth::Tokens;
+use casement_shell::grpc::{
+    HEADER_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAMS_PER_CONNECTION_MAX,
+};
+use casement_shell::health::Readiness;
+use prost_reflect::DescriptorPool;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use front::Front;
+use health::Keeper;
+use limits::Limits;
+use routes::Table;
+use upstream::Target;
+
+pub use body::STOPPING;
+pub use config::{Config, LimitsConfig, UpstreamUrls};
+pub use limits::{CONCURRENCY_LIMITED, RATE_LIMITED};
+pub use problem::REQUEST_TOO_LARGE;
+pub use upstream::{Area, CALL_TIMED_OUT, UPSTREAM_UNREACHABLE, Upstream, Upstreams};
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address of a role is not understood.
+    #[error("`gateway.upstreams.{area}` is no `http://HOST:PORT`: `{url}`")]
+    Url {
+        /// Whose address.
+        area: Area,
+        /// As it was given.
+        url: String,
+    },
+    /// There is nothing behind the gateway.
+    #[error("`gateway.upstreams` names no role")]
+    NoUpstream,
+    /// A limit that allows nothing, or no time.
+    #[error("`gateway.{0}` must be above zero")]
+    NotPositive(&'static str),
+}
+
+/// What the gateway is given by its process.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is behind it.
+    pub upstreams: Upstreams,
+    /// Who may call.
+    pub tokens: Tokens,
+    /// Counts calls a second.
+    pub clock: SharedClock,
+    /// Where it takes a latch until every role behind a connection answered once.
+    pub readiness: Readiness,
+    /// Ends streams; calls in flight are awaited.
+    pub stopping: CancellationToken,
+}
+
+/// A gateway that is ready to be served.
+pub struct Gateway {
+    router: Router,
+    keeper: Keeper,
+    stopping: CancellationToken,
+}
+
+/// Puts a gateway together. Connects to nothing yet.
+///
+/// # Errors
+/// When the configuration allows nothing, or nothing is behind the gateway.
+pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
+    config.check()?;
+    if parts.upstreams.is_empty() {
+        return Err(Error::NoUpstream);
+    }
+    let mut targets: BTreeMap<&'static str, Target> = BTreeMap::new();
+    for target in parts.upstreams.targets() {
+        let services = target.area.map(Area::services).unwrap_or_default();
+        targets.extend(services.iter().map(|service| (*service, target.clone())));
+    }
+
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let keeper = Keeper::new(reporter, parts.readiness, &targets).await;
+    add_own(&mut targets, health);
+
+    let pool = pool();
+    let document = openapi::document(&pool);
+    let limits = &config.limits;
+    let front = Front {
+        targets,
+        table: Table::new(),
+        pool,
+        tokens: parts.tokens,
+        limits: Limits::new(limits, parts.clock),
+        request_bytes: limits.request_bytes,
+        call_timeout: limits.call_timeout.unsigned_abs(),
+        openapi: Bytes::from(document.to_string()),
+        stopping: parts.stopping.clone(),
+    };
+    Ok(Gateway {
+        router: Router::new()
+            .fallback(front::answer)
+            .with_state(Arc::new(front)),
+        keeper,
+        stopping: parts.stopping,
+    })
+}
+
+impl Gateway {
+    /// What answers requests: a router with a fallback only, so that pages may be merged with it.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 on one port until the stop, then lets calls in flight end.
+    pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+        let router = self.router.clone();
+        self.serve_router(listener, router).await
+    }
+
+    /// [`Gateway::serve`] with a router made from [`Gateway::router`] and pages of the caller's.
+    pub async fn serve_router(self, listener: TcpListener, router: Router) -> anyhow::Result<()> {
+        let Self {
+            keeper, stopping, ..
+        } = self;
+        let serving = Server::builder()
+            .accept_http1(true)
+            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .http2_adaptive_window(Some(true))
+            .tcp_nodelay(true)
+            .add_routes(Routes::from(router))
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(listener),
+                stopping.clone().cancelled_owned(),
+            );
+        let (served, ()) = tokio::join!(serving, keeper.run(stopping));
+        Ok(served?)
+    }
+}
+
+/// Reflection of all that is behind the gateway, in both versions of the protocol, and health.
+fn add_own<H>(targets: &mut BTreeMap<&'static str, Target>, health: H)
+where
+    H: tonic::codegen::Service<
+            http::Request<tonic::body::Body>,
+            Response = http::Response<tonic::body::Body>,
+            Error = std::convert::Infallible,
+        > + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    H::Future: Send + 'static,
+{
+    let builder = || {
+        let all = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(casement_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(H::NAME);
+        targets
+            .keys()
+            .fold(all, |builder, name| builder.with_service_name(*name))
+    };
+    let described = "the descriptor sets were compiled with this program";
+    let (current, old) = (
+        builder().build_v1().expect(described),
+        builder().build_v1alpha().expect(described),
+    );
+    let names = [name_of(&current), name_of(&old), H::NAME];
+    let routes = Routes::new(current).add_service(old).add_service(health);
+    let own = Target::own(routes);
+    targets.extend(names.map(|name| (name, own.clone())));
+}
+
+/// Everything that is offered as JSON.
+fn pool() -> DescriptorPool {
+    let described = "the descriptor sets were compiled with this program";
+    let mut pool = DescriptorPool::decode(casement_proto::DESCRIPTORS).expect(described);
+    pool.decode_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .expect(described);
+    pool
+}
+
+fn name_of<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}

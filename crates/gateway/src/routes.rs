@@ -1,0 +1,511 @@
+//! The table of calls: which scope each needs, and under which paths it is offered as HTTP+JSON.
+//!
+//! Paths follow the transcoding rules of `google.api.http`: variables name fields of the request,
+//! a `:verb` ends a custom method, and what neither path nor body names comes from the query. The
+//! table stands here and not in the `.proto` files, so that services need to know nothing of it.
+//! Every call is offered as `POST /package.Service/Method`, too.
+
+use std::fmt;
+
+use casement_shell::auth::Scope;
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+const ACCOUNTS: &str = "casement.account.v1.AccountService";
+const AUDIT: &str = "casement.audit.v1.AuditService";
+const CONVERSATIONS: &str = "casement.conversation.v1.ConversationService";
+const MESSAGES: &str = "casement.message.v1.MessageService";
+const WINDOWS: &str = "casement.window.v1.WindowService";
+
+/// One call of the API.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) service: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) scope: Scope,
+    /// The first is the one to recommend.
+    pub(crate) bindings: &'static [Binding],
+}
+
+/// One way to make a call by HTTP.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) verb: Verb,
+    /// As in `/v1/messages/{message_id}:cancel`.
+    pub(crate) template: &'static str,
+    pub(crate) body: Body,
+}
+
+/// The HTTP methods in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Post,
+    Put,
+}
+
+/// What the HTTP body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Nothing; fields come from path and query.
+    None,
+    /// The request, but for what the path says.
+    All,
+    /// One field of the request.
+    Field(&'static str),
+}
+
+impl Verb {
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Post => Method::POST,
+            Self::Put => Method::PUT,
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        })
+    }
+}
+
+const fn get(template: &'static str) -> Binding {
+    Binding {
+        verb: Verb::Get,
+        template,
+        body: Body::None,
+    }
+}
+
+const fn post(template: &'static str) -> Binding {
+    Binding {
+        verb: Verb::Post,
+        template,
+        body: Body::All,
+    }
+}
+
+const fn put(template: &'static str, field: &'static str) -> Binding {
+    Binding {
+        verb: Verb::Put,
+        template,
+        body: Body::Field(field),
+    }
+}
+
+const fn call(
+    service: &'static str,
+    method: &'static str,
+    scope: Scope,
+    bindings: &'static [Binding],
+) -> Call {
+    Call {
+        service,
+        method,
+        scope,
+        bindings,
+    }
+}
+
+/// Every call.
+pub(crate) const CALLS: &[Call] = &[
+    call(
+        MESSAGES,
+        "SendMessage",
+        Scope::Send,
+        &[post("/v1/messages")],
+    ),
+    call(
+        MESSAGES,
+        "PreviewRoute",
+        Scope::Read,
+        &[post("/v1/messages:preview")],
+    ),
+    call(
+        MESSAGES,
+        "GetMessage",
+        Scope::Read,
+        &[get("/v1/messages/{message_id}")],
+    ),
+    call(
+        MESSAGES,
+        "CancelMessage",
+        Scope::Send,
+        &[post("/v1/messages/{message_id}:cancel")],
+    ),
+    call(
+        WINDOWS,
+        "GetWindow",
+        Scope::Read,
+        &[
+            get("/v1/numbers/{number}/customers/{customer.customer_id}/window"),
+            get("/v1/numbers/{number}/window"),
+        ],
+    ),
+    call(
+        WINDOWS,
+        "BatchGetWindows",
+        Scope::Read,
+        &[post("/v1/windows:batchGet")],
+    ),
+    call(
+        CONVERSATIONS,
+        "ListConversations",
+        Scope::Read,
+        &[
+            get("/v1/conversations"),
+            get("/v1/numbers/{number}/conversations"),
+        ],
+    ),
+    call(
+        CONVERSATIONS,
+        "GetConversation",
+        Scope::Read,
+        &[get("/v1/numbers/{number}/conversations/{customer_id}")],
+    ),
+    call(
+        CONVERSATIONS,
+        "GetTimeline",
+        Scope::Read,
+        &[get(
+            "/v1/numbers/{number}/conversations/{customer_id}/timeline",
+        )],
+    ),
+    call(
+        ACCOUNTS,
+        "PutBrand",
+        Scope::Admin,
+        &[put("/v1/brands/{brand.brand_id}", "brand")],
+    ),
+    call(ACCOUNTS, "ListBrands", Scope::Read, &[get("/v1/brands")]),
+    call(
+        ACCOUNTS,
+        "PutNumber",
+        Scope::Admin,
+        &[put("/v1/numbers/{number.number}", "number")],
+    ),
+    call(
+        ACCOUNTS,
+        "GetNumber",
+        Scope::Read,
+        &[get("/v1/numbers/{number}")],
+    ),
+    call(ACCOUNTS, "ListNumbers", Scope::Read, &[get("/v1/numbers")]),
+    call(
+        ACCOUNTS,
+        "PauseNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:pause")],
+    ),
+    call(
+        ACCOUNTS,
+        "ResumeNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:resume")],
+    ),
+    call(
+        ACCOUNTS,
+        "PutTemplate",
+        Scope::Admin,
+        &[put(
+            "/v1/wabas/{template.waba_id}/templates/{template.name}/{template.language}",
+            "template",
+        )],
+    ),
+    call(
+        ACCOUNTS,
+        "ListTemplates",
+        Scope::Read,
+        &[get("/v1/templates"), get("/v1/wabas/{waba_id}/templates")],
+    ),
+    call(AUDIT, "ListEvents", Scope::Audit, &[get("/v1/events")]),
+    call(
+        AUDIT,
+        "VerifyChain",
+        Scope::Audit,
+        &[post("/v1/events:verifyChain")],
+    ),
+];
+
+/// Returns the row of a call, if it has one.
+pub(crate) fn row(service: &str, method: &str) -> Option<&'static Call> {
+    CALLS
+        .iter()
+        .find(|call| call.service == service && call.method == method)
+}
+
+/// The bindings, ready to be matched.
+#[derive(Debug)]
+pub(crate) struct Table {
+    routes: Vec<Route>,
+}
+
+#[derive(Debug)]
+struct Route {
+    call: &'static Call,
+    binding: &'static Binding,
+    template: Template,
+}
+
+/// A template taken apart.
+#[derive(Debug)]
+struct Template {
+    segments: Vec<Segment>,
+    custom_verb: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Segment {
+    Literal(&'static str),
+    Variable(&'static str),
+}
+
+/// What there is under a path.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A call, with the path's variables, decoded.
+    Call {
+        call: &'static Call,
+        body: Body,
+        variables: Vec<(&'static str, String)>,
+    },
+    /// Calls, but by these methods only.
+    OtherVerbs(Vec<Verb>),
+    Nothing,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        let mut routes: Vec<Route> = CALLS
+            .iter()
+            .flat_map(|call| {
+                call.bindings.iter().map(move |binding| Route {
+                    call,
+                    binding,
+                    template: Template::parse(binding.template),
+                })
+            })
+            .collect();
+        // A custom verb is part of a variable to a template that has none.
+        routes.sort_by_key(|route| route.template.custom_verb.is_none());
+        Self { routes }
+    }
+
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found {
+        let mut others = Vec::new();
+        for route in &self.routes {
+            let Some(variables) = route.template.variables(path) else {
+                continue;
+            };
+            let verb = route.binding.verb;
+            if verb.method() == *method {
+                return Found::Call {
+                    call: route.call,
+                    body: route.binding.body,
+                    variables,
+                };
+            }
+            if !others.contains(&verb) {
+                others.push(verb);
+            }
+        }
+        if others.is_empty() {
+            Found::Nothing
+        } else {
+            Found::OtherVerbs(others)
+        }
+    }
+}
+
+impl Template {
+    fn parse(text: &'static str) -> Self {
+        let (path, custom_verb) = match text.rsplit_once(':') {
+            Some((path, verb)) => (path, Some(verb)),
+            None => (text, None),
+        };
+        let segments = path
+            .split('/')
+            .skip(1)
+            .map(|segment| {
+                segment
+                    .strip_prefix('{')
+                    .and_then(|segment| segment.strip_suffix('}'))
+                    .map_or(Segment::Literal(segment), Segment::Variable)
+            })
+            .collect();
+        Self {
+            segments,
+            custom_verb,
+        }
+    }
+
+    fn variables(&self, path: &str) -> Option<Vec<(&'static str, String)>> {
+        let path = match self.custom_verb {
+            Some(verb) => path.strip_suffix(verb)?.strip_suffix(':')?,
+            None => path,
+        };
+        let mut given = path.strip_prefix('/')?.split('/');
+        let mut variables = Vec::new();
+        for segment in &self.segments {
+            let given = given.next()?;
+            match *segment {
+                Segment::Literal(literal) if literal == given => {}
+                Segment::Variable(name) if !given.is_empty() => {
+                    let value = percent_decode_str(given).decode_utf8().ok()?;
+                    variables.push((name, value.into_owned()));
+                }
+                Segment::Literal(_) | Segment::Variable(_) => return None,
+            }
+        }
+        given.next().is_none().then_some(variables)
+    }
+}
+
+/// Names of the fields that a template binds.
+pub(crate) fn variables_of(template: &'static str) -> Vec<&'static str> {
+    Template::parse(template)
+        .segments
+        .into_iter()
+        .filter_map(|segment| match segment {
+            Segment::Variable(name) => Some(name),
+            Segment::Literal(_) => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+
+    use super::*;
+
+    fn names(pool: &DescriptorPool) -> BTreeSet<(String, String)> {
+        pool.services()
+            .flat_map(|service| {
+                let methods: Vec<_> = service
+                    .methods()
+                    .map(|method| (service.full_name().to_owned(), method.name().to_owned()))
+                    .collect();
+                methods
+            })
+            .collect()
+    }
+
+    fn resolves_to_text(message: &MessageDescriptor, path: &str) -> bool {
+        let (first, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(a, b)| (a, Some(b)));
+        let Some(field) = message.get_field_by_name(first) else {
+            return false;
+        };
+        match (field.kind(), rest) {
+            (Kind::Message(inner), Some(rest)) => resolves_to_text(&inner, rest),
+            (Kind::String, None) => !field.is_list(),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_call_has_a_route_and_every_route_a_call() {
+        let pool = DescriptorPool::decode(casement_proto::DESCRIPTORS).unwrap();
+        let routed: BTreeSet<_> = CALLS
+            .iter()
+            .map(|call| (call.service.to_owned(), call.method.to_owned()))
+            .collect();
+        assert_eq!(routed, names(&pool));
+        assert_eq!(routed.len(), CALLS.len(), "a call has two rows");
+        assert!(CALLS.iter().all(|call| !call.bindings.is_empty()));
+    }
+
+    #[test]
+    fn templates_name_fields_of_their_request() {
+        let pool = DescriptorPool::decode(casement_proto::DESCRIPTORS).unwrap();
+        for call in CALLS {
+            let service = pool.get_service_by_name(call.service).unwrap();
+            let method = service
+                .methods()
+                .find(|method| method.name() == call.method)
+                .unwrap();
+            for binding in call.bindings {
+                for variable in variables_of(binding.template) {
+                    assert!(
+                        resolves_to_text(&method.input(), variable),
+                        "{} of {}",
+                        variable,
+                        binding.template
+                    );
+                }
+                if let Body::Field(name) = binding.body {
+                    let field = method.input().get_field_by_name(name).unwrap();
+                    assert!(matches!(field.kind(), Kind::Message(_)), "{name}");
+                }
+                assert_eq!(binding.verb == Verb::Get, binding.body == Body::None);
+            }
+        }
+    }
+
+    #[test]
+    fn every_template_finds_its_own_call() {
+        let table = Table::new();
+        for call in CALLS {
+            for binding in call.bindings {
+                let path = binding.template.replace('{', "a").replace('}', "z");
+                match table.find(&binding.verb.method(), &path) {
+                    Found::Call { call: found, .. } => {
+                        assert_eq!(found.method, call.method, "{path}");
+                    }
+                    other => panic!("{path}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn variables_are_decoded_and_a_plus_is_a_plus() {
+        let table = Table::new();
+        for path in [
+            "/v1/numbers/+4930123/customers/c%2F1/window",
+            "/v1/numbers/%2B4930123/customers/c%2F1/window",
+        ] {
+            match table.find(&Method::GET, path) {
+                Found::Call { variables, .. } => assert_eq!(
+                    variables,
+                    [
+                        ("number", "+4930123".to_owned()),
+                        ("customer.customer_id", "c/1".to_owned())
+                    ]
+                ),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_elsewhere_or_otherwise_is_told_apart() {
+        let table = Table::new();
+        for path in [
+            "/",
+            "/v1",
+            "/v1/messages/",
+            "/v1/messages/1/2",
+            "/v1/numbers/%ff",
+        ] {
+            assert!(
+                matches!(table.find(&Method::GET, path), Found::Nothing),
+                "{path}"
+            );
+        }
+        match table.find(&Method::DELETE, "/v1/numbers/1") {
+            Found::OtherVerbs(verbs) => assert_eq!(verbs, [Verb::Put, Verb::Get]),
+            other => panic!("{other:?}"),
+        }
+    }
+}
