@@ -15,10 +15,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     let set = protox::compile(&files, [&root])?;
 
-    #[expect(clippy::disallowed_methods, reason = "a build script is told its folder this way")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a build script is told its folder this way"
+    )]
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".casement.events.v1.RawPost.body").compile_fds(set)?;
+    tonic_prost_build::configure()
+        .bytes(".casement.events.v1.RawPost.body")
+        .compile_fds(set)?;
     Ok(())
 }
 
@@ -27,7 +32,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "proto") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "proto")
+        {
             files.push(path);
         }
     }

@@ -14,7 +14,10 @@ async fn with_a_conversation() -> (Stack, Clients, String) {
     let customer = stack.customer(CUSTOMER);
     stack.says(&customer, "Hello");
     clients.open_window(CUSTOMER).await;
-    let message = clients.send(CUSTOMER, free_form("Hi!")).await.unwrap();
+    let message = clients
+        .send(CUSTOMER, free_form("Hi!"))
+        .await
+        .expect("an accepted send");
     let message = clients.ended(&message.message_id).await;
     (stack, clients, message.customer_id)
 }
@@ -125,13 +128,15 @@ async fn a_changed_archive_row_is_found() {
 /// Changes one byte of an archived payload behind the archive's back; returns its sequence.
 async fn change_a_row(stack: &Stack) -> i64 {
     let url = format!("sqlite://{}", stack.archive().display());
-    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let mut database = sqlx::SqliteConnection::connect(&url)
+        .await
+        .expect("the archive opens");
     let row = sqlx::query(
         "SELECT sequence AS seq, payload FROM archive WHERE stream = 'MESSAGES' AND event_type LIKE '%AttemptStarted'",
     )
     .fetch_one(&mut database)
     .await
-    .unwrap();
+    .expect("an archived claim");
     let (sequence, mut payload): (i64, Vec<u8>) = (row.get("seq"), row.get("payload"));
     payload[10] ^= 1;
     sqlx::query("UPDATE archive SET payload = ? WHERE stream = 'MESSAGES' AND sequence = ?")
@@ -139,6 +144,6 @@ async fn change_a_row(stack: &Stack) -> i64 {
         .bind(sequence)
         .execute(&mut database)
         .await
-        .unwrap();
+        .expect("the row can be changed");
     sequence
 }

@@ -16,7 +16,11 @@ fn delivered(stack: &Stack) -> Vec<SentMessage> {
 }
 
 fn chosen(message: &casement_proto::message::v1::Message) -> v1::Route {
-    message.decision.as_ref().unwrap().chosen_route()
+    message
+        .decision
+        .as_ref()
+        .expect("a decided message")
+        .chosen_route()
 }
 
 #[tokio::test]
@@ -147,7 +151,7 @@ async fn a_window_that_meta_shuts_early_is_corrected_and_the_message_goes_as_tem
     let routes: Vec<_> = message
         .attempts
         .iter()
-        .map(|attempt| attempt.route())
+        .map(casement_proto::message::v1::Attempt::route)
         .collect();
     assert_eq!(routes, [v1::Route::FreeForm, v1::Route::Template]);
     assert_eq!(message.attempts[0].error.as_ref().unwrap().code, 131_047);

@@ -25,7 +25,7 @@ async fn the_demo_tells_its_story_and_all_of_it_comes_true() {
     }
     let mut process = casement_testkit::Process::start(&mut command);
 
-    let ended = tokio::time::timeout(Duration::from_secs(120), process.wait()).await;
+    let ended = tokio::time::timeout(Duration::from_mins(2), process.wait()).await;
 
     let told = process.stdout();
     let ended = ended.unwrap_or_else(|_| panic!("it goes on and on: {told}\n{}", process.stderr()));

@@ -23,7 +23,7 @@ fn post(wamid: &str, second: i64) -> Vec<u8> {
             }],
         }}]}],
     });
-    serde_json::to_vec(&body).unwrap()
+    serde_json::to_vec(&body).expect("JSON made of text")
 }
 
 fn now() -> Timestamp {

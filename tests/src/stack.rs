@@ -401,7 +401,7 @@ fn simulator(options: &Options, webhooks_port: u16) -> SimulatorConfig {
         "http://127.0.0.1:{webhooks_port}/webhooks/whatsapp"
     ));
     config.app_secret = APP_SECRET.into();
-    config.verify_token = "test-verify-token".to_owned();
+    config.verify_token = String::from("test-verify-token");
     config.numbers = vec![NumberConfig {
         phone_number_id: PHONE_NUMBER_ID.to_owned(),
         display_phone_number: NUMBER.to_owned(),
@@ -421,7 +421,7 @@ fn simulator(options: &Options, webhooks_port: u16) -> SimulatorConfig {
         template("order_update", TemplateStatus::Approved),
         template("order_paused", TemplateStatus::Paused),
     ];
-    config.twilio.account_sid = TWILIO_ACCOUNT.to_owned();
+    config.twilio.account_sid = String::from(TWILIO_ACCOUNT);
     config.twilio.auth_token = TWILIO_TOKEN.into();
     config.twilio.senders = vec!["+15550009999".to_owned()];
     config.limits.pair = None;

@@ -2,22 +2,32 @@
 
 use std::path::PathBuf;
 
+use casement_shell::config::{Secret, SecretError};
 use jiff::SignedDuration;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 /// What the role can be told. Durations are written as `240h` or `10m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The database file; it and its folder are created if absent.
+    /// The SQLite file; it and its folder are created if absent. Stays at its default where
+    /// `database_url` is given.
     pub database_path: PathBuf,
-    /// Connections for queries, beside the one that writes.
+    /// The PostgreSQL database to use instead of a file, as in
+    /// `postgres://archivist:…@db.internal:5432/casement`: the address itself, `{ file = "…" }` or
+    /// `{ env = "…" }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<DatabaseUrl>,
+    /// Connections for queries, beside those that write.
     pub readers_count: u32,
     /// How long archived conversations stay on the log. Windows are rebuilt from there, so it
     /// must be longer than they last.
     pub events_keep: SignedDuration,
     /// How long an archived message stays on the log after its end, for late reports.
     pub messages_keep: SignedDuration,
+    /// How long archived reports about accounts stay on the log.
+    pub reports_keep: SignedDuration,
     /// How often the log is looked over for what may leave it.
     pub purge_interval: SignedDuration,
     /// How old an event may become unarchived before this is logged as an error.
@@ -30,9 +40,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             database_path: PathBuf::from("data/archive.sqlite"),
+            database_url: None,
             readers_count: 4,
             events_keep: SignedDuration::from_hours(10 * 24),
             messages_keep: SignedDuration::from_hours(9 * 24),
+            reports_keep: SignedDuration::from_hours(30 * 24),
             purge_interval: SignedDuration::from_mins(10),
             lag_alarm: SignedDuration::from_mins(5),
             position_wait: SignedDuration::from_secs(5),
@@ -40,9 +52,70 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Returns what does not fit together.
+    pub fn problem(&self) -> Option<String> {
+        let is_moved = self.database_path != Self::default().database_path;
+        (self.database_url.is_some() && is_moved).then(|| {
+            "`archive.database_path` and `archive.database_url` are both given: an archive is in \
+             one place; leave out the path for PostgreSQL, or the address for SQLite"
+                .to_owned()
+        })
+    }
+}
+
+/// The address of a database. It holds a password, and so is a secret as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(pub Secret);
+
+impl DatabaseUrl {
+    /// Fetches the address.
+    pub fn resolve(&self) -> Result<SecretString, SecretError> {
+        self.0.resolve()
+    }
+}
+
+/// Equal if they say the same, wherever it leads.
+impl PartialEq for DatabaseUrl {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Secret::Value(one), Secret::Value(other)) => {
+                one.expose_secret() == other.expose_secret()
+            }
+            (Secret::File(one), Secret::File(other)) => one == other,
+            (Secret::Env(one), Secret::Env(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for DatabaseUrl {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_is_in_one_place() {
+        let read = |text| serde_json::from_str::<Config>(text).unwrap();
+        for (text, is_sound) in [
+            ("{}", true),
+            (r#"{"database_path": "a.sqlite"}"#, true),
+            (r#"{"database_url": "postgres://u:hunter2@h/d"}"#, true),
+            (
+                r#"{"database_path": "a.sqlite", "database_url": {"file": "url"}}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(read(text).problem().is_none(), is_sound, "{text}");
+        }
+        let config = read(r#"{"database_url": "postgres://u:hunter2@h/d"}"#);
+        let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(config, config.clone());
+        assert_ne!(config, Config::default());
+    }
 
     #[test]
     fn durations_read_as_people_write_them_and_unknown_keys_are_refused() {

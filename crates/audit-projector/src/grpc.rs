@@ -46,9 +46,17 @@ impl Backend {
     }
 }
 
-/// The brand whose rows a caller may see; `None` for all.
-fn brand_of(caller: &Caller) -> Option<String> {
-    Some(caller.brand.clone()).filter(|brand| brand != ALL_BRANDS)
+/// The brand whose rows a caller may see; `None` for all, which only [`ALL_BRANDS`] asks for. A
+/// caller of no brand sees nothing: what belongs to no brand is not theirs.
+fn brand_of(caller: &Caller) -> Result<Option<String>, Status> {
+    if caller.brand.is_empty() {
+        return Err(refuse(
+            Code::PermissionDenied,
+            "MISSING_BRAND",
+            "token acts for no brand",
+        ));
+    }
+    Ok(Some(caller.brand.clone()).filter(|brand| brand != ALL_BRANDS))
 }
 
 fn number(text: &str) -> Result<BusinessNumber, Status> {

@@ -6,7 +6,7 @@
 use casement_event::{Event, Extension, Stored, header, subject, v1};
 use jiff::Timestamp;
 
-use crate::model::Index;
+use crate::model::{Index, KEY_LEN_MAX};
 
 /// Returns what an event is looked up by: what its subject says, else its headers, else its
 /// payload. `event` is the payload, if it could be read.
@@ -33,6 +33,16 @@ pub(crate) fn index(stored: &Stored, event: Option<&Event>) -> Index {
         fill(&mut index.brand_id, brand(event).unwrap_or_default());
         fill(&mut index.number, conversation.map_or("", |of| &of.number));
         fill(&mut index.customer_id, customer(event, conversation));
+    }
+    for key in [
+        &mut index.number,
+        &mut index.customer_id,
+        &mut index.message_id,
+        &mut index.brand_id,
+    ] {
+        if key.len() > KEY_LEN_MAX {
+            key.clear();
+        }
     }
     index
 }

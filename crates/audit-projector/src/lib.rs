@@ -5,6 +5,8 @@
 //! messages, in one transaction with the position: of two writers, one goes on and the other
 //! begins again. What is archived, and old enough, is purged from the log; never anything else.
 //!
+//! It is kept in an SQLite file, or in PostgreSQL.
+//!
 //! Read models are derived and can be dropped; the archive cannot. It decides nothing about
 //! windows or messages: it shows what their owners published.
 
@@ -34,8 +36,8 @@ mod log_tests;
 mod service_tests;
 
 pub use chain::{Broken, ChainReport};
-pub use config::Config;
+pub use config::{Config, DatabaseUrl};
 pub use grpc::audit::AuditApi;
 pub use grpc::conversation::ConversationApi;
 pub use role::{Role, start};
-pub use verify::verify;
+pub use verify::{verify, verify_url};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use casement_domain::id::{BusinessNumber, CustomerId, MessageId};
-use casement_event::subject::{Family, conversation, message, report, stream};
+use casement_event::subject::{Family, conversation, message, report, reported, stream};
 use casement_event::{Event, Record, Uuid, convert::timestamp, v1};
 use casement_event_log::{Config, Expect, Log, Position};
 use casement_shell::health::Readiness;
@@ -63,6 +63,7 @@ async fn world() -> World {
         clock: clock.shared(),
         events_keep: KEEP,
         messages_keep: KEEP,
+        reports_keep: KEEP,
         interval: Duration::from_hours(1),
     };
     World {
@@ -182,7 +183,7 @@ async fn the_log_is_never_purged_ahead_of_the_archive() {
         purged,
         Purged {
             events_count: 5,
-            messages_count: 0
+            ..Purged::default()
         }
     );
     assert_eq!(
@@ -271,6 +272,35 @@ async fn a_message_leaves_the_log_after_its_end_once_all_of_it_is_archived() {
         .unwrap()
         .unwrap();
     assert_eq!(left.subject, message(&open), "a message that goes on stays");
+    assert_eq!(
+        world.purger.purge().await.unwrap(),
+        Purged::default(),
+        "once"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_reports_about_accounts_leave_the_log_and_accounts_stay() {
+    let world = world().await;
+    let brand = v1::BrandRecorded::default;
+    let report = v1::AccountReported::default;
+    world.append("casement.accounts.brand.b1", brand()).await;
+    world.append(&reported("parked", "1"), report()).await;
+    let last = world.append(&reported("template", "2"), report()).await;
+    world.clock.advance(KEEP + SignedDuration::from_hours(1));
+    assert_eq!(
+        world.purger.purge().await.unwrap(),
+        Purged::default(),
+        "nothing is archived"
+    );
+    world.archive_up_to(&last, stream::ACCOUNTS).await;
+    world.append(&reported("parked", "1"), report()).await;
+    assert_eq!(world.purger.purge().await.unwrap().reports_count, 2);
+    assert_eq!(
+        world.held(stream::ACCOUNTS).await,
+        (1, 2),
+        "the account, and the report that is not archived"
+    );
     assert_eq!(
         world.purger.purge().await.unwrap(),
         Purged::default(),

@@ -11,6 +11,10 @@ use jiff::Timestamp;
 
 use crate::chain::{Digest, Salt};
 
+/// Longest id that rows are looked up by, in bytes. Longer ones are none of ours, and databases
+/// bound what they index: they are archived with their event and found by nothing.
+pub(crate) const KEY_LEN_MAX: usize = 256;
+
 /// Nanoseconds since 1970, as stored. Holds every time from 1678 to 2261; others are cut to that.
 pub(crate) fn nanoseconds(at: Timestamp) -> i64 {
     let nanoseconds = at.as_nanosecond();

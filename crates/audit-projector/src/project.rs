@@ -11,7 +11,7 @@ use casement_proto::message::v1::MessageState;
 use jiff::Timestamp;
 
 use crate::index;
-use crate::model::{Change, ConversationChange, ConversationKey, MessageChange};
+use crate::model::{Change, ConversationChange, ConversationKey, KEY_LEN_MAX, MessageChange};
 
 /// Returns what an event changes, in order.
 pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
@@ -24,7 +24,7 @@ pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
     }
     changes.extend(
         message_change(event)
-            .filter(|(message_id, _)| !message_id.is_empty())
+            .filter(|(message_id, _)| is_key(message_id))
             .map(|(message_id, change)| Change::Message { message_id, change }),
     );
     changes
@@ -45,10 +45,18 @@ fn key(conversation: &v1::Conversation) -> Option<ConversationKey> {
         customer_id,
         ..
     } = conversation;
-    (!number.is_empty() && !customer_id.is_empty()).then(|| ConversationKey {
-        number: number.clone(),
-        customer_id: customer_id.clone(),
-    })
+    [number, customer_id]
+        .iter()
+        .all(|key| is_key(key))
+        .then(|| ConversationKey {
+            number: number.clone(),
+            customer_id: customer_id.clone(),
+        })
+}
+
+/// Whether something may be looked up by it.
+fn is_key(text: &str) -> bool {
+    (1..=KEY_LEN_MAX).contains(&text.len())
 }
 
 fn conversation_changes(stored: &Stored, event: &Event) -> Option<ConversationChange> {

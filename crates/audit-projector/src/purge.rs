@@ -19,6 +19,10 @@ use crate::store::{EndKey, SharedStore};
 /// Ended messages looked at between two looks at the archive.
 const MESSAGES_PAGE_LEN: usize = 200;
 
+/// What webhooks say about accounts. Their owner has heard it; other subjects of that stream are
+/// what accounts are, and stay for good.
+const REPORTS: &str = "casement.accounts.reported.>";
+
 /// Removes from the log what is archived and old enough.
 #[derive(Debug)]
 pub(crate) struct Purger {
@@ -27,14 +31,21 @@ pub(crate) struct Purger {
     pub(crate) clock: SharedClock,
     pub(crate) events_keep: SignedDuration,
     pub(crate) messages_keep: SignedDuration,
+    pub(crate) reports_keep: SignedDuration,
     pub(crate) interval: Duration,
 }
 
 /// How much was removed.
+#[expect(
+    clippy::struct_field_names,
+    reason = "each is a count of something else"
+)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Purged {
     pub(crate) events_count: u64,
     pub(crate) messages_count: u64,
+    /// Of stream `ACCOUNTS`, which loses nothing else.
+    pub(crate) reports_count: u64,
 }
 
 /// Returns the sequence below which a stream may be purged: everything below it is archived, and
@@ -42,6 +53,11 @@ pub(crate) struct Purged {
 fn purge_below(archived: &Head, first_young: Option<u64>) -> u64 {
     let archived_below = archived.last_sequence + 1;
     first_young.map_or(archived_below, |young| young.min(archived_below))
+}
+
+/// Returns whether a purge below a sequence would remove anything, given the oldest candidate.
+fn is_due(oldest: Option<u64>, below: u64) -> bool {
+    oldest.is_some_and(|oldest| oldest < below)
 }
 
 /// Returns whether all that stands on the log under a subject is archived. `newest` is the
@@ -67,8 +83,14 @@ impl Purger {
                 Ok(Purged {
                     events_count,
                     messages_count,
+                    reports_count,
                 }) => {
-                    tracing::info!(events_count, messages_count, "archived events left the log");
+                    tracing::info!(
+                        events_count,
+                        messages_count,
+                        reports_count,
+                        "archived events left the log"
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "log is not purged this time");
@@ -85,10 +107,12 @@ impl Purger {
         let purged = Purged {
             events_count: self.purge_events(now).await?,
             messages_count: self.purge_messages(now).await?,
+            reports_count: self.purge_reports(now).await?,
         };
         for (stream, count) in [
             (stream::EVENTS, purged.events_count),
             (stream::MESSAGES, purged.messages_count),
+            (stream::ACCOUNTS, purged.reports_count),
         ] {
             metrics::counter!("casement_log_purged_total", "stream" => stream).increment(count);
         }
@@ -120,6 +144,27 @@ impl Purger {
             return Ok(0);
         }
         Ok(self.log.purge_up_to(stream::EVENTS, below).await?)
+    }
+
+    /// Removes what webhooks said about accounts; what accounts are stays.
+    async fn purge_reports(&self, now: Timestamp) -> anyhow::Result<u64> {
+        let Some((_, head)) = self.archived(stream::ACCOUNTS).await? else {
+            return Ok(0);
+        };
+        let young_since = now
+            .saturating_sub(self.reports_keep)
+            .context("reports_keep")?;
+        let first_young = self
+            .store
+            .first_since(&head.stream, &head.incarnation, young_since)
+            .await?;
+        let below = purge_below(&head, first_young);
+        let oldest = self.log.next(stream::ACCOUNTS, REPORTS, 1).await?;
+        if !is_due(oldest.map(|oldest| oldest.sequence), below) {
+            return Ok(0);
+        }
+        let purge = self.log.purge_subject(stream::ACCOUNTS, REPORTS, below);
+        Ok(purge.await?)
     }
 
     async fn purge_messages(&self, now: Timestamp) -> anyhow::Result<u64> {
@@ -200,6 +245,18 @@ mod tests {
             1,
             "an empty archive purges nothing"
         );
+    }
+
+    #[test]
+    fn a_purge_that_would_remove_nothing_is_not_made() {
+        for (oldest, below, expected) in [
+            (None, 51, false),
+            (Some(50), 51, true),
+            (Some(51), 51, false),
+            (Some(1), 1, false),
+        ] {
+            assert_eq!(is_due(oldest, below), expected, "{oldest:?} {below}");
+        }
     }
 
     #[test]

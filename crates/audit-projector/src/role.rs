@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use casement_event_log::Log;
 use casement_proto::audit::v1::audit_service_server::AuditServiceServer;
 use casement_proto::conversation::v1::conversation_service_server::ConversationServiceServer;
@@ -21,7 +21,7 @@ use crate::grpc::audit::AuditApi;
 use crate::grpc::conversation::ConversationApi;
 use crate::progress::Progress;
 use crate::purge::Purger;
-use crate::store::{SharedStore, Sqlite};
+use crate::store::{Postgres, SharedStore, Sqlite};
 
 /// The role, ready to be served and run.
 #[derive(Debug)]
@@ -36,25 +36,18 @@ pub struct Role {
 /// The role is not ready before each stream's archive has caught up, and while its database is
 /// away: a latch each, `archive EVENTS` and so on, tells.
 ///
+/// A PostgreSQL server that is away is waited for, then and later.
+///
 /// # Errors
-/// When the database cannot be created, opened or migrated, or a duration is negative.
+/// When the database cannot be created, opened or migrated for a reason that waiting does not
+/// mend, when two databases are named, or a duration is negative.
 pub async fn start(
     config: Config,
     log: Log,
     clock: SharedClock,
     readiness: &Readiness,
 ) -> anyhow::Result<Role> {
-    let path = &config.database_path;
-    let shown_path = path.display();
-    if let Some(folder) = path.parent() {
-        tokio::fs::create_dir_all(folder)
-            .await
-            .with_context(|| format!("create the folder of {shown_path}"))?;
-    }
-    let store = Sqlite::open(path, config.readers_count)
-        .await
-        .with_context(|| format!("open the archive {shown_path}"))?;
-    let store: SharedStore = Arc::new(store);
+    let store = open(&config).await?;
 
     let position_wait = Duration::try_from(config.position_wait).context("position_wait")?;
     let (progress, tellers) = Progress::new(position_wait);
@@ -76,6 +69,7 @@ pub async fn start(
         clock: Arc::clone(&clock),
         events_keep: config.events_keep,
         messages_keep: config.messages_keep,
+        reports_keep: config.reports_keep,
         interval: Duration::try_from(config.purge_interval).context("purge_interval")?,
     };
     Ok(Role {
@@ -87,6 +81,30 @@ pub async fn start(
         archivers,
         purger,
     })
+}
+
+async fn open(config: &Config) -> anyhow::Result<SharedStore> {
+    if let Some(problem) = config.problem() {
+        bail!(problem);
+    }
+    if let Some(url) = &config.database_url {
+        let url = url.resolve().context("`archive.database_url`")?;
+        let store = Postgres::open(&url, config.readers_count).await;
+        return Ok(Arc::new(store.context(
+            "open the archive in PostgreSQL, as `archive.database_url` says",
+        )?));
+    }
+    let path = &config.database_path;
+    let shown_path = path.display();
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder)
+            .await
+            .with_context(|| format!("create the folder of {shown_path}"))?;
+    }
+    let store = Sqlite::open(path, config.readers_count)
+        .await
+        .with_context(|| format!("open the archive {shown_path}"))?;
+    Ok(Arc::new(store))
 }
 
 impl Role {

@@ -12,7 +12,7 @@ use casement_proto::conversation::v1::{
     GetConversationRequest, GetTimelineRequest, ListConversationsRequest,
 };
 use casement_shell::ManualClock;
-use casement_shell::auth::{Caller, Scope};
+use casement_shell::auth::{ALL_BRANDS, Caller, Scope};
 use casement_shell::grpc::reason;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
@@ -236,7 +236,7 @@ async fn a_scope_is_asked_for_and_another_brand_is_not_shown() {
     for (brand, expected) in [
         ("default", vec!["c1"]),
         ("other", vec!["c2"]),
-        ("", vec!["c1", "c2"]),
+        (ALL_BRANDS, vec!["c1", "c2"]),
     ] {
         let caller = Caller::internal("test", brand);
         let list = by(&caller, ListConversationsRequest::default());
@@ -256,6 +256,9 @@ async fn a_scope_is_asked_for_and_another_brand_is_not_shown() {
         let answer = services.audit.list_events(list).await.unwrap().into_inner();
         assert_eq!(answer.events.len(), expected.len(), "{brand}");
     }
+    let list = by(&Caller::internal("test", ""), ListEventsRequest::default());
+    let status = services.audit.list_events(list).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "of no brand");
 }
 
 #[tokio::test]

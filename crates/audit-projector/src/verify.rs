@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use secrecy::SecretString;
 
 use crate::chain::{ChainReport, Verifier};
-use crate::store::{Chain, Error, EventFilter, EventKey, Limit, Sqlite, Store};
+use crate::store::{Chain, Error, EventFilter, EventKey, Limit, Postgres, Sqlite, Store};
 
 /// Rows read at once.
 const LIMIT: Limit = Limit {
@@ -23,6 +24,19 @@ pub async fn verify(database_path: &Path) -> anyhow::Result<Vec<ChainReport>> {
     let store = Sqlite::open_read_only(database_path)
         .await
         .with_context(|| format!("open the archive {}", database_path.display()))?;
+    verify_store(&store, None).await.context("read the archive")
+}
+
+/// Checks every chain of an archive in PostgreSQL, whether or not its role is running. The right
+/// to read `archive` and `archive_heads` is enough.
+///
+/// # Errors
+/// When the address is malformed, or the database is not there or cannot be read; a chain that is
+/// broken is no error but a report.
+pub async fn verify_url(database_url: &SecretString) -> anyhow::Result<Vec<ChainReport>> {
+    let store = Postgres::open_read_only(database_url)
+        .await
+        .context("open the archive in PostgreSQL")?;
     verify_store(&store, None).await.context("read the archive")
 }
 

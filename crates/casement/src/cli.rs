@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{audit, conversation, events, message, send, simulate, story, window};
+use crate::commands::{
+    audit, connect, conversation, events, message, send, simulate, story, window,
+};
 
 /// Keeps the 24-hour window of WhatsApp, and gets messages through.
 #[derive(Debug, Parser)]
@@ -31,10 +33,14 @@ pub(crate) enum Command {
     Accounts(RoleArgs),
     /// Run the role that archives and answers questions
     AuditProjector(RoleArgs),
+    /// Run the gateway: one address before the roles
+    Gateway(RoleArgs),
     /// Run the look-alikes of Meta and Twilio alone
     Simulate(simulate::SimulateArgs),
     /// Tell the demo's story at a Casement and a simulator that run elsewhere
     Story(story::StoryArgs),
+    /// Take a business number of Meta's into use, or say what is wrong
+    Connect(connect::ConnectArgs),
     /// Send a message
     Send(send::SendArgs),
     /// Ask which way a message would go, without sending it
@@ -261,6 +267,7 @@ mod tests {
             "send --number +1 --to +2 --customer c --text hi --purpose service",
             "send --number +1 --text hi --purpose service",
             "window --number +1",
+            "connect --waba 8 --phone-number-id 7 --token-file t",
             "fly",
         ] {
             assert!(parse(words).is_err(), "{words}");
@@ -275,9 +282,12 @@ mod tests {
             "dispatcher",
             "accounts --check-config",
             "audit-projector",
+            "gateway --config f.toml --api-listen 127.0.0.1:8081",
             "simulate --script s.toml",
             "simulate --app-secret-file a --graph-token-file g",
             "story --token-file t --nats-password-file p --window 20s",
+            "connect --waba 8 --phone-number-id 7 --token-file t --app-secret-file s --app-id 6 --verify-token-file v --callback-url https://x --graph-url http://y --write a.toml --json",
+            "connect --waba 8 --phone-number-id 7 --token-file t --app-secret-file s --api http://x --token k",
             "send --number +1 --to +2 --text hi --template order_update --language en_US --param 42 --sms hi --purpose utility --wait delivered --json",
             "preview --number +1 --recipient US.1 --text hi --purpose service --at 2026-11-22T10:00:00Z",
             "window --number +1 --to +2 --json",

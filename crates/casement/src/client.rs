@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use casement_proto::account::v1::account_service_client::AccountServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
@@ -96,6 +97,11 @@ impl Api {
 
     pub(crate) fn conversations(&self) -> ConversationServiceClient<Connection> {
         ConversationServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn accounts(&self) -> AccountServiceClient<Connection> {
+        AccountServiceClient::new(self.connection.clone())
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
     }
 

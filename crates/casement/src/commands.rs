@@ -1,6 +1,7 @@
 //! The operator's commands, one module each: what they take, ask and print.
 
 pub(crate) mod audit;
+pub(crate) mod connect;
 pub(crate) mod conversation;
 pub(crate) mod events;
 pub(crate) mod healthcheck;

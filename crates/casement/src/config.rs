@@ -48,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) window: casement_window_tracker::Config,
     pub(crate) dispatcher: casement_dispatcher::Config,
     pub(crate) archive: casement_audit_projector::Config,
+    pub(crate) gateway: casement_gateway::Config,
     pub(crate) health: HealthSection,
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) demo: DemoSection,
@@ -152,7 +153,7 @@ impl Config {
     /// Moves along what was left at its default.
     fn settled(mut self) -> Self {
         let untouched = casement_audit_projector::Config::default().database_path;
-        if self.archive.database_path == untouched {
+        if self.archive.database_path == untouched && self.archive.database_url.is_none() {
             self.archive.database_path = self.data_dir.join("archive.sqlite");
         }
         self

@@ -6,10 +6,12 @@
 mod lock;
 mod signals;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use casement_gateway::Upstreams;
 use casement_shell::config::{ConfigError, print};
 use casement_shell::telemetry::{self, Metrics};
 use casement_shell::{Shell, SystemClock, auth, grpc, health, http};
@@ -39,6 +41,7 @@ pub(crate) enum Which {
     Dispatcher,
     Accounts,
     AuditProjector,
+    Gateway,
 }
 
 impl Which {
@@ -53,6 +56,11 @@ impl Which {
 
     pub(crate) fn has_api(self) -> bool {
         self != Self::Ingress
+    }
+
+    /// Whether it reads or writes the log; the gateway meets the others over the API only.
+    pub(crate) fn has_log(self) -> bool {
+        self != Self::Gateway
     }
 
     /// Whether customers have to be found by phone or user id.
@@ -71,6 +79,7 @@ impl Which {
             Self::Dispatcher => "casement-dispatcher",
             Self::Accounts => "casement-accounts",
             Self::AuditProjector => "casement-audit-projector",
+            Self::Gateway => "casement-gateway",
         }
     }
 }
@@ -153,7 +162,11 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     http::install_tls_provider();
     let telemetry = telemetry::init(plan.which.name(), &plan.config.telemetry)
         .map_err(|error| ConfigError::check(format!("`telemetry`: {error}")))?;
-    let outcome = Box::pin(with_broker(plan)).await;
+    let outcome = if plan.which.has_log() {
+        Box::pin(with_broker(plan)).await
+    } else {
+        gateway_alone(plan).await
+    };
     telemetry.shutdown().await;
     outcome
 }
@@ -198,6 +211,65 @@ async fn with_demo(
     outcome
 }
 
+/// Runs the gateway before roles that run elsewhere.
+async fn gateway_alone(mut plan: Plan) -> anyhow::Result<()> {
+    let stops = signals::listen()?;
+    let listeners = Listeners::bind(&mut plan).await?;
+    let config = &plan.config;
+    let mut shell = Shell::new(config.grace());
+    let upstreams = Upstreams::from_config(&config.gateway)
+        .map_err(|error| ConfigError::check(error.to_string()))?;
+    if let Some(listener) = listeners.api {
+        serve_gateway(&plan, upstreams, listener, &mut shell).await?;
+    }
+    let health = serve_pages(listeners.health, &mut shell)?;
+    tracing::info!(%health, "running");
+    let (stop, asked) = mpsc::channel(2);
+    tokio::spawn(signals::forward(stops, stop));
+    shell.run_until(asked).await
+}
+
+/// Serves gRPC and HTTP+JSON of what is behind the gateway.
+async fn serve_gateway(
+    plan: &Plan,
+    upstreams: Upstreams,
+    listener: TcpListener,
+    shell: &mut Shell,
+) -> anyhow::Result<()> {
+    let parts = casement_gateway::Parts {
+        upstreams,
+        tokens: tokens(plan)?,
+        clock: SystemClock::shared(),
+        readiness: shell.readiness(),
+        stopping: shell.stopping(),
+    };
+    let gateway = casement_gateway::start(&plan.config.gateway, parts)
+        .await
+        .map_err(|error| ConfigError::check(error.to_string()))?;
+    shell.spawn("gateway", gateway.serve(listener));
+    Ok(())
+}
+
+/// Returns who may call.
+fn tokens(plan: &Plan) -> Result<auth::Tokens, ConfigError> {
+    let tokens = plan.config.tokens(plan.mode)?;
+    if tokens.is_empty() {
+        tracing::warn!("no token is configured: nobody can call the API (api.tokens)");
+    }
+    Ok(tokens)
+}
+
+/// Serves health and metrics; returns where.
+fn serve_pages(listener: TcpListener, shell: &mut Shell) -> anyhow::Result<SocketAddr> {
+    let metrics = Metrics::install();
+    shell.spawn("metrics", metrics.clone().upkeep(shell.stopping()));
+    let address = listener.local_addr()?;
+    let pages = health::router(shell.readiness(), metrics);
+    let serving = http::serve(listener, pages, shell.stopping());
+    shell.spawn("health", async move { Ok(serving.await?) });
+    Ok(address)
+}
+
 async fn with_roles(
     plan: Plan,
     own_broker: Option<(String, String)>,
@@ -227,26 +299,24 @@ async fn with_roles(
         .as_ref()
         .map(TcpListener::local_addr)
         .transpose()?;
-    if let Some(listener) = listeners.api {
-        let (health, keep_health) =
-            health::grpc(&shell.readiness(), &wired.services, shell.stopping());
-        shell.spawn("gRPC health", keep_health);
-        wired.reflect()?;
-        wired.routes.add_service(health);
-        let tokens = config.tokens(plan.mode)?;
-        if tokens.is_empty() {
-            tracing::warn!("no token is configured: nobody can call the API (api.tokens)");
+    match listeners.api {
+        Some(listener) if plan.which == Which::All => {
+            let upstreams = Upstreams::local(&wired.routes.routes());
+            serve_gateway(&plan, upstreams, listener, &mut shell).await?;
         }
-        let routes = auth::protect(wired.routes.routes(), tokens);
-        let serving = grpc::serve(listener, routes, shell.stopping());
-        shell.spawn("gRPC", async move { Ok(serving.await?) });
+        Some(listener) => {
+            let (health, keep_health) =
+                health::grpc(&shell.readiness(), &wired.services, shell.stopping());
+            shell.spawn("gRPC health", keep_health);
+            wired.reflect()?;
+            wired.routes.add_service(health);
+            let routes = auth::protect(wired.routes.routes(), tokens(&plan)?);
+            let serving = grpc::serve(listener, routes, shell.stopping());
+            shell.spawn("gRPC", async move { Ok(serving.await?) });
+        }
+        None => {}
     }
-    let metrics = Metrics::install();
-    shell.spawn("metrics", metrics.clone().upkeep(shell.stopping()));
-    let health_address = listeners.health.local_addr()?;
-    let pages = health::router(shell.readiness(), metrics);
-    let serving = http::serve(listeners.health, pages, shell.stopping());
-    shell.spawn("health", async move { Ok(serving.await?) });
+    let health_address = serve_pages(listeners.health, &mut shell)?;
 
     let (stop, asked) = mpsc::channel(2);
     tokio::spawn(signals::forward(stops, stop.clone()));

@@ -22,19 +22,20 @@ use casement_proto::message::v1::{GetMessageRequest, SendMessageRequest};
 use casement_shell::SharedClock;
 use casement_shell::health::Readiness;
 use casement_simulator::{Channel, Customer, MessageKind};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::CustomerArgs;
 use crate::client::{Api, explain};
 use crate::commands::{audit, conversation, message};
 use crate::{demo, output, person};
 use cast::{Cast, Saying, said};
 pub(crate) use platform::Platform;
 use teller::Teller;
-use witness::Witness;
+use witness::{Seen, Witness};
 
 /// How long anything may take that takes a moment.
 const SOON: Duration = Duration::from_secs(10);
@@ -185,19 +186,7 @@ impl Story<'_> {
             .says(&who.id, demo::PHONE_NUMBER_ID, text)
             .await?;
         self.teller.says(&who.name, &format!("writes: {text}"))?;
-        let (seen, customer, until) = self
-            .witness
-            .until(from, SOON, "WindowOpened", |event| match event {
-                Event::WindowOpened(opened) => {
-                    let window = opened.window.as_ref()?;
-                    let conversation = window.conversation.as_ref()?;
-                    let until = person::instant(window.expire_time.as_ref())?;
-                    Some((conversation.customer_id.clone(), until))
-                }
-                _ => None,
-            })
-            .await
-            .map(|(seen, (customer, until))| (seen, customer, until))?;
+        let (seen, customer, until) = self.opened(who, from).await?;
         let left = person::duration(until.duration_since(seen.at));
         let (at, id) = (until.strftime("%T"), teller::short(&customer));
         self.teller.event(
@@ -205,6 +194,36 @@ impl Story<'_> {
             &format!("customer {id}, until {at} UTC, {left} from now"),
         )?;
         Ok(customer)
+    }
+
+    /// Waits for this customer's window; others may write meanwhile.
+    async fn opened(
+        &self,
+        who: &Customer,
+        from: usize,
+    ) -> anyhow::Result<(Seen, String, Timestamp)> {
+        let mut others = Vec::new();
+        loop {
+            let looked = self.witness.until(from, SOON, "WindowOpened", |event| {
+                let Event::WindowOpened(opened) = event else {
+                    return None;
+                };
+                let window = opened.window.as_ref()?;
+                let customer = &window.conversation.as_ref()?.customer_id;
+                let until = person::instant(window.expire_time.as_ref())?;
+                (!others.contains(customer)).then(|| (customer.clone(), until))
+            });
+            let (seen, (customer, until)) = looked.await?;
+            let who = CustomerArgs {
+                to: who.phone.as_ref().map(|phone| format!("+{phone}")),
+                recipient: who.phone.is_none().then(|| who.user_id.clone()),
+                customer: None,
+            };
+            if self.api.customer_id(demo::NUMBER, &who).await? == customer {
+                return Ok((seen, customer, until));
+            }
+            others.push(customer);
+        }
     }
 
     /// A message goes out the expected way and arrives.

@@ -313,7 +313,7 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
 fn consider(route: Route, input: &Input<'_>, now: Timestamp) -> Finding {
     if input.exhausted.contains(&route) {
         let text = format!(
-            "{} has failed for this message already.",
+            "{} is not tried again for this message.",
             capital(route.as_str())
         );
         return against("ROUTE_EXHAUSTED", Vec::new(), text);

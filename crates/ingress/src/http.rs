@@ -13,7 +13,6 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
-use casement_event::Uuid;
 use casement_event::convert::timestamp;
 use casement_event::v1::RawPost;
 use casement_shell::{SharedClock, telemetry};

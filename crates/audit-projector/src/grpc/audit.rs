@@ -28,13 +28,13 @@ type PageKey = (String, String, u64);
 
 #[tonic::async_trait]
 impl AuditService for AuditApi {
-    /// A caller with a brand is not shown what belongs to no brand, such as identifiers of
+    /// A caller of one brand is not shown what belongs to no brand, such as identifiers of
     /// customers: those are a portfolio's, which brands may share.
     async fn list_events(
         &self,
         request: Request<proto::ListEventsRequest>,
     ) -> Result<Response<proto::ListEventsResponse>, Status> {
-        let brand_id = brand_of(&require(&request, Scope::Audit)?);
+        let brand_id = brand_of(&require(&request, Scope::Audit)?)?;
         let request = request.into_inner();
         let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;
         let question = [

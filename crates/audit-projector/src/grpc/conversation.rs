@@ -40,7 +40,7 @@ impl ConversationService for ConversationApi {
         &self,
         request: Request<proto::GetConversationRequest>,
     ) -> Result<Response<proto::GetConversationResponse>, Status> {
-        let brand_id = brand_of(&require(&request, Scope::Read)?);
+        let brand_id = brand_of(&require(&request, Scope::Read)?)?;
         let request = request.into_inner();
         let key = key(&request.number, &request.customer_id)?;
         self.backend.reach(&request.not_before).await?;
@@ -54,7 +54,7 @@ impl ConversationService for ConversationApi {
         &self,
         request: Request<proto::ListConversationsRequest>,
     ) -> Result<Response<proto::ListConversationsResponse>, Status> {
-        let brand_id = brand_of(&require(&request, Scope::Read)?);
+        let brand_id = brand_of(&require(&request, Scope::Read)?)?;
         let request = request.into_inner();
         let number = match request.number.as_str() {
             "" => None,
@@ -117,7 +117,7 @@ impl ConversationService for ConversationApi {
         &self,
         request: Request<proto::GetTimelineRequest>,
     ) -> Result<Response<proto::GetTimelineResponse>, Status> {
-        let brand_id = brand_of(&require(&request, Scope::Read)?);
+        let brand_id = brand_of(&require(&request, Scope::Read)?)?;
         let request = request.into_inner();
         let key = key(&request.number, &request.customer_id)?;
         let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;

@@ -3,13 +3,17 @@
 //! A store joins with [`suite!`], given a function that makes an empty one.
 
 pub(super) mod models;
+pub(super) mod oddities;
 pub(super) mod rows;
+
+use std::any::Any;
 
 use casement_event::{Event, Stored, convert::timestamp};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{EventFilter, Limit, SharedStore};
+pub(super) use super::SharedStore;
+use super::{EventFilter, Limit};
 use crate::batch::Batch;
 use crate::chain::{ChainReport, Head};
 use crate::fixture::{self, record, stored};
@@ -23,8 +27,8 @@ pub(super) type Tamper = Box<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Syn
 pub(super) struct Fixture {
     pub(super) store: SharedStore,
     pub(super) tamper: Tamper,
-    /// Goes away with the test.
-    pub(super) folder: tempfile::TempDir,
+    /// What the store stands on; goes away with the test.
+    pub(super) _keeps: Box<dyn Any + Send + Sync>,
 }
 
 /// Runs the suite against the stores that a function makes.
@@ -47,6 +51,10 @@ macro_rules! suite {
             models::a_report_joins_the_conversation_of_its_message
             models::a_message_leaves_the_log_once_unless_something_new_comes
             rows::the_first_row_since_a_time_bounds_the_purge
+            oddities::text_of_every_kind_survives_and_is_found
+            oddities::ids_of_any_length_are_archived
+            oddities::a_report_belongs_to_its_message_also_within_one_batch
+            oddities::a_fact_that_stands_twice_in_one_batch_counts_and_is_told_once
         }
     };
     ($make:ident: $($part:ident::$claim:ident)*) => {$(

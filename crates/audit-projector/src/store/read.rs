@@ -101,7 +101,8 @@ impl<'r, R: Columns> Table<'r, R> {
     where
         T: TryFrom<i32, Error: ToString>,
     {
-        T::try_from(self.get(R::constant, column)?).map_err(|error| self.inconsistent(column, &error))
+        T::try_from(self.get(R::constant, column)?)
+            .map_err(|error| self.inconsistent(column, &error))
     }
 
     fn position(&self) -> Result<RowPosition, Error> {

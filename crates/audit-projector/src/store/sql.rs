@@ -153,10 +153,7 @@ pub(super) struct Query {
 
 impl Query {
     /// A statement that is complete.
-    pub(super) fn whole(
-        statement: &'static str,
-         values: impl IntoIterator<Item = Value>,
-    ) -> Self {
+    pub(super) fn whole(statement: &'static str, values: impl IntoIterator<Item = Value>) -> Self {
         Self {
             sql: statement.to_owned(),
             values: values.into_iter().collect(),

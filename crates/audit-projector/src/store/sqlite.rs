@@ -158,7 +158,7 @@ mod tests {
                     query.execute(&tamper).await.unwrap();
                 })
             }),
-            keeps: Box::new(folder),
+            _keeps: Box::new(folder),
         }
     }
 

@@ -29,7 +29,9 @@ const APPEND_DEADLINE_MAX: SignedDuration = SignedDuration::from_secs(90);
 
 pub(super) fn problems(config: &Config, which: Which, mode: Mode) -> Vec<String> {
     let mut problems = Vec::new();
-    broker(config, which, &mut problems);
+    if which.has_log() {
+        broker(config, which, &mut problems);
+    }
     durations(config, &mut problems);
     windows(config, &mut problems);
     addresses(config, which, mode, &mut problems);
@@ -145,6 +147,7 @@ fn windows(config: &Config, problems: &mut Vec<String>) {
                 .to_owned(),
         );
     }
+    problems.extend(config.archive.problem());
     if config.archive.events_keep <= config.window.length {
         problems.push(
             "`archive.events_keep` must be longer than `window.length`: windows are rebuilt from \
@@ -162,7 +165,7 @@ fn addresses(config: &Config, which: Which, mode: Mode, problems: &mut Vec<Strin
     if which.has_api() {
         used.push(("api.listen", config.api.listen));
     }
-    if config.log.servers.is_empty() {
+    if which.has_log() && config.log.servers.is_empty() {
         used.push(("log.own_server.listen", config.log.own_server.listen));
     }
     if mode == Mode::Demo {
@@ -222,8 +225,14 @@ fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret)> {
         let key = config.customers.token_key.iter();
         all.extend(key.map(|secret| ("customers.token_key".to_owned(), secret)));
     }
-    let password = config.log.password.iter();
-    all.extend(password.map(|secret| ("log.password".to_owned(), secret)));
+    if which.has_log() {
+        let password = config.log.password.iter();
+        all.extend(password.map(|secret| ("log.password".to_owned(), secret)));
+    }
+    if which.runs(Which::AuditProjector) {
+        let url = config.archive.database_url.iter();
+        all.extend(url.map(|url| ("archive.database_url".to_owned(), &url.0)));
+    }
     if which.has_webhooks() {
         for (name, app) in &config.ingress.apps {
             let at = format!("ingress.apps.{name}");

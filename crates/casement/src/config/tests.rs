@@ -55,6 +55,7 @@ fn the_defaults_are_those_of_the_roles() {
             ..casement_audit_projector::Config::default()
         }
     );
+    assert_eq!(config.gateway, casement_gateway::Config::default());
     let log = config.log(None).unwrap();
     let default = casement_event_log::Config::default();
     assert_eq!(log.ack_timeout, default.ack_timeout);
@@ -218,4 +219,25 @@ fn what_is_printed_has_no_secret_and_loads_again() {
     assert!(printed.contains("token_key = \"<redacted>\""), "{printed}");
     let again = load_text(Mode::Real, &printed, &[], &[]).unwrap();
     assert_eq!(again.window, config.window);
+}
+
+#[test]
+fn the_gateway_alone_needs_no_broker_and_the_archive_is_in_one_place() {
+    let text = "[gateway.upstreams]\nmessages = \"http://dispatcher:8081\"\n";
+    let config = load_text(Mode::Real, text, &[], &[]).unwrap();
+    assert_eq!(
+        check::problems(&config, Which::Gateway, Mode::Real),
+        [""; 0]
+    );
+    let found = check::problems(&config, Which::Accounts, Mode::Real).join("\n");
+    assert!(found.contains("log.servers"), "{found}");
+
+    let url = "[archive]\ndatabase_url = \"postgres://u:p@h/d\"\n";
+    let config = load_text(Mode::Real, &format!("{REAL}{url}"), &[], &[]).unwrap();
+    assert_eq!(check::problems(&config, Which::All, Mode::Real), [""; 0]);
+    let printed = print(&config).unwrap();
+    assert!(!printed.contains("u:p@h"), "{printed}");
+    let both = format!("{REAL}{url}database_path = \"elsewhere.sqlite\"\n");
+    let found = problems_with(&both);
+    assert!(found.contains("archive.database_path"), "{found}");
 }

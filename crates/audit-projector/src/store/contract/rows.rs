@@ -133,7 +133,7 @@ pub(in crate::store) async fn whatever_was_changed_in_the_tables_is_found(fixtur
     let table = [
         (swap, 8, "swapped"),
         (
-            "UPDATE archive SET payload = x'00' WHERE sequence = 7",
+            "UPDATE archive SET payload = salt WHERE sequence = 7",
             7,
             "content",
         ),

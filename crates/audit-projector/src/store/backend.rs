@@ -1,0 +1,339 @@
+//! What differs between databases, and the store that stands on it.
+//!
+//! A backend runs queries and writes batches; which queries, and what their rows mean, is the
+//! same for all.
+
+use std::fmt::Debug;
+
+use casement_event::v1::WindowState;
+use jiff::Timestamp;
+
+use super::read::Columns;
+use super::sql::{self, NEVER_NS, Query, Value};
+use super::{
+    Answer, Chain, ConversationFilter, EndKey, Error, EventFilter, EventKey, ExpiryKey, Limit,
+    Page, Store, TimelineKey, read,
+};
+use crate::batch::Batch;
+use crate::chain::Head;
+use crate::model::{Conversation, ConversationKey, Message, Row, nanoseconds};
+
+/// Takes a row, and tells whether it wants more.
+pub(super) type Visitor<'a, R> = &'a mut (dyn FnMut(&R) -> Result<bool, Error> + Send);
+
+/// A database.
+pub(super) trait Backend: Debug + Send + Sync {
+    /// What it answers with.
+    type Row: Columns;
+
+    /// Runs a query that changes nothing, and shows its rows.
+    fn visit<'a>(
+        &'a self,
+        operation: &'static str,
+        query: Query,
+        visitor: Visitor<'a, Self::Row>,
+    ) -> Answer<'a, ()>;
+
+    /// Runs a statement of its own.
+    fn change<'a>(&'a self, operation: &'static str, statement: Query) -> Answer<'a, ()>;
+
+    /// Does what [`Store::append`] promises.
+    fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()>;
+}
+
+/// Sequences fit: the broker counts up to 2^63 only.
+pub(super) fn integer(of: u64) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
+}
+
+/// How headers are written: JSON, an array of pairs.
+pub(super) fn headers(row: &Row) -> String {
+    serde_json::to_string(&row.stored.headers).expect("pairs of strings are JSON")
+}
+
+/// When a window ends, as it is written.
+pub(super) fn expiry(time: Option<Timestamp>) -> i64 {
+    time.map_or(NEVER_NS, nanoseconds)
+}
+
+async fn all<B: Backend, T: Send>(
+    backend: &B,
+    operation: &'static str,
+    query: Query,
+    read: fn(&B::Row) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut found = Vec::new();
+    let mut take = |row: &B::Row| {
+        found.push(read(row)?);
+        Ok(true)
+    };
+    backend.visit(operation, query, &mut take).await?;
+    Ok(found)
+}
+
+async fn optional<B: Backend, T: Send>(
+    backend: &B,
+    operation: &'static str,
+    query: Query,
+    read: fn(&B::Row) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    Ok(all(backend, operation, query, read).await?.pop())
+}
+
+/// Reads rows one by one until a limit is reached. `query` asks for one row more.
+async fn page<B: Backend>(backend: &B, query: Query, limit: Limit) -> Result<Page<Row>, Error> {
+    let mut page = Page {
+        rows: Vec::new(),
+        has_more: false,
+    };
+    let mut bytes_count = 0;
+    let mut take = |row: &B::Row| {
+        if page.rows.len() >= limit.rows_max {
+            page.has_more = true;
+            return Ok(false);
+        }
+        let row = read::archived(row)?;
+        let header_bytes = row
+            .stored
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        bytes_count += row.stored.payload.len() + header_bytes.sum::<usize>();
+        if bytes_count > limit.bytes_max && !page.rows.is_empty() {
+            page.has_more = true;
+            return Ok(false);
+        }
+        page.rows.push(row);
+        Ok(true)
+    };
+    backend.visit("list events", query, &mut take).await?;
+    Ok(page)
+}
+
+/// Finds the chains that have rows, from one to the next: whoever asked for all distinct ones
+/// would read every row.
+async fn chains_with_rows<B: Backend>(backend: &B) -> Result<Vec<(String, String)>, Error> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    loop {
+        let mut query = Query::new(sql::CHAIN_OF_ROW);
+        if let Some((stream, incarnation)) = found.last() {
+            let after = [stream, incarnation].map(|text| Value::Text(text.clone()));
+            query.and("(stream, incarnation) > (?, ?)", after);
+        }
+        query.order("stream, incarnation", 1);
+        match optional(backend, "list chains", query, read::chain_of_row).await? {
+            Some(chain) => found.push(chain),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn event_key(key: &EventKey) -> [Value; 3] {
+    [
+        Value::Text(key.stream.clone()),
+        Value::Text(key.incarnation.clone()),
+        Value::Integer(integer(key.sequence)),
+    ]
+}
+
+impl<B: Backend> Store for B {
+    fn head<'a>(&'a self, stream: &'a str, incarnation: &'a str) -> Answer<'a, Option<Head>> {
+        let values = [stream, incarnation].map(|text| Value::Text(text.to_owned()));
+        let query = Query::whole(sql::HEAD, values);
+        Box::pin(optional(self, "read the position", query, read::head))
+    }
+
+    fn append<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()> {
+        self.write(batch)
+    }
+
+    fn chains<'a>(&'a self, stream: Option<&'a str>) -> Answer<'a, Vec<Chain>> {
+        Box::pin(async move {
+            // Rows first: what is archived meanwhile may have a head and no rows here, not rows
+            // and no head.
+            let with_rows = chains_with_rows(self).await?;
+            let heads = Query::whole(sql::HEADS, []);
+            let heads = all(self, "list chains", heads, read::head).await?;
+            let mut chains: Vec<Chain> = heads
+                .into_iter()
+                .map(|head| Chain {
+                    stream: head.stream.clone(),
+                    incarnation: head.incarnation.clone(),
+                    head: Some(head),
+                })
+                .collect();
+            for (stream, incarnation) in with_rows {
+                let is_known =
+                    |chain: &Chain| chain.stream == stream && chain.incarnation == incarnation;
+                if !chains.iter().any(is_known) {
+                    chains.push(Chain {
+                        stream,
+                        incarnation,
+                        head: None,
+                    });
+                }
+            }
+            chains.retain(|chain| stream.is_none_or(|stream| chain.stream == stream));
+            Ok(chains)
+        })
+    }
+
+    fn events<'a>(
+        &'a self,
+        filter: &'a EventFilter,
+        after: Option<&'a EventKey>,
+        limit: Limit,
+    ) -> Answer<'a, Page<Row>> {
+        let mut query = Query::new(sql::ROW_COLUMNS);
+        query.and_text("stream = ?", filter.stream.as_ref());
+        query.and_text("incarnation = ?", filter.incarnation.as_ref());
+        query.and_text("event_type = ?", filter.event_type.as_ref());
+        query.and_text("customer_id = ?", filter.customer_id.as_ref());
+        query.and_text("message_id = ?", filter.message_id.as_ref());
+        query.and_text("brand_id = ?", filter.brand_id.as_ref());
+        if let Some(prefix) = &filter.subject_prefix {
+            let prefix = || Value::Text(prefix.clone());
+            query.and("substr(subject, 1, length(?)) = ?", [prefix(), prefix()]);
+        }
+        if let Some(sequence_max) = filter.sequence_max {
+            query.and("sequence <= ?", [Value::Integer(integer(sequence_max))]);
+        }
+        if let Some(after) = after {
+            query.and(
+                "(stream, incarnation, sequence) > (?, ?, ?)",
+                event_key(after),
+            );
+        }
+        query.order(
+            "stream, incarnation, sequence",
+            limit.rows_max.saturating_add(1),
+        );
+        Box::pin(page(self, query, limit))
+    }
+
+    fn timeline<'a>(
+        &'a self,
+        of: &'a ConversationKey,
+        before: Option<&'a TimelineKey>,
+        limit: Limit,
+    ) -> Answer<'a, Page<Row>> {
+        let mut query = Query::new(sql::ROW_COLUMNS);
+        query.and_text("number = ?", Some(&of.number));
+        query.and_text("customer_id = ?", Some(&of.customer_id));
+        query.and("is_repeat = FALSE", []);
+        if let Some(before) = before {
+            let time = Value::Integer(nanoseconds(before.event_time));
+            let key = std::iter::once(time).chain(event_key(&before.event));
+            query.and(
+                "(event_time_ns, stream, incarnation, sequence) < (?, ?, ?, ?)",
+                key,
+            );
+        }
+        let order = "event_time_ns DESC, stream DESC, incarnation DESC, sequence DESC";
+        query.order(order, limit.rows_max.saturating_add(1));
+        Box::pin(page(self, query, limit))
+    }
+
+    fn conversation<'a>(&'a self, key: &'a ConversationKey) -> Answer<'a, Option<Conversation>> {
+        let query = conversation_query(key);
+        Box::pin(optional(
+            self,
+            "read a conversation",
+            query,
+            read::conversation,
+        ))
+    }
+
+    fn conversations<'a>(
+        &'a self,
+        filter: &'a ConversationFilter,
+        after: Option<&'a ExpiryKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<Conversation>> {
+        let mut query = Query::new(sql::CONVERSATION_COLUMNS);
+        query.and_text("number = ?", filter.number.as_ref());
+        query.and_text("brand_id = ?", filter.brand_id.as_ref());
+        let open = || {
+            let open = Value::Integer(i64::from(i32::from(WindowState::Open)));
+            [open, Value::Integer(nanoseconds(filter.now))]
+        };
+        match filter.window_state {
+            Some(WindowState::Open) => {
+                query.and("window_state = ? AND expire_time_ns > ?", open());
+            }
+            Some(WindowState::Closed) => {
+                query.and("(window_state <> ? OR expire_time_ns <= ?)", open());
+            }
+            Some(WindowState::Unspecified) | None => {}
+        }
+        if let Some(expire_time_max) = filter.expire_time_max {
+            query.and(
+                "expire_time_ns <= ?",
+                [Value::Integer(nanoseconds(expire_time_max))],
+            );
+        }
+        if let Some(after) = after {
+            let key = [
+                Value::Integer(expiry(after.expire_time)),
+                Value::Text(after.key.number.clone()),
+                Value::Text(after.key.customer_id.clone()),
+            ];
+            query.and("(expire_time_ns, number, customer_id) > (?, ?, ?)", key);
+        }
+        query.order("expire_time_ns, number, customer_id", rows_max);
+        Box::pin(all(self, "list conversations", query, read::conversation))
+    }
+
+    fn message<'a>(&'a self, message_id: &'a str) -> Answer<'a, Option<Message>> {
+        let query = Query::whole(sql::MESSAGE, [Value::Text(message_id.to_owned())]);
+        Box::pin(optional(self, "read a message", query, read::message))
+    }
+
+    fn first_since<'a>(
+        &'a self,
+        stream: &'a str,
+        incarnation: &'a str,
+        since: Timestamp,
+    ) -> Answer<'a, Option<u64>> {
+        let values = [
+            Value::Text(stream.to_owned()),
+            Value::Text(incarnation.to_owned()),
+            Value::Integer(nanoseconds(since)),
+        ];
+        let query = Query::whole(sql::FIRST_SINCE, values);
+        let operation = "find the oldest young row";
+        Box::pin(optional(self, operation, query, read::sequence))
+    }
+
+    fn ended_messages<'a>(
+        &'a self,
+        before: Timestamp,
+        after: Option<&'a EndKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<EndKey>> {
+        let values = [
+            Value::Integer(nanoseconds(before)),
+            Value::Integer(after.map_or(i64::MIN, |key| nanoseconds(key.end_time))),
+            Value::Text(after.map_or_else(String::new, |key| key.message_id.clone())),
+            Value::Integer(i64::try_from(rows_max).unwrap_or(i64::MAX)),
+        ];
+        let query = Query::whole(sql::ENDED_MESSAGES, values);
+        Box::pin(all(self, "list ended messages", query, read::end_key))
+    }
+
+    fn mark_purged<'a>(&'a self, message_id: &'a str, archived: u64) -> Answer<'a, ()> {
+        let values = [
+            Value::Text(message_id.to_owned()),
+            Value::Integer(integer(archived)),
+        ];
+        self.change("mark a message", Query::whole(sql::MARK_PURGED, values))
+    }
+}
+
+/// Asks for one conversation.
+pub(super) fn conversation_query(key: &ConversationKey) -> Query {
+    let mut query = Query::new(sql::CONVERSATION_COLUMNS);
+    query.and_text("number = ?", Some(&key.number));
+    query.and_text("customer_id = ?", Some(&key.customer_id));
+    query
+}

@@ -1,0 +1,324 @@
+//! What one transaction writes: position, read models, rows; each by one statement for the whole
+//! batch, since every statement is a journey.
+//!
+//! Every transaction takes its locks in the same order: head, facts, conversations, messages, and
+//! each of them sorted.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use casement_event::v1::{ClosedReason, WindowState};
+use jiff::Timestamp;
+use sqlx::{Connection as _, PgConnection, Row as _};
+
+use super::super::backend::{expiry, headers, integer};
+use super::super::text::{escape, unescape};
+use super::super::{Error, failed, read, sql};
+use crate::batch::Batch;
+use crate::chain::Head;
+use crate::fold::{Models, Touched};
+use crate::model::{ConversationKey, Row, nanoseconds};
+
+const COUNT_FACTS: &str = "\
+INSERT INTO counted_facts (fact) SELECT fact FROM UNNEST($1::text[]) AS f (fact)
+ON CONFLICT (fact) DO NOTHING
+RETURNING fact";
+
+/// So that there is a row to lock: streams run beside each other and meet at conversations.
+const BEGIN_CONVERSATIONS: &str = "\
+INSERT INTO conversations (
+    number, customer_id, brand_id, window_id, window_state, closed_reason, open_time_ns,
+    expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
+    profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
+    position_sequence
+)
+SELECT number, customer_id, '', '', $3, $4, NULL, $5, NULL, NULL, '', '', 0, 0, '', '', 0
+FROM UNNEST($1::text[], $2::text[]) AS k (number, customer_id)
+ON CONFLICT (number, customer_id) DO NOTHING";
+
+const LOCK_CONVERSATIONS: &str = concat!(
+    sql::conversation_columns!(),
+    "
+WHERE (number, customer_id) IN (
+    SELECT k.number, k.customer_id
+    FROM UNNEST($1::text[], $2::text[]) AS k (number, customer_id)
+)
+ORDER BY number, customer_id
+FOR UPDATE"
+);
+
+const WRITE_CONVERSATIONS: &str = sql::conversations_from!(
+    "SELECT * FROM UNNEST(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::bigint[],
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[],
+    $14::bigint[], $15::text[], $16::text[], $17::bigint[]
+)"
+);
+
+const LOCK_MESSAGES: &str = concat!(
+    sql::message_columns!(),
+    "
+WHERE message_id = ANY($1::text[])
+ORDER BY message_id
+FOR UPDATE"
+);
+
+const WRITE_MESSAGES: &str = sql::messages_from!(
+    "SELECT * FROM UNNEST(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[],
+    $8::int[], $9::bigint[], $10::int[], $11::text[], $12::bigint[], $13::bigint[],
+    $14::bigint[], $15::bigint[], $16::boolean[], $17::text[], $18::text[], $19::bigint[]
+)"
+);
+
+/// A report says which message it is about; whose message that is, the read model knows.
+const INSERT_ROWS: &str = "\
+INSERT INTO archive (
+    stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
+    message_id, brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment,
+    link, is_repeat
+)
+SELECT $1, $2, r.sequence, r.subject, r.event_type, r.event_id, r.number,
+    COALESCE(NULLIF(r.customer_id, ''), m.customer_id, ''),
+    r.message_id,
+    COALESCE(NULLIF(r.brand_id, ''), m.brand_id, ''),
+    r.event_time_ns, r.stored_time_ns, r.headers, r.payload, r.salt, r.commitment, r.link,
+    r.is_repeat OR (
+        r.event_id <> '' AND EXISTS (SELECT 1 FROM archive a WHERE a.event_id = r.event_id)
+    )
+FROM UNNEST(
+    $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+    $10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::bytea[], $15::bytea[],
+    $16::bytea[], $17::bytea[], $18::boolean[]
+) AS r (
+    sequence, subject, event_type, event_id, number, customer_id, message_id,
+    brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment, link, is_repeat
+)
+LEFT JOIN messages m ON m.message_id = r.message_id";
+
+pub(super) async fn append(connection: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
+    let mut transaction = connection.begin().await.map_err(failed("begin"))?;
+    // First, so that of two writers the second waits here and then finds the chain moved.
+    if !advance(&mut transaction, &batch.before, &batch.after).await? {
+        transaction.rollback().await.map_err(failed("roll back"))?;
+        return Err(Error::Moved);
+    }
+    project(&mut transaction, batch).await?;
+    insert(&mut transaction, batch)
+        .await
+        .map_err(failed("write rows"))?;
+    transaction.commit().await.map_err(failed("commit"))
+}
+
+/// Returns whether the chain stood where it was thought to.
+async fn advance(
+    connection: &mut PgConnection,
+    before: &Head,
+    after: &Head,
+) -> Result<bool, Error> {
+    let statement = if before.row_count == 0 {
+        sql::BEGIN_CHAIN
+    } else {
+        sql::ADVANCE_CHAIN
+    };
+    let mut query = sqlx::query(statement)
+        .bind(escape(&after.stream))
+        .bind(escape(&after.incarnation))
+        .bind(integer(after.last_sequence))
+        .bind(&after.link[..])
+        .bind(integer(after.row_count));
+    if before.row_count > 0 {
+        query = query
+            .bind(integer(before.last_sequence))
+            .bind(&before.link[..])
+            .bind(integer(before.row_count));
+    }
+    let done = query.execute(connection).await;
+    Ok(done.map_err(failed("advance the chain"))?.rows_affected() == 1)
+}
+
+/// Loads what the batch touches, makes its changes and writes the outcome.
+async fn project(connection: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
+    let touched = Touched::by(batch);
+    let new_facts = count_facts(connection, &touched).await?;
+    let mut conversations = Vec::new();
+    if !touched.conversations.is_empty() {
+        let rows = lock_conversations(connection, &touched).await;
+        for row in rows.map_err(failed("lock conversations"))? {
+            conversations.push(read::conversation(&row)?);
+        }
+    }
+    let mut messages = Vec::new();
+    if !touched.messages.is_empty() {
+        let rows = sqlx::query(LOCK_MESSAGES)
+            .bind(texts(touched.messages.iter().map(String::as_str)))
+            .fetch_all(&mut *connection)
+            .await;
+        for row in rows.map_err(failed("lock messages"))? {
+            messages.push(read::message(&row)?);
+        }
+    }
+    let mut models = Models::new(conversations, messages, new_facts);
+    models.apply(batch);
+    write_conversations(connection, &models)
+        .await
+        .map_err(failed("write conversations"))?;
+    write_messages(connection, &models)
+        .await
+        .map_err(failed("write messages"))
+}
+
+/// Remembers facts, and returns those that were unknown.
+async fn count_facts(
+    connection: &mut PgConnection,
+    touched: &Touched,
+) -> Result<Vec<String>, Error> {
+    if touched.facts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(COUNT_FACTS)
+        .bind(texts(touched.facts.iter().map(String::as_str)))
+        .fetch_all(connection)
+        .await
+        .map_err(failed("count facts"))?;
+    let read = |row: &sqlx::postgres::PgRow| {
+        let fact = row.try_get(0).map_err(failed("count facts"))?;
+        unescape(fact).ok_or(Error::Inconsistent {
+            table: "counted_facts",
+            column: "fact",
+            problem: "is not written as text is".to_owned(),
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+async fn lock_conversations(
+    connection: &mut PgConnection,
+    touched: &Touched,
+) -> Result<Vec<sqlx::postgres::PgRow>, sqlx::Error> {
+    let keys = || touched.conversations.iter();
+    let number = |key: &'_ ConversationKey| escape(&key.number).into_owned();
+    let customer = |key: &'_ ConversationKey| escape(&key.customer_id).into_owned();
+    let (numbers, customers): (Vec<_>, Vec<_>) =
+        (keys().map(number).collect(), keys().map(customer).collect());
+    sqlx::query(BEGIN_CONVERSATIONS)
+        .bind(&numbers)
+        .bind(&customers)
+        .bind(i32::from(WindowState::Closed))
+        .bind(i32::from(ClosedReason::NeverWrote))
+        .bind(sql::NEVER_NS)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(LOCK_CONVERSATIONS)
+        .bind(numbers)
+        .bind(customers)
+        .fetch_all(connection)
+        .await
+}
+
+async fn write_conversations(
+    connection: &mut PgConnection,
+    models: &Models,
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<_> = models.conversations().collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = || rows.iter();
+    sqlx::query(WRITE_CONVERSATIONS)
+        .bind(texts(rows().map(|row| row.key.number.as_str())))
+        .bind(texts(rows().map(|row| row.key.customer_id.as_str())))
+        .bind(texts(rows().map(|row| row.brand_id.as_str())))
+        .bind(texts(rows().map(|row| row.window_id.as_str())))
+        .bind(list(rows().map(|row| i32::from(row.published_state))))
+        .bind(list(rows().map(|row| i32::from(row.closed_reason))))
+        .bind(times(rows().map(|row| row.open_time)))
+        .bind(list(rows().map(|row| expiry(row.expire_time))))
+        .bind(times(rows().map(|row| row.last_inbound_time)))
+        .bind(times(rows().map(|row| row.last_outbound_time)))
+        .bind(texts(rows().map(|row| row.last_inbound_text.as_str())))
+        .bind(texts(rows().map(|row| row.profile_name.as_str())))
+        .bind(list(rows().map(|row| row.inbound_count)))
+        .bind(list(rows().map(|row| row.outbound_count)))
+        .bind(texts(rows().map(|row| row.position.stream.as_str())))
+        .bind(texts(rows().map(|row| row.position.incarnation.as_str())))
+        .bind(list(rows().map(|row| integer(row.position.sequence))))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn write_messages(connection: &mut PgConnection, models: &Models) -> Result<(), sqlx::Error> {
+    let rows: Vec<_> = models.messages().collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = || rows.iter();
+    sqlx::query(WRITE_MESSAGES)
+        .bind(texts(rows().map(|row| row.id.as_str())))
+        .bind(texts(rows().map(|row| row.key.number.as_str())))
+        .bind(texts(rows().map(|row| row.key.customer_id.as_str())))
+        .bind(texts(rows().map(|row| row.brand_id.as_str())))
+        .bind(list(rows().map(|row| i32::from(row.state))))
+        .bind(list(rows().map(|row| i32::from(row.outcome))))
+        .bind(texts(rows().map(|row| row.outcome_reason.as_str())))
+        .bind(list(rows().map(|row| i32::from(row.delivery_status))))
+        .bind(list(rows().map(|row| i64::from(row.attempt_count))))
+        .bind(list(rows().map(|row| i32::from(row.route))))
+        .bind(texts(rows().map(|row| row.client_reference.as_str())))
+        .bind(times(rows().map(|row| row.request_time)))
+        .bind(times(rows().map(|row| row.expire_time)))
+        .bind(times(rows().map(|row| row.update_time)))
+        .bind(times(rows().map(|row| row.end_time)))
+        .bind(list(rows().map(|row| row.is_purged)))
+        .bind(texts(rows().map(|row| row.position.stream.as_str())))
+        .bind(texts(rows().map(|row| row.position.incarnation.as_str())))
+        .bind(list(rows().map(|row| integer(row.position.sequence))))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+    let mut seen = HashSet::new();
+    let repeats = list(batch.entries.iter().map(|entry| {
+        let event_id = &entry.row.index.event_id;
+        !event_id.is_empty() && !seen.insert(event_id)
+    }));
+    let rows = || batch.entries.iter().map(|entry| &entry.row);
+    let bytes = |field: fn(&Row) -> &[u8]| list(rows().map(field));
+    sqlx::query(INSERT_ROWS)
+        .bind(escape(&batch.after.stream))
+        .bind(escape(&batch.after.incarnation))
+        .bind(list(rows().map(|row| integer(row.stored.sequence))))
+        .bind(texts(rows().map(|row| row.stored.subject.as_str())))
+        .bind(texts(rows().map(|row| row.index.event_type.as_str())))
+        .bind(texts(rows().map(|row| row.index.event_id.as_str())))
+        .bind(texts(rows().map(|row| row.index.number.as_str())))
+        .bind(texts(rows().map(|row| row.index.customer_id.as_str())))
+        .bind(texts(rows().map(|row| row.index.message_id.as_str())))
+        .bind(texts(rows().map(|row| row.index.brand_id.as_str())))
+        .bind(list(rows().map(|row| nanoseconds(row.index.event_time))))
+        .bind(list(rows().map(|row| nanoseconds(row.stored.stored_at))))
+        .bind(list(rows().map(headers)))
+        .bind(bytes(|row| &row.stored.payload))
+        .bind(bytes(|row| &row.salt))
+        .bind(bytes(|row| &row.commitment))
+        .bind(bytes(|row| &row.link))
+        .bind(repeats)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+    texts.map(escape).collect()
+}
+
+fn times(times: impl Iterator<Item = Option<Timestamp>>) -> Vec<Option<i64>> {
+    times.map(|time| time.map(nanoseconds)).collect()
+}
+
+fn list<T>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.collect()
+}

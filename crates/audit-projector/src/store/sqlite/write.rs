@@ -1,0 +1,217 @@
+//! What one transaction writes: position, read models, rows; statement by statement, since none
+//! of them leaves the process.
+
+use jiff::Timestamp;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::super::backend::{conversation_query, expiry, headers, integer};
+use super::super::text::escape;
+use super::super::{Error, failed, read, sql};
+use super::bound;
+use crate::batch::Batch;
+use crate::chain::Head;
+use crate::fold::{Models, Touched};
+use crate::model::{Conversation, Message, Row, nanoseconds};
+
+const COUNT_FACT: &str = "\
+INSERT INTO counted_facts (fact) VALUES ($1) ON CONFLICT (fact) DO NOTHING";
+
+const WRITE_CONVERSATION: &str = sql::conversations_from!(
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+);
+
+const WRITE_MESSAGE: &str = sql::messages_from!(
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+);
+
+/// A report says which message it is about; whose message that is, the read model knows.
+const INSERT_ROW: &str = "\
+INSERT INTO archive (
+    stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
+    message_id, brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment,
+    link, is_repeat
+) VALUES (
+    $1, $2, $3, $4, $5, $6, $7,
+    COALESCE(NULLIF($8, ''), (SELECT customer_id FROM messages WHERE message_id = $9), ''),
+    $9,
+    COALESCE(NULLIF($10, ''), (SELECT brand_id FROM messages WHERE message_id = $9), ''),
+    $11, $12, $13, $14, $15, $16, $17,
+    EXISTS (SELECT 1 FROM archive WHERE event_id = $6 AND event_id <> '')
+)";
+
+pub(super) async fn append(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), Error> {
+    let mut transaction = connection.begin().await.map_err(failed("begin"))?;
+    // First, so that of two writers the second waits here and then finds the chain moved.
+    advance(&mut transaction, &batch.before, &batch.after).await?;
+    project(&mut transaction, batch).await?;
+    for entry in &batch.entries {
+        insert(&mut transaction, &entry.row)
+            .await
+            .map_err(failed("write a row"))?;
+    }
+    transaction.commit().await.map_err(failed("commit"))
+}
+
+async fn advance(
+    connection: &mut SqliteConnection,
+    before: &Head,
+    after: &Head,
+) -> Result<(), Error> {
+    let statement = if before.row_count == 0 {
+        sql::BEGIN_CHAIN
+    } else {
+        sql::ADVANCE_CHAIN
+    };
+    let mut query = sqlx::query(statement)
+        .bind(escape(&after.stream))
+        .bind(escape(&after.incarnation))
+        .bind(integer(after.last_sequence))
+        .bind(&after.link[..])
+        .bind(integer(after.row_count));
+    if before.row_count > 0 {
+        query = query
+            .bind(integer(before.last_sequence))
+            .bind(&before.link[..])
+            .bind(integer(before.row_count));
+    }
+    let done = query
+        .execute(connection)
+        .await
+        .map_err(failed("advance the chain"))?;
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::Moved)
+    }
+}
+
+/// Loads what the batch touches, makes its changes and writes the outcome.
+async fn project(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), Error> {
+    let touched = Touched::by(batch);
+    let mut new_facts = Vec::new();
+    for fact in touched.facts {
+        let done = sqlx::query(COUNT_FACT)
+            .bind(escape(&fact))
+            .execute(&mut *connection)
+            .await
+            .map_err(failed("count a fact"))?;
+        if done.rows_affected() == 1 {
+            new_facts.push(fact);
+        }
+    }
+    let mut conversations = Vec::new();
+    for key in &touched.conversations {
+        let row = bound(conversation_query(key))
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed("read a conversation"))?;
+        conversations.extend(row.as_ref().map(read::conversation).transpose()?);
+    }
+    let mut messages = Vec::new();
+    for message_id in &touched.messages {
+        let row = sqlx::query(sql::MESSAGE)
+            .bind(escape(message_id))
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed("read a message"))?;
+        messages.extend(row.as_ref().map(read::message).transpose()?);
+    }
+    let mut models = Models::new(conversations, messages, new_facts);
+    models.apply(batch);
+    for row in models.conversations() {
+        write_conversation(connection, row)
+            .await
+            .map_err(failed("write a conversation"))?;
+    }
+    for row in models.messages() {
+        write_message(connection, row)
+            .await
+            .map_err(failed("write a message"))?;
+    }
+    Ok(())
+}
+
+async fn write_conversation(
+    connection: &mut SqliteConnection,
+    row: &Conversation,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(WRITE_CONVERSATION)
+        .bind(escape(&row.key.number))
+        .bind(escape(&row.key.customer_id))
+        .bind(escape(&row.brand_id))
+        .bind(escape(&row.window_id))
+        .bind(i32::from(row.published_state))
+        .bind(i32::from(row.closed_reason))
+        .bind(stored(row.open_time))
+        .bind(expiry(row.expire_time))
+        .bind(stored(row.last_inbound_time))
+        .bind(stored(row.last_outbound_time))
+        .bind(escape(&row.last_inbound_text))
+        .bind(escape(&row.profile_name))
+        .bind(row.inbound_count)
+        .bind(row.outbound_count)
+        .bind(escape(&row.position.stream))
+        .bind(escape(&row.position.incarnation))
+        .bind(integer(row.position.sequence))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn write_message(
+    connection: &mut SqliteConnection,
+    row: &Message,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(WRITE_MESSAGE)
+        .bind(escape(&row.id))
+        .bind(escape(&row.key.number))
+        .bind(escape(&row.key.customer_id))
+        .bind(escape(&row.brand_id))
+        .bind(i32::from(row.state))
+        .bind(i32::from(row.outcome))
+        .bind(escape(&row.outcome_reason))
+        .bind(i32::from(row.delivery_status))
+        .bind(i64::from(row.attempt_count))
+        .bind(i32::from(row.route))
+        .bind(escape(&row.client_reference))
+        .bind(stored(row.request_time))
+        .bind(stored(row.expire_time))
+        .bind(stored(row.update_time))
+        .bind(stored(row.end_time))
+        .bind(row.is_purged)
+        .bind(escape(&row.position.stream))
+        .bind(escape(&row.position.incarnation))
+        .bind(integer(row.position.sequence))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert(connection: &mut SqliteConnection, row: &Row) -> Result<(), sqlx::Error> {
+    let Row { stored, index, .. } = row;
+    sqlx::query(INSERT_ROW)
+        .bind(escape(&stored.stream))
+        .bind(escape(&stored.incarnation))
+        .bind(integer(stored.sequence))
+        .bind(escape(&stored.subject))
+        .bind(escape(&index.event_type))
+        .bind(escape(&index.event_id))
+        .bind(escape(&index.number))
+        .bind(escape(&index.customer_id))
+        .bind(escape(&index.message_id))
+        .bind(escape(&index.brand_id))
+        .bind(nanoseconds(index.event_time))
+        .bind(nanoseconds(stored.stored_at))
+        .bind(headers(row))
+        .bind(&stored.payload[..])
+        .bind(&row.salt[..])
+        .bind(&row.commitment[..])
+        .bind(&row.link[..])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn stored(time: Option<Timestamp>) -> Option<i64> {
+    time.map(nanoseconds)
+}

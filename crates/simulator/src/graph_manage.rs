@@ -1,0 +1,519 @@
+//! The Graph API's management side: tokens, numbers, accounts, subscriptions and templates.
+//!
+//! Who may ask, what is shown, in which pages. What there is to show is in the books.
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::assets::{MANAGEMENT, MESSAGING, TokenConfig};
+use crate::books::Books;
+use crate::codes::Refusal;
+use crate::config::NumberConfig;
+use crate::graph::bearer;
+use crate::handle::Handle;
+use crate::payload::{category_word, template_status_word};
+use crate::records::Channel;
+use crate::serving;
+
+/// Items of a page, unless asked otherwise (Meta: paginated results).
+const PAGE_ITEMS: usize = 25;
+/// Items of a page at most.
+const PAGE_ITEMS_MAX: usize = 100;
+/// What a number shows if no fields are asked for.
+const NUMBER_FIELDS: &str = "id,display_phone_number,verified_name,quality_rating,status,\
+                             code_verification_status,platform_type,throughput";
+
+/// Returns the management routes.
+pub(crate) fn routes() -> Router<Handle> {
+    Router::new()
+        .route("/{version}/debug_token", get(debug_token))
+        .route("/{version}/app", get(get_app))
+        .route("/{version}/{id}", get(get_node))
+        .route("/{version}/{id}/message_templates", get(get_templates))
+        .route("/{version}/{id}/phone_numbers", get(get_numbers))
+        .route(
+            "/{version}/{id}/subscribed_apps",
+            get(get_subscriptions).post(subscribe).delete(unsubscribe),
+        )
+}
+
+/// What any of these calls may ask for.
+#[derive(Default, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    input_token: String,
+    #[serde(default)]
+    fields: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    after: Option<String>,
+}
+
+/// A call, with its token wherever it stood.
+struct Call {
+    asked: Asked,
+    token: Option<String>,
+    path: String,
+    now: Timestamp,
+}
+
+impl Call {
+    fn new(handle: &Handle, asked: Asked, uri: &Uri, headers: &HeaderMap) -> Self {
+        Self {
+            token: bearer(headers).or_else(|| asked.access_token.clone()),
+            asked,
+            path: uri.path().to_owned(),
+            now: handle.shared().now(),
+        }
+    }
+}
+
+/// Checks that a token is somebody's and valid (190), that the number exists (100/33), that the
+/// token is that number's and has the scope (10, 200).
+pub(crate) fn allowed(
+    books: &Books,
+    phone_number_id: &str,
+    token: Option<&str>,
+    scope: &str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let token = known(books, token, scope, now)?;
+    let number = books
+        .number(phone_number_id)
+        .ok_or_else(|| no_such_object(phone_number_id))?;
+    if number.token.expose_secret() == token {
+        Ok(())
+    } else {
+        Err(Refusal::new(10, "the token has no access to this number"))
+    }
+}
+
+fn known<'a>(
+    books: &Books,
+    token: Option<&'a str>,
+    scope: &str,
+    now: Timestamp,
+) -> Result<&'a str, Refusal> {
+    let token = token.ok_or_else(|| Refusal::new(190, "an access token is required"))?;
+    if !is_known(books, token) {
+        // Meta quotes what it cannot read.
+        let told = format!("malformed access token {token}");
+        return Err(Refusal::new(190, told));
+    }
+    books.assets.check(token, scope, now)?;
+    Ok(token)
+}
+
+fn is_known(books: &Books, token: &str) -> bool {
+    books.assets.token(token).is_some() || books.numbers.iter().any(|number| is_of(number, token))
+}
+
+fn is_of(number: &NumberConfig, token: &str) -> bool {
+    number.token.expose_secret() == token
+}
+
+fn no_such_object(id: &str) -> Refusal {
+    Refusal::new(
+        100,
+        format!("unsupported request: object with ID '{id}' does not exist"),
+    )
+    .subcode(33)
+}
+
+/// Finds the numbers of a business account the token may see.
+fn account<'a>(
+    books: &'a Books,
+    waba_id: &str,
+    call: &Call,
+) -> Result<Vec<&'a NumberConfig>, Refusal> {
+    let token = known(books, call.token.as_deref(), MANAGEMENT, call.now)?;
+    let numbers: Vec<_> = books
+        .numbers
+        .iter()
+        .filter(|number| number.waba_id == waba_id)
+        .collect();
+    if numbers.is_empty() {
+        return Err(no_such_object(waba_id));
+    }
+    if numbers.iter().any(|number| is_of(number, token)) {
+        Ok(numbers)
+    } else {
+        Err(Refusal::new(
+            200,
+            "the token has no access to this business account",
+        ))
+    }
+}
+
+async fn debug_token(
+    State(handle): State<Handle>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    read(&handle, &call, |books| {
+        let assets = &books.assets;
+        let asking = call.token.as_deref().unwrap_or_default();
+        let Some((app_id, secret)) = asking.split_once('|') else {
+            return Err(Refusal::new(
+                100,
+                "an app's access token is needed, or a user's who owns or develops the app",
+            ));
+        };
+        if app_id != assets.app.id {
+            let told = "cannot validate the application: there is none by that id";
+            return Err(Refusal::new(101, told));
+        }
+        if secret != assets.app_secret.expose_secret() {
+            return Err(Refusal::new(190, "the access token's signature is wrong"));
+        }
+        let token = &call.asked.input_token;
+        if !is_known(books, token) {
+            return Ok(debugged(books, None, token, call.now));
+        }
+        let entry = assets.token(token);
+        let owner = entry.and_then(|entry| entry.app_id.as_deref());
+        if owner.is_some_and(|owner| owner != assets.app.id) {
+            let told = "the app of the input token is not the app that asks";
+            return Err(Refusal::new(100, told));
+        }
+        let lasting = TokenConfig::new(token.as_str());
+        Ok(debugged(
+            books,
+            Some(entry.unwrap_or(&lasting)),
+            token,
+            call.now,
+        ))
+    })
+}
+
+/// Tells of a token, or that it is none.
+fn debugged(books: &Books, entry: Option<&TokenConfig>, token: &str, now: Timestamp) -> Value {
+    let invalid = match entry {
+        Some(entry) => entry.invalid(now),
+        None => Some(Refusal::new(190, "the access token cannot be read")),
+    };
+    let mut data = json!({"is_valid": invalid.is_none(), "scopes": []});
+    if let Some(entry) = entry {
+        let accounts: Vec<&str> = books
+            .numbers
+            .iter()
+            .filter(|number| is_of(number, token))
+            .map(|number| number.waba_id.as_str())
+            .collect();
+        let granted: Vec<Value> = entry
+            .scopes
+            .iter()
+            .map(|scope| json!({"scope": scope, "target_ids": accounts}))
+            .collect();
+        data["app_id"] = json!(books.assets.app.id);
+        data["application"] = json!(books.assets.app.name);
+        data["type"] = json!("SYSTEM_USER");
+        data["scopes"] = json!(entry.scopes);
+        data["granular_scopes"] = json!(granted);
+        data["expires_at"] = json!(entry.expires_at.map_or(0, Timestamp::as_second));
+        data["data_access_expires_at"] = json!(0);
+    }
+    if let Some(refusal) = invalid {
+        data["error"] = json!({"code": refusal.code, "message": refusal.details});
+        if let Some(subcode) = refusal.subcode {
+            data["error"]["subcode"] = json!(subcode);
+        }
+    }
+    json!({ "data": data })
+}
+
+async fn get_app(
+    State(handle): State<Handle>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    read(&handle, &call, |books| {
+        let token = call.token.as_deref().unwrap_or_default();
+        let entry = books.assets.token(token);
+        if let Some(refusal) = entry.and_then(|entry| entry.invalid(call.now)) {
+            return Err(refusal);
+        }
+        if !is_known(books, token) {
+            return Err(Refusal::new(190, format!("malformed access token {token}")));
+        }
+        let ours = &books.assets.app;
+        Ok(match entry.and_then(|entry| entry.app_id.as_deref()) {
+            Some(other) if other != ours.id => json!({"id": other, "name": "Another app"}),
+            _ => json!({"id": ours.id, "name": ours.name}),
+        })
+    })
+}
+
+async fn get_node(
+    State(handle): State<Handle>,
+    Path((_, id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    read(&handle, &call, |books| {
+        let Some(number) = books.number(&id) else {
+            account(books, &id, &call)?;
+            let portfolio = json!({"id": books.assets.portfolio_id, "name": "Simulated portfolio"});
+            let node = json!({
+                "id": id,
+                "name": "Simulated business account",
+                "timezone_id": "1",
+                "owner_business_info": portfolio,
+                "on_behalf_of_business_info": null,
+            });
+            return shown(node, call.asked.fields.as_deref().unwrap_or("id,name"));
+        };
+        let token = call.token.as_deref();
+        allowed(books, &id, token, MANAGEMENT, call.now)?;
+        let fields = call.asked.fields.as_deref().unwrap_or(NUMBER_FIELDS);
+        shown(number_node(books, number), fields)
+    })
+}
+
+async fn get_numbers(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    read(&handle, &call, |books| {
+        let numbers = account(books, &waba_id, &call)?;
+        let fields = call.asked.fields.as_deref().unwrap_or(NUMBER_FIELDS);
+        let nodes: Result<Vec<_>, _> = numbers
+            .into_iter()
+            .map(|number| shown(number_node(books, number), fields))
+            .collect();
+        page(nodes?, &call)
+    })
+}
+
+async fn get_templates(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    read(&handle, &call, |books| {
+        account(books, &waba_id, &call)?;
+        let nodes = books
+            .templates
+            .iter()
+            .enumerate()
+            .filter(|(_, template)| template.waba_id == waba_id)
+            .map(|(index, template)| {
+                json!({
+                    "id": template_id(index).to_string(),
+                    "name": template.name,
+                    "language": template.language,
+                    "status": template_status_word(template.status),
+                    "category": category_word(Some(template.category)).to_uppercase(),
+                    "components": [{"type": "BODY", "text": template.body}],
+                })
+            })
+            .collect();
+        page(nodes, &call)
+    })
+}
+
+async fn get_subscriptions(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    read(&handle, &call, |books| {
+        account(books, &waba_id, &call)?;
+        let app = &books.assets.app;
+        let subscribed = books.assets.is_subscribed(&waba_id).then(|| {
+            json!({"whatsapp_business_api_data": {
+                "id": app.id,
+                "name": app.name,
+                "link": format!("https://www.facebook.com/games/?app_id={}", app.id),
+            }})
+        });
+        Ok(json!({"data": subscribed.into_iter().collect::<Vec<_>>()}))
+    })
+}
+
+async fn subscribe(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    change(&handle, "POST", &call, |books| {
+        account(books, &waba_id, &call)?;
+        // A token's app subscribes itself; another's webhooks are not ours to show.
+        let entry = call
+            .token
+            .as_deref()
+            .and_then(|token| books.assets.token(token));
+        let app_id = entry.and_then(|entry| entry.app_id.clone());
+        if app_id.is_none_or(|app_id| app_id == books.assets.app.id) {
+            books.assets.subscribe(&waba_id);
+        }
+        Ok(json!({"success": true}))
+    })
+}
+
+async fn unsubscribe(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    change(&handle, "DELETE", &call, |books| {
+        account(books, &waba_id, &call)?;
+        books.assets.unsubscribe(&waba_id);
+        Ok(json!({"success": true}))
+    })
+}
+
+/// Returns the id of the template at this place of the list.
+pub(crate) fn template_id(index: usize) -> u64 {
+    9_000_000_000_000_001 + index as u64
+}
+
+fn number_node(books: &Books, number: &NumberConfig) -> Value {
+    let is_test = books.assets.is_test_number(&number.phone_number_id);
+    let status = books.assets.number_status(&number.phone_number_id);
+    json!({
+        "id": number.phone_number_id,
+        "display_phone_number": number.display_phone_number,
+        "verified_name": "Simulated business",
+        "status": status,
+        "code_verification_status": "VERIFIED",
+        "name_status": "APPROVED",
+        "quality_rating": "GREEN",
+        "platform_type": if status == "CONNECTED" { "CLOUD_API" } else { "NOT_APPLICABLE" },
+        "throughput": {"level": "STANDARD"},
+        "account_mode": if is_test { "SANDBOX" } else { "LIVE" },
+    })
+}
+
+/// Returns a node's id and the fields asked for; one it does not have is an error (100). What is
+/// null is left out, as Meta does.
+fn shown(node: Value, fields: &str) -> Result<Value, Refusal> {
+    let Value::Object(mut node) = node else {
+        return Ok(node);
+    };
+    let mut shown = Map::new();
+    for field in std::iter::once("id").chain(fields.split(',').map(str::trim)) {
+        match node.remove(field) {
+            Some(Value::Null) => {}
+            Some(value) => {
+                shown.insert(field.to_owned(), value);
+            }
+            None if shown.contains_key(field) => {}
+            None => {
+                let told = format!("tried accessing nonexisting field ({field})");
+                return Err(Refusal::new(100, told));
+            }
+        }
+    }
+    Ok(Value::Object(shown))
+}
+
+/// Returns the page that was asked for. Cursors are opaque; there is a `next` while there is more.
+fn page(items: Vec<Value>, call: &Call) -> Result<Value, Refusal> {
+    let limit = call.asked.limit.unwrap_or(PAGE_ITEMS);
+    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
+        return Err(Refusal::new(100, "limit is out of range"));
+    }
+    let start = match call.asked.after.as_deref() {
+        None => 0,
+        Some(after) => place(after).ok_or_else(|| Refusal::new(100, "after is no cursor"))?,
+    };
+    let count = items.len();
+    let data: Vec<Value> = items.into_iter().skip(start).take(limit).collect();
+    if data.is_empty() {
+        return Ok(json!({"data": data}));
+    }
+    let end = start + data.len();
+    let mut paging = json!({"cursors": {"before": cursor(start), "after": cursor(end)}});
+    if end < count {
+        let next = format!("{}?limit={limit}&after={}", call.path, cursor(end));
+        paging["next"] = json!(next);
+    }
+    Ok(json!({"data": data, "paging": paging}))
+}
+
+fn cursor(place: usize) -> String {
+    URL_SAFE_NO_PAD.encode(format!("place {place}"))
+}
+
+fn place(cursor: &str) -> Option<usize> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    text.strip_prefix("place ")?.parse().ok()
+}
+
+fn read(
+    handle: &Handle,
+    call: &Call,
+    look: impl FnOnce(&Books) -> Result<Value, Refusal>,
+) -> Response {
+    let outcome = handle.shared().look(|state| look(&state.books));
+    respond(handle, "GET", call, outcome)
+}
+
+fn change(
+    handle: &Handle,
+    method: &str,
+    call: &Call,
+    write: impl FnOnce(&mut Books) -> Result<Value, Refusal>,
+) -> Response {
+    let outcome = handle.shared().change(|state| write(&mut state.books));
+    respond(handle, method, call, outcome)
+}
+
+fn respond(
+    handle: &Handle,
+    method: &str,
+    call: &Call,
+    outcome: Result<Value, Refusal>,
+) -> Response {
+    let answer = match outcome {
+        Ok(body) => (200, body),
+        Err(refusal) => refusal.as_graph(),
+    };
+    let path = call.path.clone();
+    serving::respond(handle.shared(), Channel::Whatsapp, method, path, answer)
+}
+
+/// Checks what sending asks for beyond the message itself.
+pub(crate) fn may_send(
+    books: &Books,
+    phone_number_id: &str,
+    token: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    allowed(books, phone_number_id, token, MESSAGING, now)
+}
