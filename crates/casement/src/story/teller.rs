@@ -76,7 +76,7 @@ pub(super) fn print_box(places: &Places, customer: &Customer) -> io::Result<()> 
     let (number, template, language) = (demo::NUMBER, demo::TEMPLATE, demo::LANGUAGE);
     let phone_number_id = demo::PHONE_NUMBER_ID;
     let places = [
-        format!("API         {api}  (gRPC, with reflection)"),
+        format!("API         {api}  (gRPC and HTTP+JSON)"),
         format!("webhooks    http://{webhooks}/webhooks/whatsapp"),
         format!("simulator   http://{simulator}/_sim"),
         format!("health      http://{health}/readyz  /livez  /metrics"),
