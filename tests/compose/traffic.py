@@ -11,7 +11,6 @@ its end and compares three books: what was noted here, what the log says, what t
 
 import argparse
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -46,7 +45,7 @@ def asked(url, body=None):
 
 def casement(args, *command):
     """The program in a container of its own, on the same network; `sh` runs its shell instead."""
-    entry = ["--entrypoint", "sh"] if command[0] == "sh" else []
+    entry = ["--entrypoint", "sh", "--name", f"{args.network}-sender"] if command[0] == "sh" else []
     mounts = [
         part
         for name in ("token-app", "token-operator", "nats-subscriber")
@@ -140,15 +139,15 @@ def check(args):
     # What customers said: each a fact, once.
     facts = {}
     for event in events:
-        if ".events.inbound." in event["subject"]:
-            for wamid in set(re.findall(r"wamid\.[A-Za-z0-9+/=]+", json.dumps(event["event"]))):
-                facts[wamid] = facts.get(wamid, 0) + 1
+        if short(event) == "InboundMessageReceived":
+            facts.setdefault(event["event"]["providerMessageId"], []).append(event)
     lost = [id for id in said if id not in facts]
-    twice = [id for id in said if facts.get(id, 0) > 1]
+    twice = [id for id in said if len(facts.get(id, [])) > 1]
     if lost:
         problems.append(f"{len(lost)} of {len(said)} customers' messages are lost: {lost[:3]}")
     if twice:
-        problems.append(f"{len(twice)} customers' messages are there twice: {twice[:3]}")
+        places = [[(event["sequence"], event["storedTime"]) for event in facts[id]] for id in twice]
+        problems.append(f"{len(twice)} customers' messages are there twice: {places[:40]}")
 
     # What was sent: each came once, or says that nobody knows.
     taken = {}

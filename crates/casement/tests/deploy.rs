@@ -1,5 +1,6 @@
 //! The broker's configuration for production, with a real broker.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -105,4 +106,64 @@ async fn each_role_opens_the_log_and_writes_its_own_subjects_only() {
     }
     let log = broker.log("subscriber").await;
     assert!(bury(&log, "ingress").await.is_err(), "a subscriber wrote");
+}
+
+#[test]
+fn what_dev_init_writes_is_private_stays_and_is_all_that_the_roles_ask_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let here = folder.path();
+    std::fs::create_dir(here.join("deploy")).expect("a new folder");
+    for file in [
+        "dev",
+        "deploy/casement.toml",
+        "deploy/accounts.example.toml",
+    ] {
+        std::fs::copy(root.join(file), here.join(file)).expect("it is in the checkout");
+    }
+    let init = || {
+        let status = Command::new("bash")
+            .arg(here.join("dev"))
+            .arg("init")
+            .status()
+            .expect("bash is there");
+        assert!(status.success());
+        let mut secrets: Vec<_> = std::fs::read_dir(here.join("deploy/secrets"))
+            .expect("init makes it")
+            .map(|entry| {
+                let path = entry.expect("a file").path();
+                let mode = std::fs::metadata(&path).expect("it is there").permissions();
+                assert_eq!(mode.mode() & 0o777, 0o600, "{}", path.display());
+                let content = std::fs::read_to_string(&path).expect("a text");
+                (path, content)
+            })
+            .collect();
+        secrets.sort();
+        secrets
+    };
+    let secrets = init();
+    assert_eq!(secrets, init());
+
+    let secret = |name: &str| here.join("deploy/secrets").join(name).display().to_string();
+    let text = std::fs::read_to_string(here.join("deploy/casement.toml")).expect("copied above");
+    for role in ROLES.iter().chain(&["gateway"]) {
+        let text = text
+            .replace(
+                "/run/secrets/nats-password",
+                &secret(&format!("nats-{role}")),
+            )
+            .replace("/run/secrets/", &secret(""));
+        let config = here.join("casement.toml");
+        std::fs::write(&config, text).expect("a new file");
+        let checked = Command::new(env!("CARGO_BIN_EXE_casement"))
+            .arg(role)
+            .args(["--check-config", "--config"])
+            .arg(&config)
+            .env("CASEMENT__LOG__USER", role)
+            .output()
+            .expect("the program was built");
+        assert!(checked.status.success(), "{role}: {checked:?}");
+    }
+    let example = std::fs::read_to_string(here.join("deploy/accounts.toml")).expect("init copies");
+    assert!(example.parse::<toml::Table>().expect("TOML").is_empty());
 }

@@ -41,7 +41,7 @@ pub(crate) struct StoryArgs {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8083")]
     simulator: String,
     /// How long a window is open there
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = window)]
     window: SignedDuration,
 }
 
@@ -74,6 +74,14 @@ pub(crate) async fn run(args: StoryArgs) -> anyhow::Result<()> {
         stopping: CancellationToken::new(),
     };
     story::told(&stage).await.context("the story went wrong")
+}
+
+/// An empty one is Compose's for a variable that is not set.
+fn window(text: &str) -> Result<SignedDuration, String> {
+    if text.is_empty() {
+        return Err("the roles do not run as the demo's: see deploy/demo/compose.env".to_owned());
+    }
+    text.parse().map_err(|error: jiff::Error| error.to_string())
 }
 
 fn secret(file: PathBuf) -> Result<SecretString, ConfigError> {
