@@ -23,7 +23,7 @@ async fn the_demo_tells_its_story_and_all_of_it_comes_true() {
     ] {
         command.arg(flag).arg(format!("127.0.0.1:{}", free_port()));
     }
-    let mut process = casement_testkit::Process::start(&mut command);
+    let mut process = casement_testkit::Process::start(&mut command).gently();
 
     let ended = tokio::time::timeout(Duration::from_mins(2), process.wait()).await;
 

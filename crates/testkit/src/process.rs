@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
@@ -15,6 +16,12 @@ use crate::eventually::{EVENTUALLY_MAX, Wait};
 /// How much of a log is shown in a panic.
 const LOG_TAIL_BYTES: usize = 8_000;
 
+/// How often a process that is to end gently is looked after before it is killed.
+const GENTLE_LOOKS_MAX: u32 = 500;
+
+/// How long between two looks.
+const GENTLE_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -22,6 +29,7 @@ pub struct Process {
     exit: Option<ExitStatus>,
     name: String,
     folder: TempDir,
+    is_gentle: bool,
 }
 
 impl Process {
@@ -47,7 +55,16 @@ impl Process {
             exit: None,
             name,
             folder,
+            is_gentle: false,
         }
+    }
+
+    /// Asks it to stop at the end of its test instead of killing it: for what has children of
+    /// its own to stop.
+    #[must_use]
+    pub fn gently(mut self) -> Self {
+        self.is_gentle = true;
+        self
     }
 
     /// The operating system's id of it.
@@ -179,6 +196,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.is_gentle && self.is_running() {
+            self.terminate();
+            for _ in 0..GENTLE_LOOKS_MAX {
+                if !self.is_running() {
+                    return;
+                }
+                std::thread::park_timeout(GENTLE_LOOK_INTERVAL);
+            }
+        }
         self.kill9();
     }
 }

@@ -196,7 +196,8 @@ graph_url = "{graph_url}"
         ] {
             command.arg(flag).arg(format!("127.0.0.1:{port}"));
         }
-        let mut process = Process::start(&mut command);
+        // It has a broker of its own to stop.
+        let mut process = Process::start(&mut command).gently();
         let url = format!("http://127.0.0.1:{}/readyz", self.health);
         eventually("Casement is ready", async || {
             assert!(process.is_running(), "it ended: {}", process.stderr());
