@@ -160,11 +160,11 @@ pub fn parse_conversation(subject: &str) -> Option<(Family, BusinessNumber, Cust
 
 /// Returns the family and id of a message's or a report's subject.
 pub fn parse_message(subject: &str) -> Option<(Family, MessageId)> {
-    let (family, _, last) = parse(subject)?;
+    let (family, number, last) = parse(subject)?;
     let is_message = matches!(family, Family::Message | Family::Report);
     MessageId::parse(last)
         .ok()
-        .filter(|_| is_message)
+        .filter(|id| is_message && *id.number() == number)
         .map(|id| (family, id))
 }
 
@@ -179,10 +179,15 @@ fn parse(subject: &str) -> Option<(Family, BusinessNumber, &str)> {
         "report" => Family::Report,
         _ => return None,
     };
-    let _partition = tokens.next()?;
-    let number = BusinessNumber::parse(tokens.next()?).ok()?;
+    let partition = tokens.next()?;
+    let digits = tokens.next()?;
+    let number = BusinessNumber::parse(digits).ok()?;
     let last = tokens.next()?;
-    tokens.next().is_none().then_some((family, number, last))
+    // One spelling only: what reads as a subject of ours is what we would have written.
+    let is_ours = number.digits() == digits
+        && number.partition().to_string() == partition
+        && tokens.next().is_none();
+    is_ours.then_some((family, number, last))
 }
 
 #[cfg(test)]

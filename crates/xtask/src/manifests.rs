@@ -43,7 +43,7 @@ const HOUSE: [(&str, &[&str]); 9] = [
 ];
 
 /// On top of all; what they depend on is their business.
-const TOPS: [&str; 3] = ["bench", "casement", "tests"];
+const TOPS: [&str; 4] = ["bench", "casement", "fuzz", "tests"];
 
 /// Crates of ours that tests of any crate may use besides.
 const FOR_TESTS: [&str; 4] = ["proto", "shell", "simulator", "testkit"];
@@ -98,6 +98,10 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
     };
     if file.path == "Cargo.toml" {
         return reasons(file);
+    }
+    // A workspace of its own, such as the fuzzers', inherits nothing.
+    if manifest.contains_key("workspace") {
+        return Vec::new();
     }
     let mut problems = inheritance(file, &manifest);
     let folder = folder(file);
