@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".casement.events.v1.RawPost.body")
+        .bytes(".casement.media.v1.DownloadMediaResponse.chunk")
         .compile_fds(set)?;
     Ok(())
 }

@@ -124,8 +124,7 @@ impl Desk<'_> {
             let record = record(&place, event.clone(), cause);
             match self.book.log.append(record, expect).await {
                 Ok(position) => {
-                    metrics::counter!("casement_account_changes_total", "kind" => place.kind)
-                        .increment(1);
+                    crate::metrics::changed(place.kind);
                     self.page.ledger.take(position, event);
                     return Ok(true);
                 }

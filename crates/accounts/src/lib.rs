@@ -18,6 +18,7 @@ mod book;
 mod config;
 mod grpc;
 mod ledger;
+mod metrics;
 mod reports;
 mod role;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use casement_event::convert::{instant, timestamp};
 use casement_event::subject::{self, stream};
+use casement_event::v1::account_facts::Facts;
 use casement_event::{Event, Record, Stored, id, v1};
 use casement_event_log::{Delivery, Expect, Failure, Log, WorkSpec};
 use jiff::Timestamp;
@@ -83,12 +84,15 @@ pub(crate) fn read(reported: &v1::AccountReported, stored_at: Timestamp) -> Opti
     if reported.field != STATUS_FIELD {
         return None;
     }
-    let value: Value = serde_json::from_str(&reported.content_json).ok()?;
-    let text = |key: &str| value.get(key).and_then(Value::as_str);
+    let facts = facts(reported)?;
     let event = match reported.event.as_str() {
-        "" => text("event")?,
+        "" => facts.event.as_str(),
         event => event,
     };
+    let template = facts.template.unwrap_or_default();
+    if template.name.is_empty() {
+        return None;
+    }
     let time = reported.times.as_ref().and_then(|times| {
         let time = times.event_time.as_ref().or(times.received_time.as_ref());
         instant("times", time).ok().flatten()
@@ -96,12 +100,36 @@ pub(crate) fn read(reported: &v1::AccountReported, stored_at: Timestamp) -> Opti
     Some(Report {
         template: v1::Template {
             waba_id: reported.entry_id.clone(),
-            name: text("message_template_name")?.to_owned(),
-            language: language(text("message_template_language")?)?,
+            language: language(&template.language)?,
+            name: template.name,
             ..v1::Template::default()
         },
         status: status(event)?,
         time: time.unwrap_or(stored_at),
+    })
+}
+
+/// Returns what a report says of a template's status. Reports from before facts were stored as
+/// such are read from what was received.
+fn facts(reported: &v1::AccountReported) -> Option<v1::TemplateStatusFacts> {
+    match reported.facts.clone().and_then(|facts| facts.facts) {
+        Some(Facts::TemplateStatus(facts)) => return Some(facts),
+        Some(_) => return None,
+        None => {}
+    }
+    let value: Value = serde_json::from_str(&reported.content_json).ok()?;
+    let text = |key: &str| {
+        let text = value.get(key).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    Some(v1::TemplateStatusFacts {
+        template: Some(v1::TemplateName {
+            name: text("message_template_name"),
+            language: text("message_template_language"),
+            ..v1::TemplateName::default()
+        }),
+        event: text("event"),
+        ..v1::TemplateStatusFacts::default()
     })
 }
 
@@ -175,6 +203,28 @@ mod tests {
         assert_eq!(report.template.language, "en_US");
         assert_eq!(report.status, v1::TemplateStatus::Paused);
         assert_eq!(report.time, STORED_AT);
+    }
+
+    #[test]
+    fn facts_that_are_stored_as_such_count_and_not_what_was_received() {
+        let facts = v1::TemplateStatusFacts {
+            template: Some(v1::TemplateName {
+                name: "order_ready".to_owned(),
+                language: "en_US".to_owned(),
+                ..v1::TemplateName::default()
+            }),
+            event: "REJECTED".to_owned(),
+            ..v1::TemplateStatusFacts::default()
+        };
+        let with = |facts| v1::AccountReported {
+            facts: Some(v1::AccountFacts { facts: Some(facts) }),
+            ..reported("", &Value::Null)
+        };
+        let report = read(&with(Facts::TemplateStatus(facts)), STORED_AT).unwrap();
+        assert_eq!(report.template.name, "order_ready");
+        assert_eq!(report.status, v1::TemplateStatus::Rejected);
+        let of_quality = Facts::TemplateQuality(v1::TemplateQualityFacts::default());
+        assert_eq!(read(&with(of_quality), STORED_AT), None);
     }
 
     #[test]

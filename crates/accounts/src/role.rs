@@ -37,6 +37,7 @@ pub struct Role {
 /// A file that cannot be read, is wrong, or contradicts what is on record is a [`ConfigError`]
 /// with every problem; a log that is away or refuses is any other error.
 pub async fn start(config: Config, log: Log, clock: SharedClock) -> anyhow::Result<Role> {
+    crate::metrics::start();
     let records = match &config.file {
         Some(path) => file::load(path)
             .await

@@ -14,19 +14,26 @@ use casement_shell::backoff::{Schedule, Waits};
 use casement_shell::health::Latch;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use crate::batch::Batch;
 use crate::chain::Head;
+use crate::metrics;
 use crate::progress::{Reached, Teller};
 use crate::store::{Error, SharedStore};
+use crate::trace::Traces;
 
 /// Most rows of one transaction.
 const BATCH_ROWS_MAX: usize = 256;
 
 /// Most payload of one transaction, but for a single event that is larger.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How often the log is asked how much is not archived yet.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a broker or a database that is away is asked again.
 fn schedule() -> Waits {
@@ -54,6 +61,7 @@ struct BeginAgain;
 impl Archiver {
     /// Archives until the stop. What was not committed by then is archived after the next start.
     pub(crate) async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
+        metrics::stream_exists(self.stream);
         let archive = async {
             loop {
                 self.follow().await?;
@@ -62,6 +70,24 @@ impl Archiver {
         tokio::select! {
             () = stopping.cancelled() => Ok(()),
             failed = archive => failed,
+            never = self.look() => match never {},
+        }
+    }
+
+    /// Counts what is not archived yet, for as long as it is polled.
+    async fn look(&self) -> std::convert::Infallible {
+        loop {
+            let archived = self
+                .teller
+                .borrow()
+                .as_ref()
+                .map(|reached| reached.sequence);
+            if let (Some(archived), Ok(state)) = (archived, self.log.state(self.stream).await) {
+                // What was purged from the log is in no archive's way.
+                let from = archived.max(state.first_sequence.saturating_sub(1));
+                metrics::pending(self.stream, state.last_sequence.saturating_sub(from));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
@@ -129,11 +155,13 @@ impl Archiver {
             };
             let oldest_at = oldest.stored_at;
             let batch = Batch::seal(head, events, rand::random);
-            match self.store.append(&batch).await {
+            let traces = Traces::begin(&batch, &self.store);
+            let since = Instant::now();
+            let appended = self.store.append(&batch).instrument(traces.insert()).await;
+            traces.end(&appended);
+            match appended {
                 Ok(()) => {
-                    let archived_count = batch.entries.len() as u64;
-                    metrics::counter!("casement_archive_rows_total", "stream" => self.stream)
-                        .increment(archived_count);
+                    metrics::archived(self.stream, batch.entries.len() as u64, since);
                     self.measure_lag(oldest_at);
                     self.tell(&batch.after);
                     return Ok(batch.after);
@@ -217,13 +245,13 @@ impl Archiver {
     /// Returns how old an event has become, unarchived until now.
     fn measure_lag(&self, stored_at: Timestamp) -> SignedDuration {
         let lag = self.clock.now().duration_since(stored_at);
-        metrics::gauge!("casement_archive_lag_seconds", "stream" => self.stream)
-            .set(lag.as_secs_f64().max(0.0));
+        metrics::lag(self.stream, lag.as_secs_f64());
         lag
     }
 
     fn refused(&self, error: &Error, oldest_at: Timestamp) {
         self.latch.hold("database is away");
+        metrics::refused(self.stream);
         let lag = self.measure_lag(oldest_at);
         let source = std::error::Error::source(error).map(ToString::to_string);
         if lag > self.lag_alarm {

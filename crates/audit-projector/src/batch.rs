@@ -60,7 +60,7 @@ fn seal(head: &mut Head, stored: Stored, salt: Salt) -> Entry {
                 DecodeError::UnknownType(_) => "unknown_type",
                 DecodeError::Malformed { .. } => "malformed",
             };
-            metrics::counter!("casement_projection_skipped_total", "reason" => reason).increment(1);
+            crate::metrics::unprojected(reason);
             tracing::warn!(stream = stored.stream, sequence = stored.sequence, %error, "event is archived but not projected");
             None
         }

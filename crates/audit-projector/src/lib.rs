@@ -17,7 +17,9 @@ mod config;
 mod fold;
 mod grpc;
 mod index;
+mod inspect;
 mod json;
+mod metrics;
 mod model;
 mod page;
 mod progress;
@@ -26,6 +28,7 @@ mod purge;
 mod role;
 mod store;
 mod summary;
+mod trace;
 mod verify;
 
 #[cfg(test)]
@@ -39,5 +42,7 @@ pub use chain::{Broken, ChainReport};
 pub use config::{Config, DatabaseUrl};
 pub use grpc::audit::AuditApi;
 pub use grpc::conversation::ConversationApi;
+pub use inspect::{ArchiveHead, Inspection, Tables, inspect};
+pub use progress::STREAMS as ARCHIVED_STREAMS;
 pub use role::{Role, start};
 pub use verify::{verify, verify_url};

@@ -9,7 +9,7 @@ use casement_event_log::Position;
 use tokio::sync::watch;
 
 /// The streams that are archived. `RAW` is not: what it holds is archived as the facts it became.
-pub(crate) const STREAMS: [&str; 5] = [
+pub const STREAMS: [&str; 5] = [
     stream::EVENTS,
     stream::MESSAGES,
     stream::ACCOUNTS,

@@ -71,9 +71,12 @@ fn conversation_changes(stored: &Stored, event: &Event) -> Option<ConversationCh
         | Event::EchoReceived(_) => {
             inbound(stored, event, index::event_id(stored)).unwrap_or(ConversationChange::Seen)
         }
+        // The end of a conversation that never began: nobody is to put anything there.
+        Event::MovedTo(moved) if is_empty(moved) => return None,
         Event::CustomerIdentityChanged(_)
         | Event::CustomerPreferenceReported(_)
         | Event::ThreadOwnerChanged(_)
+        | Event::HistoryImported(_)
         | Event::MovedTo(_)
         | Event::CustomerMerged(_)
         | Event::NoteAdded(_)
@@ -90,6 +93,11 @@ fn conversation_changes(stored: &Stored, event: &Event) -> Option<ConversationCh
         },
         _ => return None,
     })
+}
+
+fn is_empty(moved: &v1::MovedTo) -> bool {
+    let summary = moved.summary.as_ref();
+    summary.is_none_or(|summary| summary.last_event_time.is_none())
 }
 
 /// What the customer, or the business from its phone, did.

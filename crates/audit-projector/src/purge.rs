@@ -114,7 +114,7 @@ impl Purger {
             (stream::MESSAGES, purged.messages_count),
             (stream::ACCOUNTS, purged.reports_count),
         ] {
-            metrics::counter!("casement_log_purged_total", "stream" => stream).increment(count);
+            crate::metrics::purged(stream, count);
         }
         Ok(purged)
     }

@@ -47,6 +47,7 @@ pub async fn start(
     clock: SharedClock,
     readiness: &Readiness,
 ) -> anyhow::Result<Role> {
+    crate::metrics::start();
     let store = open(&config).await?;
 
     let position_wait = Duration::try_from(config.position_wait).context("position_wait")?;

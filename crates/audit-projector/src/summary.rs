@@ -21,8 +21,26 @@ fn of(event: &Event) -> Option<String> {
         Event::InboundSmsReceived(event) => said("customer wrote", "sms", &event.text),
         Event::InboundCallReceived(event) => format!("call: {}", event.event.to_lowercase()),
         Event::EchoReceived(event) => {
-            format!("business wrote outside of Casement ({})", event.kind)
+            said("business wrote outside of Casement", &event.kind, &event.text)
         }
+        Event::HistoryImported(event) => format!(
+            "{} messages from before onboarding imported",
+            event.messages.len()
+        ),
+        Event::AppContactReported(event) => {
+            format!("phone app's address book: {}", event.action)
+        }
+        Event::GroupEventReceived(event) => format!("group: {}", word(&event.kind)),
+        Event::ForeignStatusReported(event) => {
+            format!("platform reported on another's message: {}", event.status)
+        }
+        Event::AccountReported(event) => format!(
+            "platform reported: {} {}",
+            word(&event.field),
+            word(&event.event)
+        )
+        .trim_end()
+        .to_owned(),
         Event::LateFact(event) => format!("arrived late: {}", name(&event.fact_type)),
         Event::CustomerIdentityChanged(_) => "customer's identifiers changed".to_owned(),
         Event::CustomerPreferenceReported(event) => {
@@ -54,6 +72,22 @@ fn of(event: &Event) -> Option<String> {
                 event.attempt
             )
         }
+        Event::MediaStored(event) => {
+            let media = event.media.clone().unwrap_or_default();
+            let what = format!("{} stored, {} bytes", media.kind, event.size_bytes);
+            said(&what, "", &media.filename)
+        }
+        Event::MediaDeferred(event) => format!(
+            "{} cannot be had yet: {}",
+            event.media.as_ref().map_or("file", |media| &media.kind),
+            enum_word(event.problem().as_str_name(), "MEDIA_PROBLEM_")
+        ),
+        Event::MediaUnavailable(event) => format!(
+            "{} cannot be had: {}",
+            event.media.as_ref().map_or("file", |media| &media.kind),
+            enum_word(event.problem().as_str_name(), "MEDIA_PROBLEM_")
+        ),
+        Event::ConsentRecorded(event) => consent(event),
         Event::NoteAdded(event) => said("note", &event.author, &event.text),
         Event::MessageRequested(event) => requested(event),
         Event::MessageHeld(_) => "message held until the customer writes".to_owned(),
@@ -106,6 +140,22 @@ fn of(event: &Event) -> Option<String> {
         Event::StatusReported(event) => format!("provider reported: {}", event.provider_status),
         _ => return None,
     })
+}
+
+/// What the customer refuses; what it allows needs no words.
+fn consent(event: &v1::ConsentRecorded) -> String {
+    let refused = event.consents.iter().filter(|one| !one.allowed);
+    let refused: Vec<String> = refused
+        .map(|one| {
+            let channel = enum_word(one.channel().as_str_name(), "CHANNEL_");
+            format!("{} {channel}", one.purpose).trim().to_owned()
+        })
+        .collect();
+    if refused.is_empty() {
+        "customer refuses nothing".to_owned()
+    } else {
+        format!("customer refuses: {}", refused.join(", "))
+    }
 }
 
 fn requested(event: &v1::MessageRequested) -> String {
@@ -177,6 +227,31 @@ mod tests {
 
     fn line(event: impl Into<Event>) -> String {
         summary(&record("EVENTS", 1, &event.into()))
+    }
+
+    #[test]
+    fn consent_is_told_by_what_is_refused() {
+        let word = |channel: v1::Channel, purpose: &str, allowed| v1::Consent {
+            channel: channel.into(),
+            purpose: purpose.to_owned(),
+            allowed,
+            ..v1::Consent::default()
+        };
+        let told = |consents: Vec<v1::Consent>| {
+            let event = v1::ConsentRecorded {
+                consents,
+                ..v1::ConsentRecorded::default()
+            };
+            of(&event.into()).unwrap()
+        };
+        let sms = word(v1::Channel::Sms, "", false);
+        let marketing = word(v1::Channel::Whatsapp, "marketing", false);
+        assert_eq!(
+            told(vec![sms, marketing]),
+            "customer refuses: sms, marketing whatsapp"
+        );
+        let lifted = word(v1::Channel::Sms, "", true);
+        assert_eq!(told(vec![lifted]), "customer refuses nothing");
     }
 
     #[test]

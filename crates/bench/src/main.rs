@@ -7,6 +7,7 @@
 
 mod append;
 mod deadline_index;
+mod ingest;
 mod measure;
 mod stage;
 
@@ -25,6 +26,12 @@ enum Command {
     Append(append::Options),
     /// Rebuilds the deadline index, beside a plain consumer of the same subjects.
     DeadlineIndex(deadline_index::Options),
+    /// Webhooks in, facts out, beside a server that stores nothing and a disk that does nothing
+    /// else.
+    Ingest(ingest::Options),
+    /// The server of `ingest`, in its own process.
+    #[command(hide = true)]
+    IngestServer(ingest::child::Options),
 }
 
 #[tokio::main]
@@ -32,5 +39,7 @@ async fn main() -> anyhow::Result<()> {
     match Options::parse().command {
         Command::Append(options) => append::run(&options).await,
         Command::DeadlineIndex(options) => deadline_index::run(&options).await,
+        Command::Ingest(options) => ingest::run(&options).await,
+        Command::IngestServer(options) => ingest::child::run(&options).await,
     }
 }

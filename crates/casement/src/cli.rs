@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, connect, conversation, events, message, send, simulate, story, window,
+    audit, connect, conversation, dead, doctor, events, media, message, parked, replay, send,
+    simulate, story, window,
 };
 
 /// Keeps the 24-hour window of WhatsApp, and gets messages through.
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Story(story::StoryArgs),
     /// Take a business number of Meta's into use, or say what is wrong
     Connect(connect::ConnectArgs),
+    /// Look at all that Casement stands on, and say what is wrong and what to do
+    Doctor(doctor::DoctorArgs),
     /// Send a message
     Send(send::SendArgs),
     /// Ask which way a message would go, without sending it
@@ -50,6 +53,9 @@ pub(crate) enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Conversation(conversation::ConversationCommand),
+    /// Look at a file that a customer sent, or save it
+    #[command(subcommand)]
+    Media(media::MediaCommand),
     /// Look at a message, or withdraw it
     #[command(subcommand)]
     Message(message::MessageCommand),
@@ -59,6 +65,15 @@ pub(crate) enum Command {
     /// Check the archive
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Take what is on the log through the present version once more
+    #[command(subcommand)]
+    Replay(replay::ReplayCommand),
+    /// Look at items that could not be handled, try them again, or give them up
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
+    /// Look at items for numbers that no account knows
+    #[command(subcommand)]
+    Parked(parked::ParkedCommand),
     /// Ask a health page; succeeds if it answers 200
     Healthcheck(HealthcheckArgs),
 }
@@ -267,6 +282,11 @@ mod tests {
             "send --number +1 --to +2 --customer c --text hi --purpose service",
             "send --number +1 --text hi --purpose service",
             "window --number +1",
+            "replay raw",
+            "replay raw --from yesterday",
+            "dead retry",
+            "dead retry 3 --all",
+            "parked release",
             "connect --waba 8 --phone-number-id 7 --token-file t",
             "fly",
         ] {
@@ -288,17 +308,30 @@ mod tests {
             "story --token-file t --nats-password-file p --window 20s",
             "connect --waba 8 --phone-number-id 7 --token-file t --app-secret-file s --app-id 6 --verify-token-file v --callback-url https://x --graph-url http://y --write a.toml --json",
             "connect --waba 8 --phone-number-id 7 --token-file t --app-secret-file s --api http://x --token k",
+            "doctor",
+            "doctor --config f.toml --number +1 --number +2 --json",
+            "doctor --demo --data-dir d",
             "send --number +1 --to +2 --text hi --template order_update --language en_US --param 42 --sms hi --purpose utility --wait delivered --json",
             "preview --number +1 --recipient US.1 --text hi --purpose service --at 2026-11-22T10:00:00Z",
             "window --number +1 --to +2 --json",
             "conversation get --number +1 --customer c",
             "conversation list --state open",
             "conversation timeline --number +1 --to +2",
+            "media get 1-2",
+            "media download 1-2 --output a.jpg --json",
             "message get 1-2",
             "message cancel 1-2",
             "events tail --from start --json",
             "audit verify --stream EVENTS",
             "audit verify --database data/archive.sqlite",
+            "replay raw --from 2h --config f.toml --json",
+            "replay raw --from 2026-11-22T00:00:00Z --to 2026-11-22T10:00:00Z --demo",
+            "dead list --role ingress",
+            "dead show 3 --json",
+            "dead retry 3 4 --reason fixed",
+            "dead drop --all --demo",
+            "parked list --all",
+            "parked release 111",
             "healthcheck",
             "healthcheck http://127.0.0.1:1/livez",
         ] {

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use casement_proto::account::v1::account_service_client::AccountServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use casement_proto::media::v1::media_service_client::MediaServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_proto::window::v1::{CustomerRef, GetWindowRequest, customer_ref};
@@ -87,6 +88,11 @@ impl Api {
 
     pub(crate) fn messages(&self) -> MessageServiceClient<Connection> {
         MessageServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn media(&self) -> MediaServiceClient<Connection> {
+        MediaServiceClient::new(self.connection.clone())
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
     }
 

@@ -3,9 +3,15 @@
 pub(crate) mod audit;
 pub(crate) mod connect;
 pub(crate) mod conversation;
+pub(crate) mod doctor;
+pub(crate) mod dead;
 pub(crate) mod events;
 pub(crate) mod healthcheck;
+pub(crate) mod media;
 pub(crate) mod message;
+pub(crate) mod parked;
+pub(crate) mod repair;
+pub(crate) mod replay;
 pub(crate) mod send;
 pub(crate) mod simulate;
 pub(crate) mod story;

@@ -156,6 +156,9 @@ impl Config {
         if self.archive.database_path == untouched && self.archive.database_url.is_none() {
             self.archive.database_path = self.data_dir.join("archive.sqlite");
         }
+        if self.ingress.media.store.is_empty() {
+            self.ingress.media.store = self.data_dir.join("media").display().to_string();
+        }
         self
     }
 
@@ -166,6 +169,21 @@ impl Config {
             return Ok(());
         }
         Err(ConfigError::Invalid { problems })
+    }
+
+    /// Returns the secrets that a process uses, each with its key.
+    pub(crate) fn secrets(&self, which: Which) -> Vec<(String, &Secret)> {
+        let mut secrets = check::all_secrets(self, which);
+        for token in &self.api.tokens {
+            let secret = token.token.iter();
+            secrets.extend(secret.map(|secret| (format!("api.tokens, {}", token.name), secret)));
+        }
+        secrets
+    }
+
+    /// Returns how many bytes all streams together may take.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log.sizes_mib.sum() * 1024 * 1024
     }
 
     /// Returns the tokens that may call.
@@ -239,6 +257,21 @@ impl From<SizesSection> for Sizes {
             accounts_mib: section.accounts,
             dead_mib: section.dead,
         }
+    }
+}
+
+impl SizesSection {
+    /// In MiB.
+    fn sum(self) -> u64 {
+        let sizes = [
+            self.raw,
+            self.customers,
+            self.events,
+            self.messages,
+            self.accounts,
+            self.dead,
+        ];
+        sizes.map(u64::from).iter().sum()
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) const PAUSED_TEMPLATE: &str = "order_delayed";
 /// The language of both.
 pub(crate) const LANGUAGE: &str = "en_US";
 
+/// The file of the account, in the folder for data.
+const ACCOUNTS: &str = "accounts.toml";
+
 const WABA_ID: &str = "102290129340398";
 const PORTFOLIO_ID: &str = "900100200300";
 const GRAPH_TOKEN: &str = "demo-graph-token";
@@ -63,14 +66,10 @@ impl Demo {
         platform.twilio.inbound_url = Some(format!("http://{webhooks}/webhooks/twilio"));
         let running = Simulator::start(platform).await.context("the simulator")?;
         let base_url = running.base_url();
-        config.dispatcher.providers.graph_url.clone_from(&base_url);
-        config.dispatcher.providers.twilio_url = base_url;
-        config.dispatcher.providers.twilio_callback_url =
-            format!("http://{webhooks}/webhooks/twilio");
-        config.ingress.twilio.public_url = Some(format!("http://{webhooks}"));
         if config.accounts.file.is_none() {
-            config.accounts.file = Some(write_account(&config.data_dir)?);
+            write_account(&config.data_dir)?;
         }
+        point_at(config, &base_url);
         Ok(Self {
             handle: running.handle(),
             simulator: running.addr(),
@@ -90,6 +89,20 @@ impl Demo {
         if let Some(running) = running {
             running.stop().await;
         }
+    }
+}
+
+/// Points a configuration at a simulator, and at the demo's account if that was written.
+pub(crate) fn point_at(config: &mut Config, simulator: &str) {
+    let webhooks = config.ingress.listen;
+    let providers = &mut config.dispatcher.providers;
+    simulator.clone_into(&mut providers.graph_url);
+    simulator.clone_into(&mut providers.twilio_url);
+    providers.twilio_callback_url = format!("http://{webhooks}/webhooks/twilio");
+    simulator.clone_into(&mut config.ingress.media.graph_url);
+    config.ingress.twilio.public_url = Some(format!("http://{webhooks}"));
+    if config.accounts.file.is_none() {
+        config.accounts.file = Some(config.data_dir.join(ACCOUNTS)).filter(|file| file.is_file());
     }
 }
 
@@ -142,7 +155,7 @@ fn write_account(data_dir: &Path) -> anyhow::Result<std::path::PathBuf> {
     let twilio = data_dir.join("twilio-token");
     write_private(&graph, GRAPH_TOKEN)?;
     write_private(&twilio, TWILIO_TOKEN)?;
-    let file = data_dir.join("accounts.toml");
+    let file = data_dir.join(ACCOUNTS);
     let text = account(&graph, &twilio);
     std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(file)

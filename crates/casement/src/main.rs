@@ -71,13 +71,18 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Simulate(args) => commands::simulate::run(args).await,
         Command::Story(args) => commands::story::run(args).await,
         Command::Connect(args) => commands::connect::run(args).await,
+        Command::Doctor(args) => Box::pin(commands::doctor::run(args)).await,
         Command::Send(args) => commands::send::send(args).await,
         Command::Preview(args) => commands::send::preview(args).await,
         Command::Window(args) => commands::window::run(args).await,
         Command::Conversation(command) => commands::conversation::run(command).await,
+        Command::Media(command) => commands::media::run(command).await,
         Command::Message(command) => commands::message::run(command).await,
         Command::Events(command) => commands::events::run(command).await,
         Command::Audit(command) => commands::audit::run(command).await,
+        Command::Replay(command) => commands::replay::run(command).await,
+        Command::Dead(command) => commands::dead::run(command).await,
+        Command::Parked(command) => commands::parked::run(command).await,
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
     }
 }

@@ -43,6 +43,12 @@ const STEADY_AFTER: Duration = Duration::from_secs(30);
 /// The flag that moves its port.
 const FLAG: &str = "--nats-listen";
 
+/// Its configuration, which is written at each start.
+const CONF: &str = "nats-server.conf";
+
+/// How it calls itself.
+pub(crate) const SERVER_NAME: &str = "casement";
+
 /// A running server. It is kept alive until [`Nats::stop`]; dropping it kills it.
 pub(crate) struct Nats {
     address: SocketAddr,
@@ -61,14 +67,11 @@ struct Recipe {
 impl Nats {
     /// Starts a server with its store under `data_dir`, and returns once it answers.
     pub(crate) async fn start(config: &OwnServer, data_dir: &Path) -> anyhow::Result<Self> {
-        let program = find(
-            config.binary.as_deref(),
-            env_var(PROGRAM_VARIABLE).as_deref(),
-        )?;
-        let folder = data_dir.join("nats");
+        let program = program(config)?;
+        let folder = folder(data_dir);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("folder {} cannot be created", folder.display()))?;
-        let conf = folder.join("nats-server.conf");
+        let conf = folder.join(CONF);
         left_behind::end(&folder, &conf).await;
         let address = match config.listen.port() {
             0 => SocketAddr::new(config.listen.ip(), ports::free_address().await?.port()),
@@ -158,7 +161,7 @@ async fn keep(recipe: Recipe, mut child: Child, stopping: CancellationToken) {
 
 impl Recipe {
     fn conf(&self) -> PathBuf {
-        self.folder.join("nats-server.conf")
+        self.folder.join(CONF)
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
@@ -242,6 +245,23 @@ fn pid_of(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }
 
+fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("nats")
+}
+
+/// Returns the monitoring address of the server that was last started with this folder for data.
+pub(crate) fn monitoring_of(data_dir: &Path) -> Option<String> {
+    let conf = std::fs::read_to_string(folder(data_dir).join(CONF)).ok()?;
+    let address = conf.lines().find_map(|line| line.strip_prefix("http: "))?;
+    Some(address.trim_matches('"').to_owned())
+}
+
+/// Finds the program.
+pub(crate) fn program(config: &OwnServer) -> anyhow::Result<PathBuf> {
+    let named = env_var(PROGRAM_VARIABLE);
+    find(config.binary.as_deref(), named.as_deref())
+}
+
 /// Finds the program: as configured, as the variable says, in `.dev/bin`, on the path.
 fn find(configured: Option<&Path>, variable: Option<&str>) -> anyhow::Result<PathBuf> {
     if let Some(path) = configured.or(variable.map(Path::new)) {
@@ -281,7 +301,7 @@ fn configuration(
     let store = serde_json::Value::from(store.display().to_string());
     format!(
         "# Written by `casement up` at each start; changes are lost.\n\
-         server_name: casement\n\
+         server_name: {SERVER_NAME}\n\
          listen: \"{address}\"\n\
          http: \"{monitoring}\"\n\
          max_payload: 8MB\n\

@@ -54,10 +54,6 @@ impl Which {
         self.runs(Self::Ingress)
     }
 
-    pub(crate) fn has_api(self) -> bool {
-        self != Self::Ingress
-    }
-
     /// Whether it reads or writes the log; the gateway meets the others over the API only.
     pub(crate) fn has_log(self) -> bool {
         self != Self::Gateway
@@ -160,6 +156,8 @@ fn temporary_folder() -> anyhow::Result<tempfile::TempDir> {
 
 async fn run(plan: Plan) -> anyhow::Result<()> {
     http::install_tls_provider();
+    // First of all: what is counted before is lost.
+    Metrics::install();
     let telemetry = telemetry::init(plan.which.name(), &plan.config.telemetry)
         .map_err(|error| ConfigError::check(format!("`telemetry`: {error}")))?;
     let outcome = if plan.which.has_log() {
@@ -219,9 +217,7 @@ async fn gateway_alone(mut plan: Plan) -> anyhow::Result<()> {
     let mut shell = Shell::new(config.grace());
     let upstreams = Upstreams::from_config(&config.gateway)
         .map_err(|error| ConfigError::check(error.to_string()))?;
-    if let Some(listener) = listeners.api {
-        serve_gateway(&plan, upstreams, listener, &mut shell).await?;
-    }
+    serve_gateway(&plan, upstreams, listeners.api, &mut shell).await?;
     let health = serve_pages(listeners.health, &mut shell)?;
     tracing::info!(%health, "running");
     let (stop, asked) = mpsc::channel(2);
@@ -294,33 +290,26 @@ async fn with_roles(
         _ = stops.recv() => return Ok(()),
     };
     shell.spawn("broker watch", watch_broker(wired.log.clone(), &shell));
-    let api = listeners
-        .api
-        .as_ref()
-        .map(TcpListener::local_addr)
-        .transpose()?;
-    match listeners.api {
-        Some(listener) if plan.which == Which::All => {
-            let upstreams = Upstreams::local(&wired.routes.routes());
-            serve_gateway(&plan, upstreams, listener, &mut shell).await?;
-        }
-        Some(listener) => {
-            let (health, keep_health) =
-                health::grpc(&shell.readiness(), &wired.services, shell.stopping());
-            shell.spawn("gRPC health", keep_health);
-            wired.reflect()?;
-            wired.routes.add_service(health);
-            let routes = auth::protect(wired.routes.routes(), tokens(&plan)?);
-            let serving = grpc::serve(listener, routes, shell.stopping());
-            shell.spawn("gRPC", async move { Ok(serving.await?) });
-        }
-        None => {}
+    let api = listeners.api.local_addr()?;
+    if plan.which == Which::All {
+        let upstreams = Upstreams::local(&telemetry::observe(wired.routes.routes()));
+        serve_gateway(&plan, upstreams, listeners.api, &mut shell).await?;
+    } else {
+        let (health, keep_health) =
+            health::grpc(&shell.readiness(), &wired.services, shell.stopping());
+        shell.spawn("gRPC health", keep_health);
+        wired.reflect()?;
+        wired.routes.add_service(health);
+        let routes = auth::protect(wired.routes.routes(), tokens(&plan)?);
+        let routes = telemetry::observe(routes);
+        let serving = grpc::serve(listeners.api, routes, shell.stopping());
+        shell.spawn("gRPC", async move { Ok(serving.await?) });
     }
     let health_address = serve_pages(listeners.health, &mut shell)?;
 
     let (stop, asked) = mpsc::channel(2);
     tokio::spawn(signals::forward(stops, stop.clone()));
-    if let (Some(demo), Some(api)) = (demo, api) {
+    if let Some(demo) = demo {
         let stage = Stage {
             platform: Platform::Here(demo.handle.clone()),
             window: demo.window,
@@ -343,7 +332,7 @@ async fn with_roles(
             story::play(stage, plan.exit_after_story.then_some(stop)),
         );
     }
-    tracing::info!(api = api.map(tracing::field::display), health = %health_address, "running");
+    tracing::info!(%api, health = %health_address, "running");
     shell.run_until(asked).await
 }
 
@@ -367,7 +356,7 @@ fn watch_broker(
 
 /// The ports of a process, taken. That for webhooks is only known to be free: the role takes it.
 struct Listeners {
-    api: Option<TcpListener>,
+    api: TcpListener,
     health: TcpListener,
 }
 
@@ -387,11 +376,7 @@ impl Listeners {
             }
             ports::require_free(*listen, "the door for webhooks", "--webhooks-listen").await?;
         }
-        let api = if which.has_api() {
-            Some(ports::bind(config.api.listen, "the API", "--api-listen").await?)
-        } else {
-            None
-        };
+        let api = ports::bind(config.api.listen, "the API", "--api-listen").await?;
         let listen = config.health.listen;
         let health = ports::bind(listen, "the health page", "--health-listen").await?;
         if *mode == Mode::Demo {

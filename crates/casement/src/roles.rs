@@ -94,6 +94,9 @@ async fn with_customers(
         )
         .await
         .context("role ingress")?;
+        let service = role.service();
+        wired.services.push(name_of(&service));
+        wired.routes.add_service(service);
         shell.spawn("ingress", role.run(parts.stopping.clone()));
     }
     if which.runs(Which::WindowTracker) {

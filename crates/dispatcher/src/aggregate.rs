@@ -11,6 +11,8 @@ use casement_event_log::conversation::Key;
 use casement_event_log::{AppendError, Expect, Log, Position, ReadError};
 use jiff::Timestamp;
 
+use crate::metrics;
+
 /// A message with everything that ever happened to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
@@ -163,6 +165,7 @@ impl Loaded {
         let position = log
             .append(record, Expect::last(subject, self.sequence))
             .await?;
+        metrics::happened(event, &self.message, &after.message);
         *self = after;
         self.events.push(stored);
         self.sequence = position.sequence;

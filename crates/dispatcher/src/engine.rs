@@ -2,27 +2,29 @@
 
 use std::time::Duration;
 
-use casement_domain::id::MessageId;
+use casement_domain::id::{CustomerId, MessageId, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_domain::message::{self, AttemptState, Event as MessageEvent, Message, Next, Phase};
 use casement_domain::routing::{self, Decision, Input, Route, Sender};
 use casement_event::convert::message::{Details, decision as stored_decision, read_purpose};
 use casement_event::convert::{ConvertError, inbound::read_addresses};
 use casement_event::{Uuid, v1};
+use casement_event_log::consent::ConsentError;
 use casement_event_log::conversation::{self, Key, Present, PresentError};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Log};
 use casement_shell::clock::SharedClock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::aggregate::{self, LoadError, Loaded};
-use crate::compose;
 use crate::config::Rules;
 use crate::evidence::EvidenceError;
 use crate::provider::{Call, Caller};
 use crate::rates::Rates;
 use crate::settle::{Claimed, not_called};
+use crate::{compose, consent, trace};
 
 /// How long a message of a paused or unknown number waits before it is looked at again.
 const PAUSED_RECHECK: SignedDuration = SignedDuration::from_secs(5);
@@ -60,6 +62,8 @@ pub(crate) enum DriveError {
     Load(#[from] LoadError),
     #[error("window could not be read")]
     Present(#[from] PresentError),
+    #[error(transparent)]
+    Consent(#[from] ConsentError),
     #[error("event could not be appended")]
     Append(#[from] AppendError),
     #[error(transparent)]
@@ -91,7 +95,7 @@ impl DriveError {
             Self::Load(error) => error.is_hopeless(),
             Self::Present(error) => error.is_hopeless(),
             Self::Convert(_) => true,
-            Self::Append(_) | Self::Evidence(_) => false,
+            Self::Append(_) | Self::Evidence(_) | Self::Consent(_) => false,
         }
     }
 }
@@ -186,8 +190,12 @@ impl Engine {
             return Ok(Step::On);
         };
         details.claimant = format!("{}.{}", self.claimant, Uuid::new_v4().simple());
-        self.attempt(loaded, &event, details, &account, &routed.addresses, begun)
-            .await
+        let MessageEvent::AttemptStarted { attempt, route, .. } = event else {
+            return Ok(Step::On);
+        };
+        let span = trace::attempt(loaded, attempt, route);
+        let attempting = self.attempt(loaded, &event, details, &account, &routed.addresses, begun);
+        Box::pin(attempting).instrument(span).await
     }
 
     /// Decides which way a message goes, on what stands on the log now.
@@ -198,7 +206,9 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Routed, DriveError> {
         let (request, key) = (&of.request, of.key());
-        let present = self.present(&key).await?;
+        let (present, ids) = self.present(&key).await?;
+        let portfolio = PortfolioId::parse(&account.portfolio_id).map_err(ConvertError::Id)?;
+        let allowed = Box::pin(consent::read(&self.log, &portfolio, &ids)).await?;
         let asked = read_addresses(&request.addresses.clone().unwrap_or_default())?;
         let addresses = asked.or(&present.addresses);
         let content = request.content.clone().unwrap_or_default();
@@ -222,7 +232,7 @@ impl Engine {
                 has_whatsapp: !account.phone_number_id.is_empty() && account.token.is_some(),
                 has_sms: compose::sms_sender(&content, account).is_some(),
             },
-            consent: routing::Consent::default(),
+            consent: allowed.refusals(),
             exhausted: &of.message.exhausted,
             ready_at: self
                 .rates
@@ -235,19 +245,25 @@ impl Engine {
         })
     }
 
-    /// Reads what is true of a conversation, at the customer who carries it on.
-    async fn present(&self, key: &Key) -> Result<Present, PresentError> {
+    /// Reads what is true of a conversation, at the customer who carries it on; returns all ids
+    /// that the customer goes or went by from here on, too.
+    pub(crate) async fn present(
+        &self,
+        key: &Key,
+    ) -> Result<(Present, Vec<CustomerId>), PresentError> {
         let mut key = key.clone();
+        let mut ids = vec![key.customer.clone()];
         let mut present = conversation::read(&self.log, &key).await?;
         for _ in 0..MOVES_MAX {
             let Some(survivor) = present.survivor.clone() else {
                 break;
             };
+            ids.push(survivor.clone());
             key.customer = survivor;
             let carried_on = conversation::read(&self.log, &key).await?;
             present = present.carried_on_by(carried_on);
         }
-        Ok(present)
+        Ok((present, ids))
     }
 
     /// Claims, and if the claim is ours, makes the call and records what it came to.
@@ -285,7 +301,6 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         }
-        metrics::counter!("casement_attempts_total", "route" => route.as_str()).increment(1);
         if Route::WHATSAPP.contains(&route) {
             self.rates.spend(&id, &key, self.clock.now());
         }

@@ -6,6 +6,7 @@ use casement_domain::window::Evidence;
 use casement_event::convert::{self, ConvertError, timestamp};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{DecodeError, Event, Extension, Record, id, v1};
+use casement_event_log::conversation::{self, Key, PresentError};
 use casement_event_log::{AppendError, Expect, Log, ReadError};
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,6 +29,8 @@ pub(crate) enum EvidenceError {
     Decode(#[from] DecodeError),
     #[error("evidence is not usable")]
     Convert(#[from] ConvertError),
+    #[error("who carries the conversation on could not be found out")]
+    Present(#[from] PresentError),
 }
 
 /// Something that Meta proved.
@@ -51,11 +54,16 @@ pub(crate) async fn record(
     now: Timestamp,
 ) -> Result<(), EvidenceError> {
     let conversation = &message.context.conversation;
-    let subject = subject::conversation(
-        Family::Evidence,
-        &conversation.number,
-        &conversation.customer,
-    );
+    let key = Key {
+        number: conversation.number.clone(),
+        customer: conversation.customer.clone(),
+    };
+    let customer = conversation::carried_on(log, &key).await?.customer;
+    let stored_conversation = v1::Conversation {
+        customer_id: customer.as_str().to_owned(),
+        ..conversation.stored()
+    };
+    let subject = subject::conversation(Family::Evidence, &conversation.number, &customer);
     loop {
         let newest = log.last(stream::EVENTS, &subject).await?;
         let sequence = newest.as_ref().map_or(0, |stored| stored.sequence);
@@ -80,7 +88,7 @@ pub(crate) async fn record(
         }
         let event: Event = match proof {
             Proof::Refused { error } => v1::WindowRefused {
-                conversation: Some(conversation.stored()),
+                conversation: Some(stored_conversation.clone()),
                 message_id: message.context.id.to_string(),
                 attempt: attempt.number,
                 refused_time: Some(timestamp(at)),
@@ -89,7 +97,7 @@ pub(crate) async fn record(
             }
             .into(),
             Proof::Delivered => v1::WindowProven {
-                conversation: Some(conversation.stored()),
+                conversation: Some(stored_conversation.clone()),
                 message_id: message.context.id.to_string(),
                 attempt: attempt.number,
                 proven_time: Some(timestamp(at)),
@@ -99,10 +107,10 @@ pub(crate) async fn record(
         };
         let id = id::message_event(&message.context.id, event.event_type(), attempt.number, "");
         let record = Record::new(subject.clone(), id, "casement/dispatcher", now, event)
-            .about(conversation.customer.as_str())
+            .about(customer.as_str())
             .with(Extension::Number, conversation.number.digits())
             .with(Extension::Brand, &conversation.brand)
-            .with(Extension::Customer, conversation.customer.as_str())
+            .with(Extension::Customer, customer.as_str())
             .caused_by(message.traceparent.clone());
         match log
             .append(record, Expect::last(subject.clone(), sequence))

@@ -14,6 +14,7 @@ use casement_proto::message::v1 as api;
 use casement_proto::message::v1::message_service_server::MessageService;
 use casement_shell::auth::{self, Caller, Scope};
 use casement_shell::grpc::{bad_field, bad_fields, refuse};
+use casement_shell::telemetry;
 use jiff::{SignedDuration, Timestamp};
 use tonic::{Code, Request, Response, Status};
 
@@ -22,7 +23,7 @@ use crate::answers::{internal, no_route, outcome_unknown, same_or_refused, unava
 use crate::engine::Engine;
 use crate::lanes::Book;
 use crate::request::{self, Checked, Named};
-use crate::{view, waiting};
+use crate::{metrics, view, waiting};
 
 /// Serves messages.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ impl MessageService for Messages {
         request: Request<api::SendMessageRequest>,
     ) -> Result<Response<api::SendMessageResponse>, Status> {
         let caller = auth::require(&request, Scope::Send)?;
-        let traceparent = traceparent(&request);
+        let traceparent = telemetry::current_traceparent().or_else(|| traceparent(&request));
         let request = request.into_inner();
         let wait_for = request.wait_for();
         let changes = self.book.changes();
@@ -193,6 +194,7 @@ impl Messages {
         let expect = Expect::empty(subject::message(&message_id));
         match self.engine.log.append(record, expect).await {
             Ok(position) => {
+                metrics::requested();
                 fresh.sequence = position.sequence;
                 Ok(fresh)
             }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
+use crate::metrics;
 
 /// How many changed messages a waiting caller may fall behind before it looks for itself.
 const CHANGES_LEN_MAX: usize = 1_024;
@@ -35,6 +36,8 @@ struct Inner {
     waiting: HashMap<Key, BTreeSet<(Timestamp, MessageId)>>,
     /// Where each of them stands.
     places: HashMap<MessageId, (Key, Timestamp)>,
+    /// Those of them that wait for their customer.
+    held: HashSet<MessageId>,
     running: HashSet<Key>,
     again: HashSet<Key>,
 }
@@ -67,9 +70,17 @@ impl Book {
             };
             let mut inner = self.lock();
             match stored.extension(Extension::State).unwrap_or_default() {
-                "PENDING" | "HELD" | "ATTEMPTING" => inner.add(id.clone(), key, requested),
+                state @ ("PENDING" | "HELD" | "ATTEMPTING") => {
+                    inner.add(id.clone(), key, requested);
+                    if state == "HELD" {
+                        inner.held.insert(id.clone());
+                    } else {
+                        inner.held.remove(&id);
+                    }
+                }
                 _ => inner.remove(&id),
             }
+            metrics::waiting(inner.places.len(), inner.held.len());
         }
         // Nobody may be waiting.
         let _ = self.changes.send(id);
@@ -126,6 +137,7 @@ impl Inner {
     }
 
     fn remove(&mut self, id: &MessageId) {
+        self.held.remove(id);
         let Some((key, requested)) = self.places.remove(id) else {
             return;
         };

@@ -7,10 +7,12 @@ use casement_event::v1;
 use casement_sms::twilio;
 use casement_whatsapp::send::{OutgoingMessage, SendOutcome, Target};
 use casement_whatsapp::{errors, send};
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::aggregate::Loaded;
 use crate::config::Providers;
-use crate::{compose, refusals, secrets};
+use crate::{compose, metrics, refusals, secrets, trace};
 
 /// What a call came to.
 #[derive(Debug, Clone)]
@@ -28,6 +30,17 @@ pub(crate) enum Answer {
     },
     /// Nobody knows.
     Unknown { reason: String },
+}
+
+impl Answer {
+    /// The answer in one word.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Refused { .. } => "refused",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
 }
 
 /// Makes a client of one Twilio account.
@@ -54,6 +67,15 @@ pub(crate) struct Call<'a> {
 impl Caller {
     /// Makes the call. Never tries twice.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Answer {
+        let span = trace::call(call.attempt, call.route);
+        let since = Instant::now();
+        let answer = self.by_route(call).instrument(span.clone()).await;
+        trace::tell(&span, &answer);
+        metrics::called(call.route, &answer, since.elapsed());
+        answer
+    }
+
+    async fn by_route(&self, call: &Call<'_>) -> Answer {
         match call.route {
             Route::FreeForm | Route::Template => self.whatsapp(call).await,
             Route::Sms => self.sms(call).await,
@@ -136,6 +158,7 @@ impl Caller {
                     title: rule.meaning.to_owned(),
                     message: error.message,
                     details: error.details.unwrap_or_default(),
+                    ..v1::ProviderError::default()
                 };
                 Answer::Refused { error, refusal }
             }
@@ -207,10 +230,11 @@ impl Caller {
                     title: rule.meaning.to_owned(),
                     message: rejected.message,
                     details: String::new(),
+                    ..v1::ProviderError::default()
                 };
                 Answer::Refused {
                     error,
-                    refusal: refusals::of_twilio(&rule, call.tries()),
+                    refusal: refusals::of_sms(&rule, call.tries()),
                 }
             }
         }
@@ -241,6 +265,7 @@ fn never_left(code: i64, reason: &str, refusal: Refusal) -> Answer {
         title: "not sent".to_owned(),
         message: reason.to_owned(),
         details: String::new(),
+        ..v1::ProviderError::default()
     };
     Answer::Refused { error, refusal }
 }

@@ -1,7 +1,7 @@
 //! From the providers' error tables to what a message does next.
 
 use casement_domain::message::Refusal;
-use casement_sms::twilio;
+use casement_sms::errors as sms;
 use casement_whatsapp::errors::{Action, ErrorRule, Scope};
 use jiff::SignedDuration;
 
@@ -49,14 +49,12 @@ pub(crate) fn of_meta(
     }
 }
 
-/// Returns what follows from a refusal by Twilio.
-pub(crate) fn of_twilio(rule: &twilio::errors::ErrorRule, tries: usize) -> Refusal {
+/// Returns what follows from a refusal by an SMS gateway.
+pub(crate) fn of_sms(rule: &sms::ErrorRule, tries: usize) -> Refusal {
     match rule.action {
-        twilio::errors::Action::Retry { once: true, .. } if tries > 0 => Refusal::NextChannel,
-        twilio::errors::Action::Retry { .. } => Refusal::Retry,
-        twilio::errors::Action::Fail
-        | twilio::errors::Action::OptOut
-        | twilio::errors::Action::Halt => Refusal::NextChannel,
+        sms::Action::Retry { once: true, .. } if tries > 0 => Refusal::NextChannel,
+        sms::Action::Retry { .. } => Refusal::Retry,
+        sms::Action::Fail | sms::Action::OptOut | sms::Action::Halt => Refusal::NextChannel,
     }
 }
 

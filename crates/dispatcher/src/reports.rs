@@ -11,11 +11,13 @@ use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, id, v1};
 use casement_event_log::{AppendError, Delivery, Expect, Failure, WorkSpec};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::aggregate::{self, Loaded};
+use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence::{self, OUTSIDE_WINDOW, Proof};
-use crate::refusals;
+use crate::{metrics, refusals, trace};
 
 /// How many reports are worked on at once.
 const IN_HAND_MAX: usize = 64;
@@ -65,28 +67,59 @@ async fn fold(
         return Ok(());
     }
     loop {
-        let Some(mut loaded) = aggregate::load(&engine.log, id).await? else {
+        let Some(loaded) = aggregate::load(&engine.log, id).await? else {
             // Purged, or never ours: nothing to fold it into. The report itself is kept.
-            metrics::counter!("casement_reports_without_message_total").increment(1);
+            metrics::unmatched();
             return Ok(());
         };
-        let report = read(reported, &loaded)?;
-        let now = engine.clock.now();
-        let Some(event) = message::on_report(&loaded.message, &report, &engine.rules.message, now)
-        else {
+        let span = trace::folding(&loaded, reported.attempt);
+        if fold_into(engine, loaded, reported).instrument(span).await? == Folded::Whole {
             return Ok(());
-        };
-        prove(engine, &loaded, reported, &event).await?;
-        let details = Details {
-            error: reported.errors.first().cloned(),
-            pricing: reported.pricing.clone(),
-            provider_status: reported.provider_status.clone(),
-            ..Details::default()
-        };
-        match loaded.append(&engine.log, &event, details, now).await {
-            Ok(_) | Err(AppendError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// How much of a report is folded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folded {
+    /// There may be more to tell, or somebody else was faster.
+    Perhaps,
+    Whole,
+}
+
+/// Appends one event that a report gives to tell.
+async fn fold_into(
+    engine: &Arc<Engine>,
+    mut loaded: Loaded,
+    reported: &v1::StatusReported,
+) -> Result<Folded, DriveError> {
+    let report = read(reported, &loaded)?;
+    // Whatever it does to this message: the next one must not go.
+    if let Err(failure) = &report.status {
+        let gateway = reported.channel() == v1::Channel::Sms;
+        let refused = Refused {
+            gateway: gateway.then_some(reported.sms_provider.as_str()),
+            code: failure.code,
+            at: report.at,
+            provider_id: &reported.provider_message_id,
+        };
+        Box::pin(consent::learn(engine, &loaded, &refused)).await?;
+    }
+    let now = engine.clock.now();
+    let Some(event) = message::on_report(&loaded.message, &report, &engine.rules.message, now)
+    else {
+        return Ok(Folded::Whole);
+    };
+    prove(engine, &loaded, reported, &event).await?;
+    let details = Details {
+        error: reported.errors.first().cloned(),
+        pricing: reported.pricing.clone(),
+        provider_status: reported.provider_status.clone(),
+        ..Details::default()
+    };
+    match loaded.append(&engine.log, &event, details, now).await {
+        Ok(_) | Err(AppendError::Conflict { .. }) => Ok(Folded::Perhaps),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -140,7 +173,10 @@ fn read(reported: &v1::StatusReported, loaded: &Loaded) -> Result<Report, DriveE
         .map(|error| error.code)
         .unwrap_or_default();
     let refusal = || match reported.channel() {
-        v1::Channel::Sms => refusals::of_twilio(&casement_sms::twilio::errors::lookup(code), tries),
+        v1::Channel::Sms => {
+            let rule = casement_sms::errors::lookup(&reported.sms_provider, code);
+            refusals::of_sms(&rule, tries)
+        }
         v1::Channel::Whatsapp | v1::Channel::Unspecified => {
             refusals::of_meta(&casement_whatsapp::errors::lookup(code), tries, None)
         }

@@ -28,7 +28,7 @@ use crate::grpc::Messages;
 use crate::lanes::{Book, Lanes};
 use crate::provider::Caller;
 use crate::rates::Rates;
-use crate::{reports, wake};
+use crate::{metrics, reports, wake};
 
 /// How long after it was handed out a message is handed out again if nothing moved it.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
@@ -65,6 +65,7 @@ pub fn start(
         return Err(ConfigError::check(problem).into());
     }
     ready.hold("messages on the log are not known yet");
+    metrics::start();
     let timeout = Duration::try_from(config.call_timeout).unwrap_or_default();
     let http = http::client(&ClientOptions {
         timeout,
@@ -167,7 +168,12 @@ impl Role {
             anyhow::ensure!(stopping.is_cancelled(), "deadline index ended by itself");
             Ok(())
         };
-        let outcome: anyhow::Result<((), (), (), ())> = tokio::try_join!(
+        let outcome: anyhow::Result<((), (), (), (), ())> = tokio::try_join!(
+            metrics::watch(
+                engine.directory.clone(),
+                lanes.is_active.clone(),
+                stopping.clone()
+            ),
             watch_progress,
             hand_out,
             reports::run(Arc::clone(&engine), stopping.clone()),

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use casement_domain::message;
+use casement_domain::routing::Route;
 use casement_event::convert::message::Details;
 use casement_event::v1;
 use casement_event_log::AppendError;
 use casement_shell::backoff::Schedule;
+use casement_sms::twilio;
 use tokio::time::Instant;
 
 use crate::aggregate::{self, Loaded};
+use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence::{self, OUTSIDE_WINDOW, Proof};
 use crate::provider::Answer;
@@ -110,11 +113,19 @@ impl Engine {
             // A report was faster and has told already.
             let Some(event) = event else { return Ok(()) };
             if let Answer::Refused { error, .. } = answer
-                && error.code == OUTSIDE_WINDOW
                 && let Some(known) = loaded.message.attempt(attempt)
             {
-                let proof = Proof::Refused { error };
-                evidence::record(&self.log, loaded, known, &proof, now).await?;
+                if error.code == OUTSIDE_WINDOW {
+                    let proof = Proof::Refused { error };
+                    evidence::record(&self.log, loaded, known, &proof, now).await?;
+                }
+                let refused = Refused {
+                    gateway: (known.route == Route::Sms).then_some(twilio::NAME),
+                    code: error.code,
+                    at: known.started_at,
+                    provider_id: &loaded.callback_data(attempt),
+                };
+                Box::pin(consent::learn(self, loaded, &refused)).await?;
             }
             match loaded.append(&self.log, &event, details, now).await {
                 Ok(_) => return Ok(()),

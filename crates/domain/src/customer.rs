@@ -1,7 +1,21 @@
 //! Who a customer is: several identifiers, one opaque customer.
 //!
-//! Pure: which links exist comes in, what to link comes out. Keyed hashing of identifiers and
-//! the appends are the caller's.
+//! Pure: which links exist comes in, what to link comes out. Keyed hashing of identifiers, the
+//! appends, and ending the subjects of a customer who proved to be another are the caller's.
+//!
+//! What the platform says decides what proves what:
+//!
+//! - A **user id** belongs to one person for ever (WhatsApp Cloud API: business-scoped user ids
+//!   are made for one user and one portfolio, and made anew when the user changes the phone
+//!   number). So do those in the scope of a parent portfolio. Two customers who share one are one.
+//! - A **phone** passes from hand to hand. Whoever shows it with a user id holds it from then
+//!   on; a change of number gives the old one up. Two user ids that show the same phone, one
+//!   after the other, are two people unless the platform says that one became the other.
+//! - A customer known by a phone alone is whoever first shows that phone with a user id.
+//!
+//! Each fact is judged as of its own time, so that facts may come in any order.
+
+use jiff::Timestamp;
 
 use crate::id::{CustomerId, InvalidId, Phone};
 use crate::inbound::Addresses;
@@ -37,16 +51,22 @@ pub struct Identifier {
     pub value: String,
 }
 
+impl Identifier {
+    fn phone(phone: &Phone) -> Self {
+        Self {
+            kind: Kind::Phone,
+            value: canonical_phone(phone),
+        }
+    }
+}
+
 /// Returns the identifiers of a customer, strongest first, each in its one form.
 pub fn identifiers(addresses: &Addresses) -> Vec<Identifier> {
     let user_id = addresses.user_id.clone().map(|value| Identifier {
         kind: Kind::UserId,
         value,
     });
-    let phone = addresses.phone.as_ref().map(|phone| Identifier {
-        kind: Kind::Phone,
-        value: canonical_phone(phone),
-    });
+    let phone = addresses.phone.as_ref().map(Identifier::phone);
     let parent = addresses.parent_user_id.clone().map(|value| Identifier {
         kind: Kind::ParentUserId,
         value,
@@ -80,89 +100,353 @@ pub fn canonical_phone(phone: &Phone) -> String {
     digits.to_owned()
 }
 
+/// What a fact says about its customer's identifiers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// When, by the platform's clock.
+    pub at: Timestamp,
+    /// The identifiers as they were then.
+    pub current: Addresses,
+    /// The identifiers until then, if the fact says that they changed.
+    pub previous: Option<Addresses>,
+}
+
+impl Sighting {
+    /// Returns what is said by a fact that changes nothing.
+    pub fn of(addresses: Addresses, at: Timestamp) -> Self {
+        Self {
+            at,
+            current: addresses,
+            previous: None,
+        }
+    }
+
+    /// Returns all identifiers that are named, each once, the strongest first.
+    pub fn identifiers(&self) -> Vec<Identifier> {
+        let mut all = identifiers(&self.current);
+        all.extend(self.previous.iter().flat_map(identifiers));
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The phone that the customer has from now on, and the one that was given up for it.
+    fn phones(&self) -> (Option<Identifier>, Option<Identifier>) {
+        let phone = |addresses: &Addresses| addresses.phone.as_ref().map(Identifier::phone);
+        let before = self.previous.as_ref().and_then(phone);
+        match phone(&self.current) {
+            // Nothing says that the phone changed: it may be hidden behind a username.
+            None => (before, None),
+            Some(now) => {
+                let given_up = before.filter(|before| *before != now);
+                (Some(now), given_up)
+            }
+        }
+    }
+
+    fn is_change(&self) -> bool {
+        self.previous.is_some()
+    }
+}
+
+/// How a phone stands to the customer whom it is linked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It was never seen with a user id since it came to this customer.
+    #[default]
+    Alone,
+    /// The customer showed it with a user id.
+    Held,
+    /// The customer has another one now. Facts from before still belong to the customer.
+    GivenUp,
+}
+
+/// How a phone came to the customer whom it is linked to. Other identifiers never move but with
+/// the whole customer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tenure {
+    /// How it stands.
+    pub standing: Standing,
+    /// Since when it stands so; `None` if nothing says that it ever stood otherwise.
+    pub since: Option<Timestamp>,
+    /// Who had it before then.
+    pub former: Option<CustomerId>,
+    /// The user id that it was shown with then: there is a new one whenever it is registered
+    /// anew.
+    pub user_id: Option<String>,
+}
+
 /// A link that stands on the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The customer that the identifier belongs to.
+    /// The customer that the identifier belongs to; the survivor, if it was merged.
     pub customer: CustomerId,
-    /// Its age: the order of the log. Lower is older.
-    pub sequence: u64,
+    /// The customer's age: the sequence of its first link. Lower is older.
+    pub age: u64,
+    /// For a phone: how it came there.
+    pub tenure: Tenure,
 }
 
-/// What the links of one fact's identifiers amount to.
+/// A link to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// Nobody knows any of them: a new customer.
-    Mint {
-        /// All identifiers, to be linked to it; the first one decides a race.
-        link: Vec<Identifier>,
-    },
-    /// All that are known belong to one customer.
-    Known {
-        /// The customer.
-        customer: CustomerId,
-        /// Identifiers to link to it as well.
-        link: Vec<Identifier>,
-    },
-    /// They belong to several customers, who are thereby proved to be one.
-    Merge {
-        /// The one with the oldest link.
-        survivor: CustomerId,
-        /// The others, who move to the survivor.
-        merged: Vec<CustomerId>,
-        /// Identifiers to link to the survivor: the unknown, and those of the others.
-        link: Vec<Identifier>,
-    },
+pub struct NewLink {
+    /// The identifier.
+    pub identifier: Identifier,
+    /// For a phone: how it stands from now on.
+    pub tenure: Tenure,
 }
 
-/// Decides which customer a fact belongs to.
-///
-/// `known` gives, for each identifier in the order of [`identifiers`], its link if there is one.
-/// A parent user id never proves two customers to be one: it is shared across portfolios'
-/// children, so it only links, and resolves when nothing stronger is known.
-pub fn resolve(known: Vec<(Identifier, Option<Link>)>) -> Resolution {
-    let strong = |identifier: &Identifier| identifier.kind != Kind::ParentUserId;
-    let mut linked: Vec<&Link> = known
-        .iter()
-        .filter(|(identifier, _)| strong(identifier))
-        .filter_map(|(_, link)| link.as_ref())
-        .collect();
-    if linked.is_empty() {
-        linked = known.iter().filter_map(|(_, link)| link.as_ref()).collect();
-    }
-    linked.sort_by_key(|link| link.sequence);
+/// What a sighting amounts to, with the links that stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resolution {
+    /// Whose fact it is, and how old that customer is: the oldest of those who are thereby
+    /// proved to be one. `None` if nobody knows any of the identifiers: a new customer.
+    pub customer: Option<(CustomerId, u64)>,
+    /// The others, who go on as that one.
+    pub merged: Vec<CustomerId>,
+    /// Links to be written to that customer; for a new one the first decides a race.
+    pub link: Vec<NewLink>,
+    /// Identifiers whose links stand, and lead to that customer.
+    pub known: Vec<Identifier>,
+}
 
-    let Some(survivor) = linked.first().map(|link| link.customer.clone()) else {
-        return Resolution::Mint {
-            link: known.into_iter().map(|(one, _)| one).collect(),
-        };
+/// Decides which customer a fact belongs to, who is thereby proved to be the same, and what is
+/// to be linked.
+///
+/// `known` gives the links of [`Sighting::identifiers`], as far as there are any.
+pub fn resolve(sighting: &Sighting, known: &[(Identifier, Link)]) -> Resolution {
+    let link_of = |wanted: &Identifier| {
+        let found = known.iter().find(|(identifier, _)| identifier == wanted);
+        found.map(|(_, link)| link)
     };
-    let mut merged: Vec<CustomerId> = Vec::new();
-    for link in &linked {
-        if link.customer != survivor && !merged.contains(&link.customer) {
-            merged.push(link.customer.clone());
-        }
-    }
-    let link = known
+    let user_ids: Vec<Identifier> = sighting
+        .identifiers()
         .into_iter()
-        .filter(|(identifier, link)| match link {
-            None => true,
-            Some(link) => strong(identifier) && link.customer != survivor,
-        })
-        .map(|(identifier, _)| identifier)
+        .filter(|identifier| identifier.kind != Kind::Phone)
         .collect();
-    if merged.is_empty() {
-        Resolution::Known {
-            customer: survivor,
-            link,
-        }
-    } else {
-        Resolution::Merge {
-            survivor,
-            merged,
-            link,
+    let (held, given_up) = sighting.phones();
+    let mut same = Same::default();
+    let mut out = Resolution::default();
+
+    for identifier in &user_ids {
+        match link_of(identifier) {
+            Some(link) => {
+                same.add(&link.customer, link.age);
+                out.known.push(identifier.clone());
+            }
+            None => out.link.push(NewLink {
+                identifier: identifier.clone(),
+                tenure: Tenure::default(),
+            }),
         }
     }
+    let is_named = !user_ids.is_empty();
+    // Who is known by a phone alone is found first: it decides who is the same as whom.
+    let phones = [(&held, false), (&given_up, true)];
+    for (phone, link, was) in phones
+        .iter()
+        .filter_map(|(phone, was)| phone.as_ref().map(|phone| (phone, *was)))
+        .filter_map(|(phone, was)| Some((phone, link_of(phone)?, was)))
+    {
+        match proves(sighting, is_named, was, link) {
+            Proof::None => {}
+            Proof::Same => {
+                same.add(&link.customer, link.age);
+                out.known.push(phone.clone());
+            }
+            // Ages order customers who merge; this one is alone.
+            Proof::Former(former) => same.add(&former, link.age),
+        }
+    }
+    if let Some(phone) = held
+        && let Some(tenure) = take(sighting, is_named, link_of(&phone), &same)
+    {
+        out.link.push(NewLink {
+            identifier: phone,
+            tenure,
+        });
+    }
+    if let Some(phone) = given_up
+        && let Some(tenure) = give_up(sighting, link_of(&phone), &same)
+    {
+        out.link.push(NewLink {
+            identifier: phone,
+            tenure,
+        });
+    }
+    for (identifier, link) in known {
+        if same.has(&link.customer) && !out.known.contains(identifier) {
+            out.known.push(identifier.clone());
+        }
+    }
+    if same.0.is_empty()
+        && out.link.is_empty()
+        && let Some((_, link)) = known.first()
+    {
+        // Old news of phones that are others' by now, without a user id: whose, nobody can tell.
+        same.add(&link.customer, link.age);
+    }
+    (out.customer, out.merged) = same.into_survivor();
+    out
+}
+
+/// Customers who are proved to be one.
+#[derive(Default)]
+struct Same(Vec<(u64, CustomerId)>);
+
+impl Same {
+    fn add(&mut self, customer: &CustomerId, age: u64) {
+        match self.0.iter_mut().find(|(_, known)| known == customer) {
+            Some((known, _)) => *known = (*known).min(age),
+            None => self.0.push((age, customer.clone())),
+        }
+    }
+
+    fn has(&self, customer: &CustomerId) -> bool {
+        self.0.iter().any(|(_, known)| known == customer)
+    }
+
+    fn into_survivor(mut self) -> (Option<(CustomerId, u64)>, Vec<CustomerId>) {
+        self.0.sort();
+        let mut all = self.0.into_iter();
+        let survivor = all.next().map(|(age, customer)| (customer, age));
+        (survivor, all.map(|(_, customer)| customer).collect())
+    }
+}
+
+enum Proof {
+    None,
+    Same,
+    Former(CustomerId),
+}
+
+/// Returns what the link of a phone says about whose fact this is. `was` tells the phone that
+/// was given up from the one that is held.
+fn proves(sighting: &Sighting, is_named: bool, was: bool, link: &Link) -> Proof {
+    let tenure = &link.tenure;
+    let is_before = tenure.since.is_some_and(|since| sighting.at < since);
+    let whose = || match &tenure.former {
+        Some(_) if is_before && sighting.is_change() => Proof::None,
+        Some(former) if is_before => Proof::Former(former.clone()),
+        _ => Proof::Same,
+    };
+    match tenure.standing {
+        Standing::Alone if is_named || sighting.is_change() => {
+            if tenure.since.is_none_or(|since| sighting.at > since) {
+                Proof::Same
+            } else {
+                Proof::None
+            }
+        }
+        // A user id says more than a phone.
+        Standing::Held | Standing::GivenUp if is_named => Proof::None,
+        // The new phone of somebody else proves nothing about its holder.
+        Standing::Held if sighting.is_change() && !was => Proof::None,
+        Standing::Alone | Standing::Held => whose(),
+        Standing::GivenUp => {
+            let is_after = tenure.since.is_none_or(|since| {
+                sighting.at > since || (sighting.at == since && !sighting.is_change())
+            });
+            if is_after || (sighting.is_change() && !was) {
+                Proof::None
+            } else {
+                Proof::Same
+            }
+        }
+    }
+}
+
+/// Returns how the phone that a fact shows stands from now on, if that is to be written.
+fn take(sighting: &Sighting, is_named: bool, link: Option<&Link>, same: &Same) -> Option<Tenure> {
+    let at = sighting.at;
+    let standing = if is_named {
+        Standing::Held
+    } else {
+        Standing::Alone
+    };
+    let dated = is_named || sighting.is_change();
+    let Some(link) = link else {
+        return Some(Tenure {
+            standing,
+            since: dated.then_some(at),
+            former: None,
+            user_id: sighting.current.user_id.clone(),
+        });
+    };
+    let tenure = &link.tenure;
+    let is_later = tenure.since.is_none_or(|since| at > since);
+    let is_ours = same.has(&link.customer);
+    let taken = |since, former| {
+        Some(Tenure {
+            standing,
+            since,
+            former,
+            user_id: sighting.current.user_id.clone(),
+        })
+    };
+    match tenure.standing {
+        Standing::Alone if is_ours => {
+            // Now a user id is known, too.
+            let former = tenure.former.clone();
+            is_named.then(|| taken(Some(at), former)).flatten()
+        }
+        // The same customer came back to it, or has a new user id for another reason.
+        Standing::Held if is_ours => {
+            let is_anew = sighting.current.user_id.is_some()
+                && sighting.current.user_id != tenure.user_id
+                && is_later;
+            let former = tenure.former.clone();
+            is_anew.then(|| taken(Some(at), former)).flatten()
+        }
+        // Somebody else's who had it before; what is older than that says nothing.
+        Standing::Alone | Standing::Held => {
+            let customer = Some(link.customer.clone());
+            (dated && is_later)
+                .then(|| taken(Some(at), customer))
+                .flatten()
+        }
+        Standing::GivenUp if dated => is_later
+            .then(|| {
+                let former = if is_ours {
+                    tenure.former.clone()
+                } else {
+                    Some(link.customer.clone())
+                };
+                taken(Some(at), former)
+            })
+            .flatten(),
+        // Somebody new, known by the phone alone, since it was given up.
+        Standing::GivenUp if !is_ours && tenure.since.is_none_or(|since| at >= since) => {
+            taken(tenure.since, Some(link.customer.clone()))
+        }
+        Standing::GivenUp => None,
+    }
+}
+
+/// Returns how the phone that a change gave up stands from now on, if that is to be written.
+fn give_up(sighting: &Sighting, link: Option<&Link>, same: &Same) -> Option<Tenure> {
+    let mut former = None;
+    if let Some(link) = link {
+        let is_ours = same.has(&link.customer);
+        let is_settled = link.tenure.since.is_some_and(|since| {
+            since > sighting.at
+                || (since == sighting.at && (!is_ours || link.tenure.standing == Standing::GivenUp))
+        });
+        if is_settled {
+            return None;
+        }
+        former = if is_ours {
+            link.tenure.former.clone()
+        } else {
+            Some(link.customer.clone())
+        };
+    }
+    Some(Tenure {
+        standing: Standing::GivenUp,
+        since: Some(sighting.at),
+        former,
+        user_id: None,
+    })
 }
 
 /// Makes a customer id from 128 random bits.
@@ -171,110 +455,4 @@ pub fn mint(random: u128) -> Result<CustomerId, InvalidId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn customer(name: &str) -> CustomerId {
-        CustomerId::parse(name).unwrap()
-    }
-
-    fn known(kind: Kind, value: &str, link: Option<(&str, u64)>) -> (Identifier, Option<Link>) {
-        let link = link.map(|(name, sequence)| Link {
-            customer: customer(name),
-            sequence,
-        });
-        (
-            Identifier {
-                kind,
-                value: value.to_owned(),
-            },
-            link,
-        )
-    }
-
-    #[test]
-    fn spellings_of_one_phone_meet() {
-        let table = [
-            ("5511987654321", "551187654321"),
-            ("551187654321", "551187654321"),
-            // A landline-like number that only looks long keeps its digits.
-            ("5511912345678", "5511912345678"),
-            ("5215512345678", "525512345678"),
-            ("525512345678", "525512345678"),
-            ("15550001111", "15550001111"),
-        ];
-        for (spelling, expected) in table {
-            assert_eq!(
-                canonical_phone(&Phone::parse(spelling).unwrap()),
-                expected,
-                "{spelling}"
-            );
-        }
-    }
-
-    #[test]
-    fn unknown_identifiers_mint_one_customer() {
-        let rows = vec![
-            known(Kind::UserId, "US.1", None),
-            known(Kind::Phone, "1555", None),
-        ];
-        let Resolution::Mint { link } = resolve(rows) else {
-            panic!("not minted")
-        };
-        assert_eq!(link.len(), 2);
-    }
-
-    #[test]
-    fn a_known_identifier_brings_the_unknown_one_in() {
-        let rows = vec![
-            known(Kind::UserId, "US.1", None),
-            known(Kind::Phone, "1555", Some(("a", 3))),
-        ];
-        let Resolution::Known {
-            customer: found,
-            link,
-        } = resolve(rows)
-        else {
-            panic!("not known")
-        };
-        assert_eq!(found, customer("a"));
-        assert_eq!(
-            link.iter().map(|one| one.kind).collect::<Vec<_>>(),
-            [Kind::UserId]
-        );
-    }
-
-    #[test]
-    fn two_customers_that_share_a_fact_merge_into_the_older() {
-        let rows = vec![
-            known(Kind::UserId, "US.1", Some(("younger", 9))),
-            known(Kind::Phone, "1555", Some(("older", 3))),
-        ];
-        assert_eq!(
-            resolve(rows),
-            Resolution::Merge {
-                survivor: customer("older"),
-                merged: vec![customer("younger")],
-                link: vec![Identifier {
-                    kind: Kind::UserId,
-                    value: "US.1".to_owned()
-                }],
-            }
-        );
-    }
-
-    #[test]
-    fn a_parent_user_id_never_merges() {
-        let rows = vec![
-            known(Kind::UserId, "US.1", Some(("a", 9))),
-            known(Kind::ParentUserId, "US.ENT.1", Some(("b", 3))),
-        ];
-        assert_eq!(
-            resolve(rows),
-            Resolution::Known {
-                customer: customer("a"),
-                link: Vec::new()
-            }
-        );
-    }
-}
+mod tests;

@@ -166,54 +166,69 @@ impl fmt::Display for Partition {
     }
 }
 
-/// An outbound message. Carries its number, so that the id alone finds its subject.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId {
-    text: String,
-    number: BusinessNumber,
+macro_rules! numbered_ids {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            text: String,
+            number: BusinessNumber,
+        }
+
+        impl $name {
+            /// Makes an id from the number and 128 bits that are unique to what it names.
+            pub fn new(number: &BusinessNumber, unique: u128) -> Self {
+                Self {
+                    text: format!("{number}-{unique:032x}"),
+                    number: number.clone(),
+                }
+            }
+
+            /// Takes the id from its stored form: the number's digits, `-`, 32 hexadecimal
+            /// digits.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                Ok(Self {
+                    number: numbered($kind, text)?,
+                    text: text.to_owned(),
+                })
+            }
+
+            /// Returns the business number that it belongs to.
+            pub fn number(&self) -> &BusinessNumber {
+                &self.number
+            }
+
+            /// Returns the stored form.
+            pub fn as_str(&self) -> &str {
+                &self.text
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.text)
+            }
+        }
+    )*};
 }
 
-impl MessageId {
-    /// Makes an id from the number and 128 bits that are unique to the message.
-    pub fn new(number: &BusinessNumber, unique: u128) -> Self {
-        Self {
-            text: format!("{number}-{unique:032x}"),
-            number: number.clone(),
-        }
-    }
-
-    /// Takes the id from its stored form: the number's digits, `-`, 32 hexadecimal digits.
-    pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        let kind = "message id";
-        let problem = "not `<number>-<32 lower-case hexadecimal digits>`";
-        let (number, unique) = text.split_once('-').ok_or(InvalidId { kind, problem })?;
-        let is_hex = unique
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if unique.len() != 32 || !is_hex || number.starts_with('+') {
-            return Err(InvalidId { kind, problem });
-        }
-        Ok(Self {
-            number: BusinessNumber::parse(number)?,
-            text: text.to_owned(),
-        })
-    }
-
-    /// Returns the business number that the message goes out from.
-    pub fn number(&self) -> &BusinessNumber {
-        &self.number
-    }
-
-    /// Returns the stored form.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
+numbered_ids! {
+    /// An outbound message. Carries its number, so that the id alone finds its subject.
+    MessageId = "message id";
+    /// A file that came with a customer's message. Carries its number, as a message does.
+    MediaId = "media id";
 }
 
-impl fmt::Display for MessageId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.text)
+fn numbered(kind: &'static str, text: &str) -> Result<BusinessNumber, InvalidId> {
+    let problem = "not `<number>-<32 lower-case hexadecimal digits>`";
+    let (number, unique) = text.split_once('-').ok_or(InvalidId { kind, problem })?;
+    let is_hex = unique
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if unique.len() != 32 || !is_hex || number.starts_with('+') {
+        return Err(InvalidId { kind, problem });
     }
+    BusinessNumber::parse(number)
 }
 
 /// A fact on the log, by the UUID made from its natural key.

@@ -5,6 +5,7 @@
 //! event in and decides nothing. Time is always an argument. Nothing here knows about
 //! protobuf, NATS, HTTP or SQL; services only carry out what these functions decide.
 
+pub mod consent;
 pub mod customer;
 pub mod id;
 pub mod inbound;

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use crate::consent::Refusals;
 use crate::window::{Facts, FreeForm, Policy as WindowPolicy};
 
 /// A way to reach the customer.
@@ -169,15 +170,6 @@ pub struct SmsSize {
     pub segments: u32,
 }
 
-/// What the customer allows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Consent {
-    /// The customer stopped marketing.
-    pub marketing_stopped: bool,
-    /// The customer stopped SMS.
-    pub sms_stopped: bool,
-}
-
 /// The account's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sender {
@@ -228,8 +220,8 @@ pub struct Input<'a> {
     pub has_whatsapp_address: bool,
     /// The account's side.
     pub sender: Sender,
-    /// What the customer allows.
-    pub consent: Consent,
+    /// What the customer refuses.
+    pub consent: Refusals,
     /// Routes that have failed for this message and are not tried again.
     pub exhausted: &'a [Route],
     /// When rates allow the next call.
@@ -380,11 +372,14 @@ fn template(input: &Input<'_>) -> Finding {
         return against("TEMPLATE_UNKNOWN", vec![format!("template={name}")], text);
     };
     let category = known.category.map_or("UNKNOWN", TemplateCategory::as_str);
-    let facts = vec![
+    let mut facts = vec![
         format!("template={name}"),
         format!("status={}", known.status),
         format!("category={category}"),
     ];
+    if known.category == Some(TemplateCategory::Marketing) {
+        facts.push(input.consent.fact());
+    }
     if !known.is_usable {
         let text = format!("Template {name} is {}.", known.status);
         return against("TEMPLATE_NOT_USABLE", facts, text);
@@ -399,7 +394,7 @@ fn template(input: &Input<'_>) -> Finding {
             let text = format!("Template {name} is marketing, and the message is not.");
             against("TEMPLATE_IS_MARKETING", facts, text)
         }
-        Some(TemplateCategory::Marketing) if input.consent.marketing_stopped => against(
+        Some(TemplateCategory::Marketing) if input.consent.marketing => against(
             "MARKETING_STOPPED",
             facts,
             "The customer stopped marketing.",
@@ -427,6 +422,7 @@ fn sms(input: &Input<'_>) -> Finding {
     let facts = vec![
         format!("encoding={}", size.encoding),
         format!("segments={}", size.segments),
+        input.consent.fact(),
     ];
     if !input.has_phone {
         return against(
@@ -438,10 +434,10 @@ fn sms(input: &Input<'_>) -> Finding {
     if !input.sender.has_sms {
         return against("NO_SMS_SENDER", facts, "The number has no SMS sender.");
     }
-    if input.consent.sms_stopped {
+    if input.consent.sms {
         return against("SMS_STOPPED", facts, "The customer stopped SMS.");
     }
-    if input.purpose == Purpose::Marketing && input.consent.marketing_stopped {
+    if input.purpose == Purpose::Marketing && input.consent.marketing {
         return against(
             "MARKETING_STOPPED",
             facts,

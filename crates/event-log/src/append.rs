@@ -13,14 +13,16 @@ use async_nats::client::Request;
 use async_nats::connection::State;
 use bytes::Bytes;
 use casement_event::{Record, Uuid, header, new_traceparent};
+use casement_shell::telemetry;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Span;
 
 use crate::connect::{Inner, Log};
 use crate::group::{Group, Waiting};
 use crate::wire::{append_subject, code, nats_header};
-use crate::{AppendError, Position};
+use crate::{AppendError, Position, metrics, trace};
 
 /// Pause before an append is repeated, so that a broker that refuses at once is not hammered.
 const REPEAT_DELAY: Duration = Duration::from_millis(50);
@@ -57,7 +59,7 @@ impl Expect {
 /// An append on its way, made once so that each repeat is the same bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
-    pub(crate) stream: String,
+    pub(crate) stream: &'static str,
     pub(crate) subject: String,
     pub(crate) expect: Expect,
     pub(crate) append_id: String,
@@ -66,14 +68,17 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    fn new(stream: &str, record: &Record, expect: Expect) -> Self {
+    /// What comes of the append belongs under `span`, if it is of a trace.
+    fn new(stream: &'static str, record: &Record, expect: Expect, span: &Span) -> Self {
         let append_id = Uuid::new_v4().simple().to_string();
         let mut headers = HeaderMap::new();
         for (name, value) in record.headers() {
             headers.insert(name, value.as_str());
         }
-        if record.traceparent.is_none() {
-            headers.insert(header::TRACEPARENT, new_traceparent().as_str());
+        let own = telemetry::traceparent_of(span);
+        if own.is_some() || record.traceparent.is_none() {
+            let traceparent = own.unwrap_or_else(new_traceparent);
+            headers.insert(header::TRACEPARENT, traceparent.as_str());
         }
         headers.insert(header::APPEND_ID, append_id.as_str());
         headers.insert(nats_header::MESSAGE_ID, append_id.as_str());
@@ -87,7 +92,7 @@ impl Prepared {
             }
         }
         Self {
-            stream: stream.to_owned(),
+            stream,
             subject: record.subject.clone(),
             expect,
             append_id,
@@ -185,7 +190,8 @@ impl Log {
         &self,
         records: Vec<(Record, Expect)>,
     ) -> Vec<Result<Position, AppendError>> {
-        let deadline = Instant::now() + self.inner.config.append_deadline;
+        let started = Instant::now();
+        let deadline = started + self.inner.config.append_deadline;
         let mut waiting = Vec::with_capacity(records.len());
         for (record, expect) in records {
             let Some(stream) = stream_of(&record.subject) else {
@@ -198,7 +204,8 @@ impl Log {
                 }));
                 continue;
             };
-            let prepared = Prepared::new(stream, &record, expect);
+            let span = trace::publishing(stream, &record);
+            let prepared = Prepared::new(stream, &record, expect, &span);
             let (answer, answered) = oneshot::channel();
             let subject = prepared.subject.clone();
             let one = Waiting {
@@ -208,7 +215,7 @@ impl Log {
             };
             let sent = timeout_at(deadline, self.group(stream).send(one)).await;
             waiting.push(match sent {
-                Ok(true) => Ok((subject, answered)),
+                Ok(true) => Ok((stream, subject, answered, span)),
                 Ok(false) | Err(_) => Err(AppendError::Unknown { subject }),
             });
         }
@@ -217,10 +224,17 @@ impl Log {
             results.push(match one {
                 Err(error) => Err(error),
                 // The writer drops what nobody waits for any more and was not sent yet.
-                Ok((subject, answered)) => match timeout_at(deadline, answered).await {
-                    Ok(Ok(result)) => result,
-                    Ok(Err(_)) | Err(_) => Err(AppendError::Unknown { subject }),
-                },
+                Ok((stream, subject, answered, span)) => {
+                    let result = match timeout_at(deadline, answered).await {
+                        Ok(Ok(result)) => result,
+                        Ok(Err(_)) | Err(_) => Err(AppendError::Unknown {
+                            subject: subject.clone(),
+                        }),
+                    };
+                    trace::tell(&span, &result);
+                    metrics::appended(stream, &subject, started.elapsed(), &result);
+                    result
+                }
             });
         }
         results
@@ -281,7 +295,7 @@ impl Inner {
         let subject = || append.subject.clone();
         loop {
             match self.publish(append).await {
-                Answer::Stored { sequence } => return Ok(self.position(&append.stream, sequence)),
+                Answer::Stored { sequence } => return Ok(self.position(append.stream, sequence)),
                 Answer::Refused { code, description } if !unanswered => {
                     return Err(AppendError::Refused {
                         subject: subject(),
@@ -291,7 +305,7 @@ impl Inner {
                 }
                 // The repeat was refused, which says nothing about the first try.
                 Answer::Refused { code, description } => match self.find_own(append).await {
-                    Ok(Own::At(sequence)) => return Ok(self.position(&append.stream, sequence)),
+                    Ok(Own::At(sequence)) => return Ok(self.position(append.stream, sequence)),
                     Ok(Own::Nowhere) => {
                         return Err(AppendError::Refused {
                             subject: subject(),
@@ -308,7 +322,7 @@ impl Inner {
                     return Err(AppendError::Conflict { subject: subject() });
                 }
                 Answer::Conflict { .. } => match self.find_own(append).await {
-                    Ok(Own::At(sequence)) => return Ok(self.position(&append.stream, sequence)),
+                    Ok(Own::At(sequence)) => return Ok(self.position(append.stream, sequence)),
                     Ok(Own::Nowhere | Own::CannotTell) => {
                         return Err(AppendError::Conflict { subject: subject() });
                     }
@@ -318,7 +332,7 @@ impl Inner {
                 },
                 Answer::NotTaken => {}
                 Answer::Unanswered => {
-                    metrics::counter!("casement_append_unanswered_total").increment(1);
+                    ::metrics::counter!("casement_append_unanswered_total").increment(1);
                     unanswered = true;
                 }
             }
@@ -401,7 +415,7 @@ impl Inner {
             Expect::Anything => return Ok(Own::CannotTell),
             Expect::Last { filter, sequence } => (filter.clone(), *sequence),
         };
-        while let Some(stored) = self.next_on(&append.stream, &filter, after + 1).await? {
+        while let Some(stored) = self.next_on(append.stream, &filter, after + 1).await? {
             if stored.header(header::APPEND_ID) == Some(append.append_id.as_str()) {
                 return Ok(Own::At(stored.sequence));
             }

@@ -95,6 +95,7 @@ impl std::fmt::Debug for Log {
 impl Log {
     /// Connects, refuses an unfit broker, and creates or checks the streams.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+        crate::metrics::start();
         let (connected, connections) = watch::channel(0);
         let client = connect(config, connected).await?;
         let problem = unfitness(&client, config).await;
@@ -181,11 +182,9 @@ async fn connect(
     connected: watch::Sender<u64>,
 ) -> Result<async_nats::Client, ConnectError> {
     let connected = Arc::new(connected);
-    let mut options = async_nats::ConnectOptions::new()
-        .name(&config.name)
-        .ping_interval(Duration::from_secs(5))
-        .connection_timeout(Duration::from_secs(3))
-        .request_timeout(Some(config.read_timeout))
+    let options = options(config)
+        .await
+        .map_err(ConnectError::Setting)?
         .max_reconnects(None)
         .retry_on_initial_connect()
         .reconnect_delay_callback(|attempt| {
@@ -201,23 +200,13 @@ async fn connect(
             }
             std::future::ready(())
         });
-    if let Some((user, password)) = &config.user {
-        options = options.user_and_password(user.clone(), password.clone());
-    }
-    if let Some(file) = &config.credentials_file {
-        options = options
-            .credentials_file(file)
-            .await
-            .map_err(ConnectError::Setting)?;
-    }
     let unreachable = |source| ConnectError::Unreachable {
         servers: config.servers.clone(),
         timeout: config.connect_timeout,
         source,
     };
-    let servers: Vec<&str> = config.servers.split(',').map(str::trim).collect();
     let client = options
-        .connect(servers)
+        .connect(servers(config))
         .await
         .map_err(|error| unreachable(error.into()))?;
     // The client connects in the background; a round trip tells when it stands.
@@ -234,37 +223,62 @@ async fn connect(
     Ok(client)
 }
 
+/// How any connection is made: as whom, and how patiently.
+pub(crate) async fn options(config: &Config) -> Result<async_nats::ConnectOptions, std::io::Error> {
+    let mut options = async_nats::ConnectOptions::new()
+        .name(&config.name)
+        .ping_interval(Duration::from_secs(5))
+        .connection_timeout(Duration::from_secs(3))
+        .request_timeout(Some(config.read_timeout));
+    if let Some((user, password)) = &config.user {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(file) = &config.credentials_file {
+        options = options.credentials_file(file).await?;
+    }
+    Ok(options)
+}
+
+pub(crate) fn servers(config: &Config) -> Vec<&str> {
+    config.servers.split(',').map(str::trim).collect()
+}
+
 /// Returns why a broker cannot keep the log's promises, in words that say what to change.
 async fn unfitness(client: &async_nats::Client, config: &Config) -> Option<String> {
     let info = client.server_info();
-    if let Some(problem) = too_old(&info.version) {
+    if let Some(problem) = too_old(&info.version).or_else(|| too_small(info.max_payload)) {
         return Some(problem);
     }
-    if info.max_payload < MAX_PAYLOAD_MIN {
-        return Some(format!(
-            "max_payload is {} bytes: set `max_payload: 8MB` in the server's configuration",
-            info.max_payload
-        ));
-    }
     let Some(address) = &config.monitoring else {
-        return Some(
-            "whether it syncs each write is not known: name its monitoring address with log.monitoring"
-                .to_owned(),
-        );
+        return Some(SYNC_UNKNOWN.to_owned());
     };
-    match asks_for_sync(address, config.read_timeout).await {
-        Ok(true) => None,
-        Ok(false) => Some(
-            "it acknowledges writes before they are on disk: set `sync_interval: always` in its jetstream block"
-                .to_owned(),
-        ),
+    match varz(address, config.read_timeout).await {
+        Ok(varz) if syncs(&varz) => None,
+        Ok(_) => Some(NOT_SYNCED.to_owned()),
         Err(error) => Some(format!(
             "its monitoring address {address} did not say whether it syncs each write: {error}"
         )),
     }
 }
 
-fn too_old(version: &str) -> Option<String> {
+/// What is told where nobody can be asked for the sync.
+pub(crate) const SYNC_UNKNOWN: &str = "whether it syncs each write is not known: name its \
+                                       monitoring address with log.monitoring";
+
+/// What is told of a broker that loses acknowledged writes when its machine does.
+pub(crate) const NOT_SYNCED: &str = "it acknowledges writes before they are on disk: set \
+                                     `sync_interval: always` in its jetstream block";
+
+pub(crate) fn too_small(max_payload: usize) -> Option<String> {
+    (max_payload < MAX_PAYLOAD_MIN).then(|| {
+        format!(
+            "max_payload is {max_payload} bytes: set `max_payload: 8MB` in the server's \
+             configuration"
+        )
+    })
+}
+
+pub(crate) fn too_old(version: &str) -> Option<String> {
     let mut parts = version
         .split(['.', '-'])
         .map(|part| part.parse::<u32>().unwrap_or(0));
@@ -274,8 +288,11 @@ fn too_old(version: &str) -> Option<String> {
         .then(|| format!("it is version {version}: run nats-server {major}.{minor} or newer"))
 }
 
-/// Asks the monitoring address whether each write is synced. One plain request a start.
-async fn asks_for_sync(address: &str, timeout: Duration) -> Result<bool, std::io::Error> {
+/// Asks the monitoring address what the server is and how it is set up. One plain request.
+pub(crate) async fn varz(
+    address: &str,
+    timeout: Duration,
+) -> Result<serde_json::Value, std::io::Error> {
     let ask = async {
         let mut socket = TcpStream::connect(address).await?;
         let request = format!("GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n");
@@ -292,10 +309,14 @@ async fn asks_for_sync(address: &str, timeout: Duration) -> Result<bool, std::io
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .map_or(&[][..], |end| &answer[end + 4..]);
-    let varz: serde_json::Value = serde_json::from_slice(body)?;
-    Ok(varz["jetstream"]["config"]["sync_always"]
+    Ok(serde_json::from_slice(body)?)
+}
+
+/// Returns whether each write is synced before it is acknowledged.
+pub(crate) fn syncs(varz: &serde_json::Value) -> bool {
+    varz["jetstream"]["config"]["sync_always"]
         .as_bool()
-        .unwrap_or(false))
+        .unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use casement_event::{DecodeError, Event, Stored, header, v1};
 
 use crate::{Log, ReadError};
 
+/// How many customers in a row may have ended. They are ordered by age, so there is no circle.
+const MOVES_MAX: usize = 64;
+
 /// One customer at one business number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -180,6 +183,24 @@ pub async fn read(log: &Log, key: &Key) -> Result<Present, PresentError> {
     Ok(present)
 }
 
+/// Follows a customer who ended to the one who carries on at this number; whoever writes about a
+/// conversation writes there.
+pub async fn carried_on(log: &Log, key: &Key) -> Result<Key, PresentError> {
+    let mut key = key.clone();
+    for _ in 0..MOVES_MAX {
+        let Some(stored) = log
+            .last(stream::EVENTS, &key.subject(Family::Inbound))
+            .await?
+        else {
+            break;
+        };
+        let known = converted(&stored, inbound::known(&decoded(&stored)?))?;
+        let Some(moved) = known.moved_to else { break };
+        key.customer = moved.survivor;
+    }
+    Ok(key)
+}
+
 impl Present {
     /// What was told is a fact, too: it may be newer than what is left of the inbound subject.
     fn take_window(&mut self, stored: &Stored) -> Result<(), PresentError> {
@@ -266,6 +287,7 @@ fn conversation(event: &Event) -> Option<&v1::Conversation> {
         Event::CustomerPreferenceReported(event) => event.conversation.as_ref(),
         Event::ThreadOwnerChanged(event) => event.conversation.as_ref(),
         Event::EchoReceived(event) => event.conversation.as_ref(),
+        Event::HistoryImported(event) => event.conversation.as_ref(),
         Event::LateFact(event) => event.conversation.as_ref(),
         Event::MovedTo(event) => event.conversation.as_ref(),
         Event::CustomerMerged(event) => event.conversation.as_ref(),

@@ -3,52 +3,40 @@
 //! The subject holds a keyed hash of the identifier, never the identifier. A new customer is
 //! minted by an append that expects an empty subject, so that two who meet the same stranger at
 //! once agree on one id.
+//!
+//! A customer who proves to be another has a link, too: from its id to that of the one who carries
+//! on. It is written before anything else is done about it, and never taken back, so whoever
+//! comes by one of the identifiers later finds the way, and finishes what was left undone. It
+//! always leads to an older customer, so there are no circles.
+//!
+//! What proves what is decided in the domain. Ending a customer's subjects is not done here.
 
-use casement_domain::customer::{self, Identifier, Link, Resolution};
+mod tokens;
+
+use std::collections::{BTreeSet, HashMap};
+
+use casement_domain::customer::{
+    self, Identifier, Kind, Link, Resolution, Sighting, Standing, Tenure,
+};
 use casement_domain::id::{CustomerId, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_event::subject::{self, stream};
 use casement_event::{Event, Record, Uuid, convert, id, v1};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::Sha256;
 
 use crate::connect::Log;
 use crate::{AppendError, Expect, ReadError};
 
+pub use tokens::Tokens;
+
 /// How often a resolution is begun anew because another writer was faster.
 const ROUNDS_MAX: usize = 16;
 
-/// Makes subject tokens from identifiers. Keyed, so that subjects tell nothing.
-///
-/// The key can never change once links are stored: all roles need the same one.
-#[derive(Debug, Clone)]
-pub struct Tokens {
-    key: SecretString,
-}
+/// How many customers in a row may have proved to be the next one.
+const MERGES_MAX: usize = 64;
 
-impl Tokens {
-    /// Takes the key.
-    pub fn new(key: SecretString) -> Self {
-        Self { key }
-    }
-
-    /// Returns the token: 32 hexadecimal digits.
-    pub fn token(&self, portfolio: &PortfolioId, identifier: &Identifier) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose_secret().as_bytes())
-            .expect("HMAC takes keys of any length");
-        for part in [
-            portfolio.as_str(),
-            identifier.kind.as_str(),
-            &identifier.value,
-        ] {
-            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            mac.update(part.as_bytes());
-        }
-        hex::encode(&mac.finalize().into_bytes()[..16])
-    }
-}
+/// Kind of the link from a customer who proved to be another.
+const MERGED: &str = "customer";
 
 /// A customer could not be resolved now.
 #[derive(Debug, thiserror::Error)]
@@ -73,31 +61,45 @@ pub enum ResolveError {
 /// A customer, and who else proved to be the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The customer.
+    /// The customer. If all links lead to one who was merged before, that one: whoever goes on
+    /// with it finds its subjects ended, or asks [`survivor`].
     pub customer: CustomerId,
-    /// Customers whose links now point to this one; their subjects must be ended.
+    /// Customers who proved to be this one, and whose links are still theirs: their subjects
+    /// must be ended, and then their links moved with [`adopt`]. As long as that is not done,
+    /// whoever meets the links is told again.
     pub merged: Vec<CustomerId>,
 }
 
-/// Looks up the customer of the given addresses; `None` if nobody knows any of them.
+/// Looks up the customer of the given addresses as they are now; `None` if nobody is known by
+/// any of them.
 pub async fn find(
     log: &Log,
     tokens: &Tokens,
     portfolio: &PortfolioId,
     addresses: &Addresses,
 ) -> Result<Option<CustomerId>, ResolveError> {
-    let known = load(log, tokens, portfolio, addresses).await?;
-    match customer::resolve(without_sequence(&known)) {
-        Resolution::Mint { .. } => Ok(None),
-        Resolution::Known { customer, .. }
-        | Resolution::Merge {
-            survivor: customer, ..
-        } => Ok(Some(customer)),
-    }
+    let sighting = Sighting::of(addresses.clone(), Timestamp::MAX);
+    let rows = load(log, tokens, portfolio, &sighting).await?;
+    let resolution = customer::resolve(&sighting, &links(&rows));
+    let Some((found, _)) = resolution.customer else {
+        return Ok(None);
+    };
+    let survivor = survivor(log, portfolio, &found).await?;
+    Ok(Some(survivor.unwrap_or(found)))
 }
 
-/// Returns the customer of the given addresses, minting one if nobody knows them, and links
-/// every identifier to it.
+/// Returns who carries on for a customer who proved to be another; `None` if nobody does.
+pub async fn survivor(
+    log: &Log,
+    portfolio: &PortfolioId,
+    customer: &CustomerId,
+) -> Result<Option<CustomerId>, ResolveError> {
+    let root = root(log, portfolio, customer).await?;
+    Ok(root.map(|(survivor, _)| survivor))
+}
+
+/// Returns who has the given addresses now and carries on if it was merged, minting a customer
+/// if nobody knows them; every identifier is linked to it. See [`identify`].
 pub async fn resolve(
     log: &Log,
     tokens: &Tokens,
@@ -106,91 +108,85 @@ pub async fn resolve(
     addresses: &Addresses,
     now: Timestamp,
 ) -> Result<Resolved, ResolveError> {
-    let mut merged_before: Vec<CustomerId> = Vec::new();
+    let sighting = Sighting::of(addresses.clone(), now);
+    let mut resolved = identify(log, tokens, source, portfolio, &sighting, now).await?;
+    if let Some(survivor) = survivor(log, portfolio, &resolved.customer).await? {
+        resolved.customer = survivor;
+    }
+    Ok(resolved)
+}
+
+/// Returns whose fact it is that names identifiers, minting a customer if nobody knows them;
+/// links what was unknown, and records who is thereby proved to be the same.
+///
+/// May be repeated, and broken off anywhere: the proof is written first and the links of those
+/// who lost it are moved last, by [`adopt`].
+pub async fn identify(
+    log: &Log,
+    tokens: &Tokens,
+    source: &'static str,
+    portfolio: &PortfolioId,
+    sighting: &Sighting,
+    now: Timestamp,
+) -> Result<Resolved, ResolveError> {
+    let linking = Linking {
+        log,
+        source,
+        portfolio,
+        now,
+    };
     for _ in 0..ROUNDS_MAX {
-        let known = load(log, tokens, portfolio, addresses).await?;
-        if known.is_empty() {
+        let rows = load(log, tokens, portfolio, sighting).await?;
+        if rows.is_empty() {
             return Err(ResolveError::Nameless);
         }
-        let (customer, merged, link) = match customer::resolve(without_sequence(&known)) {
-            Resolution::Mint { link } => {
-                let random = Uuid::now_v7().as_u128();
-                let minted = customer::mint(random)
-                    .map_err(|error| ResolveError::Unreadable(error.to_string()))?;
-                (minted, Vec::new(), link)
-            }
-            Resolution::Known { customer, link } => (customer, Vec::new(), link),
-            Resolution::Merge {
-                survivor,
-                merged,
-                link,
-            } => (survivor, merged, link),
-        };
-        for one in merged {
-            if !merged_before.contains(&one) {
-                merged_before.push(one);
-            }
-        }
-        let linking = Linking {
-            log,
-            source,
-            portfolio,
-            now,
-        };
-        match linking.link_all(&known, &customer, &link).await {
-            Ok(()) => {
-                return Ok(Resolved {
-                    customer,
-                    merged: merged_before,
-                });
-            }
-            Err(AppendError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
+        let resolution = customer::resolve(sighting, &links(&rows));
+        match linking.write(&rows, &resolution).await? {
+            Written::All(resolved) => return Ok(resolved),
+            Written::Overtaken => {}
         }
     }
     Err(ResolveError::Contended)
 }
 
-/// Ties identifiers to a customer whom they belong to by the platform's word.
-pub async fn relink(
+/// Moves the links of customers who were merged and whose subjects were `ended` since, as far as
+/// they are among the identifiers of the sighting.
+///
+/// May be repeated; what another writer changed meanwhile is left to whoever meets it next.
+pub async fn adopt(
     log: &Log,
     tokens: &Tokens,
     source: &'static str,
     portfolio: &PortfolioId,
-    addresses: &Addresses,
-    customer: &CustomerId,
+    sighting: &Sighting,
+    ended: &[CustomerId],
     now: Timestamp,
-) -> Result<Vec<CustomerId>, ResolveError> {
-    for _ in 0..ROUNDS_MAX {
-        let known = load(log, tokens, portfolio, addresses).await?;
-        let moved: Vec<Identifier> = known
-            .iter()
-            .filter(|row| {
-                row.link
-                    .as_ref()
-                    .is_none_or(|link| link.customer != *customer)
-            })
-            .map(|row| row.identifier.clone())
-            .collect();
-        let mut others: Vec<CustomerId> = Vec::new();
-        for link in known.iter().filter_map(|row| row.link.as_ref()) {
-            if link.customer != *customer && !others.contains(&link.customer) {
-                others.push(link.customer.clone());
-            }
+) -> Result<(), ResolveError> {
+    let linking = Linking {
+        log,
+        source,
+        portfolio,
+        now,
+    };
+    for row in load_rows(log, tokens, portfolio, sighting).await? {
+        let Some(stored) = &row.stored else { continue };
+        if !ended.contains(&stored.customer) {
+            continue;
         }
-        let linking = Linking {
-            log,
-            source,
-            portfolio,
-            now,
+        let Some((survivor, age)) = root(log, portfolio, &stored.customer).await? else {
+            continue;
         };
-        match linking.link_all(&known, customer, &moved).await {
-            Ok(()) => return Ok(others),
-            Err(AppendError::Conflict { .. }) => {}
+        let moved = Link {
+            customer: survivor,
+            age,
+            tenure: stored.tenure.clone(),
+        };
+        match linking.link(&row, &moved).await {
+            Ok(_) | Err(AppendError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(ResolveError::Contended)
+    Ok(())
 }
 
 struct Row {
@@ -198,49 +194,147 @@ struct Row {
     subject: String,
     /// Sequence of the newest message on the subject: what an append must expect.
     newest: u64,
+    /// The link as it stands.
+    stored: Option<Link>,
+    /// The link, with those who carry on.
     link: Option<Link>,
 }
 
-fn without_sequence(known: &[Row]) -> Vec<(Identifier, Option<Link>)> {
-    known
-        .iter()
-        .map(|row| (row.identifier.clone(), row.link.clone()))
+fn links(rows: &[Row]) -> Vec<(Identifier, Link)> {
+    rows.iter()
+        .filter_map(|row| Some((row.identifier.clone(), row.link.clone()?)))
         .collect()
 }
 
+/// Reads the links, and if they lead to several customers, who of them carry on.
 async fn load(
     log: &Log,
     tokens: &Tokens,
     portfolio: &PortfolioId,
-    addresses: &Addresses,
+    sighting: &Sighting,
 ) -> Result<Vec<Row>, ResolveError> {
-    let mut rows = Vec::new();
-    for identifier in customer::identifiers(addresses) {
+    let mut rows = load_rows(log, tokens, portfolio, sighting).await?;
+    let named: BTreeSet<CustomerId> = rows
+        .iter()
+        .filter_map(|row| row.stored.as_ref())
+        .flat_map(|link| std::iter::once(&link.customer).chain(&link.tenure.former))
+        .cloned()
+        .collect();
+    if named.len() < 2 {
+        return Ok(rows);
+    }
+    let mut roots = HashMap::new();
+    for customer in named {
+        if let Some(root) = root(log, portfolio, &customer).await? {
+            roots.insert(customer, root);
+        }
+    }
+    for link in rows.iter_mut().filter_map(|row| row.link.as_mut()) {
+        if let Some((survivor, age)) = roots.get(&link.customer) {
+            link.customer = survivor.clone();
+            link.age = *age;
+        }
+        if let Some(former) = &mut link.tenure.former
+            && let Some((survivor, _)) = roots.get(former)
+        {
+            *former = survivor.clone();
+        }
+    }
+    Ok(rows)
+}
+
+async fn load_rows(
+    log: &Log,
+    tokens: &Tokens,
+    portfolio: &PortfolioId,
+    sighting: &Sighting,
+) -> Result<Vec<Row>, ResolveError> {
+    let reading = sighting.identifiers().into_iter().map(async |identifier| {
         let subject = subject::link(portfolio, &tokens.token(portfolio, &identifier));
-        let stored = log.last(stream::CUSTOMERS, &subject).await?;
-        let newest = stored.as_ref().map_or(0, |stored| stored.sequence);
-        let link = match stored.map(|stored| stored.event()).transpose() {
-            Ok(None) => None,
-            Ok(Some(Event::CustomerLinked(linked))) => {
-                let customer = CustomerId::parse(&linked.customer_id)
-                    .map_err(|error| ResolveError::Unreadable(error.to_string()))?;
-                // A moved link keeps the age of the customer it moved to.
-                let sequence = if linked.age == 0 { newest } else { linked.age };
-                Some(Link { customer, sequence })
-            }
-            Ok(Some(other)) => {
-                return Err(ResolveError::Unreadable(other.event_type().to_owned()));
-            }
-            Err(error) => return Err(ResolveError::Unreadable(error.to_string())),
-        };
-        rows.push(Row {
+        let read = read(log, &subject).await?;
+        let newest = read.as_ref().map_or(0, |(sequence, _)| *sequence);
+        let stored = read.map(|(_, link)| link);
+        Ok(Row {
             identifier,
             subject,
             newest,
-            link,
-        });
+            link: stored.clone(),
+            stored,
+        })
+    });
+    futures::future::try_join_all(reading).await
+}
+
+/// Follows the links of those who were merged; `None` if this one was not.
+async fn root(
+    log: &Log,
+    portfolio: &PortfolioId,
+    customer: &CustomerId,
+) -> Result<Option<(CustomerId, u64)>, ResolveError> {
+    let mut found = None;
+    let mut next = customer.clone();
+    for _ in 0..MERGES_MAX {
+        let Some((_, link)) = read(log, &merged_subject(portfolio, &next)).await? else {
+            return Ok(found);
+        };
+        next = link.customer.clone();
+        found = Some((link.customer, link.age));
     }
-    Ok(rows)
+    Err(ResolveError::Unreadable(format!(
+        "more than {MERGES_MAX} customers in a row were merged"
+    )))
+}
+
+/// The subject that says who carries on for a customer.
+fn merged_subject(portfolio: &PortfolioId, customer: &CustomerId) -> String {
+    subject::link(portfolio, customer.as_str())
+}
+
+async fn read(log: &Log, subject: &str) -> Result<Option<(u64, Link)>, ResolveError> {
+    let Some(stored) = log.last(stream::CUSTOMERS, subject).await? else {
+        return Ok(None);
+    };
+    let unreadable = |problem: String| ResolveError::Unreadable(problem);
+    let linked = match stored.event() {
+        Ok(Event::CustomerLinked(linked)) => linked,
+        Ok(other) => return Err(unreadable(other.event_type().to_owned())),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    let since = convert::instant("since_time", linked.since_time.as_ref())
+        .map_err(|error| unreadable(error.to_string()))?;
+    let customer = |text: &str| {
+        CustomerId::parse(text).map_err(|error| ResolveError::Unreadable(error.to_string()))
+    };
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let tenure = Tenure {
+        standing: match linked.standing() {
+            v1::PhoneStanding::Unspecified => Standing::Alone,
+            v1::PhoneStanding::Held => Standing::Held,
+            v1::PhoneStanding::GivenUp => Standing::GivenUp,
+        },
+        since,
+        former: some(&linked.former_customer_id)
+            .map(|former| customer(&former))
+            .transpose()?,
+        user_id: some(&linked.shown_user_id),
+    };
+    let link = Link {
+        customer: customer(&linked.customer_id)?,
+        // A moved link keeps the age of the customer it moved to.
+        age: if linked.age == 0 {
+            stored.sequence
+        } else {
+            linked.age
+        },
+        tenure,
+    };
+    Ok(Some((stored.sequence, link)))
+}
+
+enum Written {
+    All(Resolved),
+    /// Another writer was faster.
+    Overtaken,
 }
 
 struct Linking<'a> {
@@ -251,68 +345,133 @@ struct Linking<'a> {
 }
 
 impl Linking<'_> {
-    /// Links one after the other: the first, strongest one decides a race.
-    async fn link_all(
-        &self,
-        known: &[Row],
-        customer: &CustomerId,
-        link: &[Identifier],
-    ) -> Result<(), AppendError> {
-        let mut age = known
-            .iter()
-            .filter_map(|row| row.link.as_ref())
-            .filter(|link| link.customer == *customer)
-            .map(|link| link.sequence)
-            .min()
-            .unwrap_or_default();
-        for row in known.iter().filter(|row| link.contains(&row.identifier)) {
-            let previous = row
-                .link
-                .as_ref()
-                .map(|link| link.customer.as_str().to_owned());
-            let event = v1::CustomerLinked {
-                portfolio_id: self.portfolio.as_str().to_owned(),
-                customer_id: customer.as_str().to_owned(),
-                kind: row.identifier.kind.as_str().to_owned(),
-                identifier: row.identifier.value.clone(),
-                link_time: Some(convert::timestamp(self.now)),
-                previous_customer_id: previous.unwrap_or_default(),
-                age,
-            };
-            let id = id::link(&row.subject, customer);
-            let record = Record::new(row.subject.clone(), id, self.source, self.now, event)
-                .about(customer.as_str());
-            let expect = Expect::last(row.subject.clone(), row.newest);
-            let position = self.log.append(record, expect).await?;
-            if age == 0 {
-                age = position.sequence;
+    async fn write(&self, rows: &[Row], resolution: &Resolution) -> Result<Written, ResolveError> {
+        let (customer, mut age) = if let Some(known) = &resolution.customer {
+            known.clone()
+        } else {
+            let minted = customer::mint(Uuid::now_v7().as_u128())
+                .map_err(|error| ResolveError::Unreadable(error.to_string()))?;
+            (minted, 0)
+        };
+        for merged in &resolution.merged {
+            match self.merge(merged, &customer, age).await {
+                Ok(_) => {}
+                Err(AppendError::Conflict { .. }) => return Ok(Written::Overtaken),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        // One after the other: the first, strongest one decides a race for a new customer.
+        for new in &resolution.link {
+            let Some(row) = rows.iter().find(|row| row.identifier == new.identifier) else {
+                continue;
+            };
+            let is_known = resolution.known.contains(&new.identifier);
+            let (customer, age_then) = match &row.stored {
+                // Moved once its customer has ended, if that is another one.
+                Some(stored) if is_known => (stored.customer.clone(), stored.age),
+                _ => (customer.clone(), age),
+            };
+            let link = Link {
+                customer,
+                age: age_then,
+                tenure: new.tenure.clone(),
+            };
+            match self.link(row, &link).await {
+                Ok(sequence) if age == 0 => age = sequence,
+                Ok(_) => {}
+                Err(AppendError::Conflict { .. }) => return Ok(Written::Overtaken),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut merged: Vec<CustomerId> = Vec::new();
+        for row in rows
+            .iter()
+            .filter(|row| resolution.known.contains(&row.identifier))
+        {
+            if let Some(stored) = &row.stored
+                && stored.customer != customer
+                && !merged.contains(&stored.customer)
+            {
+                merged.push(stored.customer.clone());
+            }
+        }
+        Ok(Written::All(Resolved { customer, merged }))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use casement_domain::customer::Kind;
-
-    use super::*;
-
-    #[test]
-    fn tokens_never_change_and_depend_on_key_portfolio_and_kind() {
-        let token = |key: &str, portfolio: &str, kind| {
-            Tokens::new(key.to_owned().into()).token(
-                &PortfolioId::parse(portfolio).unwrap(),
-                &Identifier {
-                    kind,
-                    value: "15550001111".to_owned(),
-                },
-            )
+    /// Writes who carries on for a customer; once for ever.
+    async fn merge(
+        &self,
+        merged: &CustomerId,
+        survivor: &CustomerId,
+        age: u64,
+    ) -> Result<u64, AppendError> {
+        let subject = merged_subject(self.portfolio, merged);
+        let event = v1::CustomerLinked {
+            portfolio_id: self.portfolio.as_str().to_owned(),
+            customer_id: survivor.as_str().to_owned(),
+            kind: MERGED.to_owned(),
+            identifier: merged.as_str().to_owned(),
+            link_time: Some(convert::timestamp(self.now)),
+            age,
+            ..v1::CustomerLinked::default()
         };
-        let known = token("k", "p", Kind::Phone);
-        assert_eq!(known, "7dceb94556eb8515fdc68049347c8b7b");
-        assert_ne!(known, token("other", "p", Kind::Phone));
-        assert_ne!(known, token("k", "q", Kind::Phone));
-        assert_ne!(known, token("k", "p", Kind::UserId));
+        let id = id::link(&subject, survivor);
+        self.append(subject, id, 0, survivor, event).await
+    }
+
+    async fn link(&self, row: &Row, link: &Link) -> Result<u64, AppendError> {
+        let previous = row
+            .stored
+            .as_ref()
+            .map(|stored| stored.customer.as_str().to_owned())
+            .filter(|previous| previous != link.customer.as_str());
+        let (standing, word) = match link.tenure.standing {
+            Standing::Alone => (v1::PhoneStanding::Unspecified, "alone"),
+            Standing::Held => (v1::PhoneStanding::Held, "held"),
+            Standing::GivenUp => (v1::PhoneStanding::GivenUp, "given_up"),
+        };
+        let mut event = v1::CustomerLinked {
+            portfolio_id: self.portfolio.as_str().to_owned(),
+            customer_id: link.customer.as_str().to_owned(),
+            kind: row.identifier.kind.as_str().to_owned(),
+            identifier: row.identifier.value.clone(),
+            link_time: Some(convert::timestamp(self.now)),
+            previous_customer_id: previous.unwrap_or_default(),
+            age: link.age,
+            ..v1::CustomerLinked::default()
+        };
+        let id = if row.identifier.kind == Kind::Phone {
+            let text = |id: &Option<CustomerId>| {
+                id.as_ref()
+                    .map(|id| id.as_str().to_owned())
+                    .unwrap_or_default()
+            };
+            event.set_standing(standing);
+            event.since_time = link.tenure.since.map(convert::timestamp);
+            event.former_customer_id = text(&link.tenure.former);
+            event.shown_user_id = link.tenure.user_id.clone().unwrap_or_default();
+            id::phone_link(&row.subject, &link.customer, word, link.tenure.since)
+        } else {
+            id::link(&row.subject, &link.customer)
+        };
+        self.append(row.subject.clone(), id, row.newest, &link.customer, event)
+            .await
+    }
+
+    async fn append(
+        &self,
+        subject: String,
+        id: Uuid,
+        expected: u64,
+        about: &CustomerId,
+        event: v1::CustomerLinked,
+    ) -> Result<u64, AppendError> {
+        let record =
+            Record::new(subject.clone(), id, self.source, self.now, event).about(about.as_str());
+        let position = self
+            .log
+            .append(record, Expect::last(subject, expected))
+            .await?;
+        Ok(position.sequence)
     }
 }

@@ -17,10 +17,11 @@ use std::time::Duration;
 use casement_event::Stored;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::Log;
-use crate::{Followed, Start};
+use crate::{Followed, Start, metrics};
 
 /// How many due subjects may wait to be taken.
 const DUE_LEN_MAX: usize = 1_024;
@@ -277,6 +278,10 @@ impl Running {
         let stream = self.options.stream;
         let filters = vec![self.options.filter.clone()];
         let mut follower = self.log.follow(stream, filters, Start::LastPerSubject);
+        let started = Instant::now();
+        // The third token of the filter: casement.events.window.>
+        let family = self.options.filter.split('.').nth(2).unwrap_or_default();
+        let family = family.to_owned();
         let mut is_caught_up = false;
         let mut seen = 0;
         loop {
@@ -292,6 +297,7 @@ impl Running {
                     }
                     Followed::CaughtUp { sequence } => {
                         is_caught_up = true;
+                        metrics::rebuilt(&family, started.elapsed());
                         tracing::info!(
                             stream,
                             sequence,
@@ -305,6 +311,7 @@ impl Running {
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
+            metrics::deadlines(&family, self.book.current.len());
             let progress = Progress {
                 is_caught_up,
                 len: self.book.current.len(),

@@ -7,21 +7,23 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_nats::connection::State;
 use casement_event::Uuid;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::append::{Answer, Expect, Prepared};
 use crate::connect::Inner;
 use crate::wire::{append_subject, nats_header};
-use crate::{AppendError, Position};
+use crate::{AppendError, Position, metrics};
 
-/// From how many waiting appends on a batch is cheaper than pipelining them.
-const BATCH_LEN_MIN: usize = 100;
+/// From how many waiting appends on a batch is cheaper than pipelining them: a sync each against a
+/// few milliseconds in all.
+const BATCH_LEN_MIN: usize = 24;
 
 /// The broker's limit is 1,000.
 const BATCH_LEN_MAX: usize = 1_000;
@@ -29,8 +31,13 @@ const BATCH_LEN_MAX: usize = 1_000;
 /// Bytes in a batch, so that one never holds the connection for long.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How many appends of a stream are published without their answers having come.
-const IN_FLIGHT_MAX: usize = 64;
+/// How many appends of a stream are published without their answers having come. What comes
+/// beyond makes a batch.
+const IN_FLIGHT_MAX: usize = 32;
+
+/// How long what arrives waits for a batch in flight. One that takes longer has trouble, which is
+/// nobody else's.
+const GATHER_MAX: Duration = Duration::from_millis(50);
 
 /// How many appends may wait for the writer before callers wait to hand theirs over.
 const QUEUE_LEN_MAX: usize = 4_096;
@@ -74,7 +81,8 @@ struct Writer {
     /// What each task in flight keeps busy.
     kept: HashMap<Id, Kept>,
     busy: HashSet<String>,
-    has_batch: bool,
+    /// Since when a batch has been in flight.
+    batch_since: Option<Instant>,
 }
 
 struct Kept {
@@ -86,6 +94,7 @@ impl Writer {
     async fn run(mut self, log: Weak<Inner>, mut arriving: mpsc::Receiver<Waiting>) {
         let mut is_open = true;
         while is_open || !self.in_flight.is_empty() {
+            let until = self.gathers_until();
             tokio::select! {
                 // Answers first: they make room.
                 biased;
@@ -101,6 +110,8 @@ impl Writer {
                         self.waiting.push_back(one);
                     }
                 }
+                () = sleep_until(until.unwrap_or_else(Instant::now)),
+                    if until.is_some() && !self.waiting.is_empty() => {}
             }
             let Some(log) = log.upgrade() else { return };
             self.dispatch(&log);
@@ -112,17 +123,27 @@ impl Writer {
             for lane in kept.lanes {
                 self.busy.remove(&lane);
             }
-            self.has_batch &= !kept.is_batch;
+            if kept.is_batch {
+                self.batch_since = None;
+            }
         }
+    }
+
+    /// Returns until when what arrives waits for the batch in flight; `None` if it does not.
+    fn gathers_until(&self) -> Option<Instant> {
+        let until = self.batch_since? + GATHER_MAX;
+        (until > Instant::now()).then_some(until)
     }
 
     /// Puts in flight what may go now.
     fn dispatch(&mut self, log: &Arc<Inner>) {
-        if self.waiting.len() >= BATCH_LEN_MIN {
-            // While one batch is written, the next one gathers.
-            if !self.has_batch {
-                self.send_batch(log);
-            }
+        // While one batch is written, the next one gathers: one by one they would be written
+        // behind it, each with a sync of its own.
+        if self.gathers_until().is_some() {
+            return;
+        }
+        if self.waiting.len() >= BATCH_LEN_MIN && self.batch_since.is_none() {
+            self.send_batch(log);
             return;
         }
         let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
@@ -130,7 +151,11 @@ impl Writer {
             let lanes = one.append.lanes().map(str::to_owned).collect();
             let log = Arc::clone(log);
             let task = self.in_flight.spawn(async move {
+                let started = Instant::now();
                 let result = log.settle(&one.append, one.deadline, false).await;
+                if result.is_ok() {
+                    metrics::committed(&one.append, 1, started);
+                }
                 // A caller that went away no longer needs the answer.
                 let _ = one.answer.send(result);
             });
@@ -157,7 +182,7 @@ impl Writer {
             .spawn(async move { commit(&log, batch).await });
         let is_batch = true;
         self.kept.insert(task.id(), Kept { lanes, is_batch });
-        self.has_batch = true;
+        self.batch_since = Some(Instant::now());
     }
 }
 
@@ -223,11 +248,12 @@ async fn commit(log: &Arc<Inner>, mut batch: Vec<Waiting>) {
         }
         match publish_batch(log, &batch).await {
             Answer::Stored { sequence } => {
-                metrics::histogram!("casement_append_batch_seconds")
-                    .record(started.elapsed().as_secs_f64());
+                if let Some(first) = batch.first() {
+                    metrics::committed(&first.append, batch.len(), started);
+                }
                 let first = sequence + 1 - batch.len() as u64;
                 for (one, sequence) in batch.into_iter().zip(first..) {
-                    let position = log.position(&one.append.stream, sequence);
+                    let position = log.position(one.append.stream, sequence);
                     let _ = one.answer.send(Ok(position));
                 }
                 return;
@@ -326,7 +352,7 @@ async fn stale_member(log: &Inner, batch: &[Waiting], description: &str) -> Opti
         let (index, _) = stale.next()?;
         return stale.next().is_none().then_some(index);
     }
-    let stream = &batch.first()?.append.stream;
+    let stream = batch.first()?.append.stream;
     let subject = log.at(stream, newest).await.ok()??.subject;
     batch.iter().position(|one| match &one.append.expect {
         Expect::Anything => false,

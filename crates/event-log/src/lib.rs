@@ -2,8 +2,8 @@
 //!
 //! The only crate that names the broker's client. It knows streams, sequences and headers; of
 //! what events mean it knows only the little that several roles need: what stands there about a
-//! conversation ([`conversation`]), who an identifier belongs to ([`customers`]), and which
-//! numbers and templates there are ([`directory`]).
+//! conversation ([`conversation`]), who an identifier belongs to ([`customers`]), what customers
+//! allow ([`consent`]), and which numbers and templates there are ([`directory`]).
 
 mod append;
 mod config;
@@ -11,16 +11,22 @@ mod connect;
 mod error;
 mod follow;
 mod group;
+mod metrics;
 mod position;
 mod read;
+mod scan;
 mod streams;
+mod trace;
 mod wire;
 mod work;
 
+pub mod consent;
 pub mod conversation;
 pub mod customers;
+pub mod dead;
 pub mod deadline;
 pub mod directory;
+pub mod inspect;
 pub mod lease;
 
 pub use append::Expect;
@@ -30,4 +36,5 @@ pub use error::{AppendError, ReadError};
 pub use follow::{Followed, Follower, Start};
 pub use position::{InvalidPosition, Position};
 pub use read::StreamState;
+pub use trace::processing;
 pub use work::{Delivery, Failure, WorkSpec};

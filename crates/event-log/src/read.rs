@@ -9,7 +9,7 @@ use casement_event::Stored;
 use tokio::time::timeout;
 
 use crate::connect::{Inner, Log};
-use crate::{Position, ReadError, connect, wire};
+use crate::{Position, ReadError, connect, metrics, wire};
 
 /// Longest subject that [`Log::read_subject`] reads: an aggregate, not a stream.
 const SUBJECT_LEN_MAX: usize = 10_000;
@@ -81,12 +81,14 @@ impl Log {
             .inner
             .in_time(&format!("stream {stream}"), info)
             .await?;
-        Ok(StreamState {
+        let state = StreamState {
             incarnation: connect::incarnation(&info),
             first_sequence: info.state.first_sequence,
             last_sequence: info.state.last_sequence,
             messages: info.state.messages,
-        })
+        };
+        metrics::looked_at(stream, &state);
+        Ok(state)
     }
 
     /// Removes what stands below a sequence, and returns how much that was.

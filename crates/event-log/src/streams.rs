@@ -52,6 +52,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
                 "casement.events.window.>",
                 "casement.events.evidence.>",
                 "casement.events.note.>",
+                "casement.events.media.>",
                 "casement.events.foreign.>",
                 "casement.events.group.>",
             ],
@@ -150,37 +151,43 @@ fn published_once_stored() -> Republish {
     }
 }
 
-/// Returns what makes an existing stream unfit, in words that say what to change.
+/// Returns the first thing that makes an existing stream unfit, in words that say what to change.
 pub(crate) fn misfit(existing: &StreamConfig, wanted: &StreamConfig) -> Option<String> {
+    misfits(existing, wanted).into_iter().next()
+}
+
+/// Returns everything that makes an existing stream unfit, each in words that say what to change.
+pub(crate) fn misfits(existing: &StreamConfig, wanted: &StreamConfig) -> Vec<String> {
     let name = &wanted.name;
+    let mut found = Vec::new();
     if existing.storage != wanted.storage {
-        return Some(format!("stream {name} is not stored on file: recreate it"));
+        found.push(format!("stream {name} is not stored on file: recreate it"));
     }
     if existing.retention != wanted.retention {
-        return Some(format!(
+        found.push(format!(
             "stream {name} deletes what was consumed: recreate it with retention limits"
         ));
     }
     if existing.discard != wanted.discard {
-        return Some(format!(
+        found.push(format!(
             "stream {name} deletes old messages when full: set discard to new"
         ));
     }
     // The broker says -1 for no limit.
     if existing.max_messages_per_subject.max(0) != wanted.max_messages_per_subject {
-        return Some(format!(
+        found.push(format!(
             "stream {name} keeps {} messages a subject: set max_msgs_per_subject to {}",
             existing.max_messages_per_subject, wanted.max_messages_per_subject
         ));
     }
     if existing.num_replicas < wanted.num_replicas {
-        return Some(format!(
+        found.push(format!(
             "stream {name} is kept {} times instead of {}: set num_replicas",
             existing.num_replicas, wanted.num_replicas
         ));
     }
     if existing.duplicate_window < wanted.duplicate_window {
-        return Some(format!(
+        found.push(format!(
             "stream {name} remembers append ids for {} s instead of {} s: set duplicate_window",
             existing.duplicate_window.as_secs(),
             wanted.duplicate_window.as_secs()
@@ -189,34 +196,36 @@ pub(crate) fn misfit(existing: &StreamConfig, wanted: &StreamConfig) -> Option<S
     if existing.subject_transform != wanted.subject_transform
         || existing.republish != wanted.republish
     {
-        return Some(format!(
+        found.push(format!(
             "stream {name} tells subscribers of appends that it refused: recreate it, so that \
              it takes appends under `append.` and republishes what it stored"
         ));
     }
     if !existing.allow_atomic_publish {
-        return Some(format!(
+        found.push(format!(
             "stream {name} refuses atomic batches: set allow_atomic"
         ));
     }
     if existing.max_age != wanted.max_age {
-        return Some(format!(
+        found.push(format!(
             "stream {name} keeps messages for {} s instead of {} s: set max_age",
             existing.max_age.as_secs(),
             wanted.max_age.as_secs()
         ));
     }
-    let mut missing = wanted
+    let missing: Vec<_> = wanted
         .subjects
         .iter()
         .filter(|subject| !existing.subjects.contains(subject))
-        .peekable();
-    missing.peek()?;
-    let missing: Vec<_> = missing.map(String::as_str).collect();
-    Some(format!(
-        "stream {name} does not take {}: add the subjects",
-        missing.join(", ")
-    ))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        found.push(format!(
+            "stream {name} does not take {}: add the subjects",
+            missing.join(", ")
+        ));
+    }
+    found
 }
 
 #[cfg(test)]

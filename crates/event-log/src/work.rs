@@ -11,16 +11,20 @@ use async_nats::jetstream::{self, AckKind};
 use casement_event::Stored;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::connect::Log;
 use crate::error::chain;
-use crate::{ReadError, wire};
+use crate::{ReadError, metrics, trace, wire};
 
 /// Longest pause before a message that could not be handled is handed out again.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// First pause before a message that could not be handled is handed out again.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// How often the broker is asked how much work there is.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A queue of work on the log.
 #[derive(Debug, Clone)]
@@ -67,12 +71,16 @@ impl Log {
         F: Fn(Delivery) -> Fut + Sync,
         Fut: Future<Output = Result<(), Failure>> + Send,
     {
+        metrics::work_exists(spec.name);
         let mut delay = Duration::ZERO;
         while !stopping.is_cancelled() {
             match self.open_work(&spec).await {
                 Ok(messages) => {
                     delay = Duration::ZERO;
-                    self.drain(&spec, messages, &stopping, &handle).await;
+                    tokio::select! {
+                        () = self.drain(&spec, messages, &stopping, &handle) => {}
+                        never = self.look(&spec) => match never {},
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(work = spec.name, error = %error, "work is not to be had yet");
@@ -139,9 +147,12 @@ impl Log {
         };
         let delivered = pending.delivered;
         let sequence = stored.sequence;
+        metrics::begun(spec.name, stored.stored_at);
+        let span = trace::processing(spec.name, &stored);
         // Slow handling is told to the broker, so that nobody else gets the message meanwhile.
         let handled = {
-            let mut handling = std::pin::pin!(handle(Delivery { stored, delivered }));
+            let handling = span.in_scope(|| handle(Delivery { stored, delivered }));
+            let mut handling = std::pin::pin!(handling.instrument(span.clone()));
             loop {
                 tokio::select! {
                     handled = &mut handling => break handled,
@@ -155,6 +166,8 @@ impl Log {
             Ok(()) => AckKind::Ack,
             Err(error) => {
                 let error = chain(error.0.as_ref());
+                span.record("otel.status_code", "ERROR");
+                metrics::repeated(spec.name);
                 tracing::warn!(
                     work = spec.name,
                     sequence,
@@ -168,6 +181,22 @@ impl Log {
         // A lost acknowledgement means another delivery, which every handler tolerates.
         if let Err(error) = message.ack_with(answer).await {
             tracing::debug!(work = spec.name, sequence, error = %error, "acknowledgement not sent");
+        }
+    }
+
+    /// Counts what waits, for as long as it is polled.
+    async fn look(&self, spec: &WorkSpec) -> std::convert::Infallible {
+        loop {
+            let what = "consumer's state";
+            if let Ok(stream) = self.inner.open(spec.stream)
+                && let Ok(info) = self
+                    .inner
+                    .in_time(what, stream.consumer_info(spec.name))
+                    .await
+            {
+                metrics::waiting(spec.name, info.num_pending, info.num_ack_pending);
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 

@@ -3,6 +3,7 @@
 //! Writing never fails. Reading fails with the field that does not fit, since what was stored
 //! may come from a newer version or from a broken disk.
 
+pub mod consent;
 pub mod inbound;
 pub mod message;
 pub mod window;

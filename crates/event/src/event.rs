@@ -73,11 +73,14 @@ events! {
     RawPack,
     InboundMessageReceived, InboundCallReceived, InboundSmsReceived,
     CustomerIdentityChanged, CustomerPreferenceReported, ThreadOwnerChanged, EchoReceived,
+    HistoryImported,
     LateFact, MovedTo, CustomerMerged,
     WindowOpened, WindowExtended, WindowExpiring, WindowExpired, WindowCorrected,
     WindowRefused, WindowProven,
     NoteAdded,
+    MediaStored, MediaDeferred, MediaUnavailable,
     ForeignStatusReported, GroupEventReceived, WebhookUnrecognized, WebhookParked, AccountReported,
+    AppContactReported,
     MessageRequested, MessageHeld, MessageReleased, MessageDeferred,
     AttemptStarted, AttemptAccepted, AttemptRejected, AttemptUnknown, AttemptAbandoned,
     DeliveryAdvanced, DeliveryContradicted,
@@ -85,7 +88,7 @@ events! {
     StatusReported,
     BrandRecorded, NumberRecorded, NumberPaused, NumberResumed, TemplateRecorded,
     CustomerLinked, ConsentRecorded,
-    DeadLetter,
+    DeadLetter, DeadLetterSettled,
     LeaseTaken,
 }
 

@@ -3,7 +3,7 @@
 //! The same fact has the same id whoever makes it and however often, so that subscribers can
 //! deduplicate. The keys are written out with their lengths, so that no two keys run together.
 
-use casement_domain::id::{BusinessNumber, CustomerId, FactId, MessageId};
+use casement_domain::id::{BusinessNumber, CustomerId, FactId, MediaId, MessageId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -126,6 +126,25 @@ pub fn link(subject: &str, customer: &CustomerId) -> Uuid {
     of("link", &[subject, customer.as_str()])
 }
 
+/// What a customer allows: its subject, and a hash of all that is in force from then on.
+pub fn consent(subject: &str, payload_hash: &str) -> Uuid {
+    of("consent", &[subject, payload_hash])
+}
+
+/// A phone's link, by how it stands to the customer and since when.
+pub fn phone_link(
+    subject: &str,
+    customer: &CustomerId,
+    standing: &str,
+    since: Option<Timestamp>,
+) -> Uuid {
+    let since = since.map(|since| since.to_string()).unwrap_or_default();
+    of(
+        "phone-link",
+        &[subject, customer.as_str(), standing, &since],
+    )
+}
+
 /// The end of one customer id at a number, and its continuation at another.
 pub fn moved(number: &BusinessNumber, from: &CustomerId, to: &CustomerId, side: &str) -> Uuid {
     of(
@@ -134,9 +153,28 @@ pub fn moved(number: &BusinessNumber, from: &CustomerId, to: &CustomerId, side: 
     )
 }
 
+/// A file that came with a customer's message: the number, the platform's id of the message, and
+/// its id of the file.
+pub fn media(number: &BusinessNumber, provider_message_id: &str, provider_media_id: &str) -> Uuid {
+    of(
+        "media",
+        &[number.digits(), provider_message_id, provider_media_id],
+    )
+}
+
+/// What became of a file: its id, and `stored`, `unavailable`, or the try that was not the last.
+pub fn media_event(media: &MediaId, outcome: &str) -> Uuid {
+    of("media-event", &[media.as_str(), outcome])
+}
+
 /// A dead letter: role, stream, sequence, path.
 pub fn dead(role: &str, stream: &str, sequence: u64, path: &str) -> Uuid {
     of("dead", &[role, stream, &sequence.to_string(), path])
+}
+
+/// What was done about a dead letter, by where the letter stands on DEAD.
+pub fn dead_settled(sequence: u64, outcome: &str) -> Uuid {
+    of("dead-settled", &[&sequence.to_string(), outcome])
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! `<p>` is the number's partition: one stream today, many later, without moving a subject.
 
-use casement_domain::id::{BusinessNumber, CustomerId, MessageId, PortfolioId};
+use casement_domain::id::{BusinessNumber, CustomerId, MediaId, MessageId, PortfolioId};
 
 /// The streams, by name.
 pub mod stream {
@@ -22,7 +22,7 @@ pub mod stream {
     pub const LEASES: &str = "LEASES";
 }
 
-/// Families of subjects whose last token group is a customer or a message.
+/// Families of subjects whose last token is a customer, a message or a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     /// The customer's messages, calls and identity changes.
@@ -37,6 +37,8 @@ pub enum Family {
     Message,
     /// Provider reports about an outbound message.
     Report,
+    /// What became of a file that came with a customer's message.
+    Media,
 }
 
 impl Family {
@@ -49,6 +51,7 @@ impl Family {
             Self::Note => "note",
             Self::Message => "message",
             Self::Report => "report",
+            Self::Media => "media",
         }
     }
 
@@ -83,6 +86,12 @@ pub fn message(id: &MessageId) -> String {
 /// Returns the subject of provider reports about an outbound message.
 pub fn report(id: &MessageId) -> String {
     message_family(Family::Report, id)
+}
+
+/// Returns the subject of a file that came with a customer's message.
+pub fn media(id: &MediaId) -> String {
+    let number = id.number();
+    format!("casement.events.media.{}.{number}.{id}", number.partition())
 }
 
 fn message_family(family: Family, id: &MessageId) -> String {
@@ -168,6 +177,14 @@ pub fn parse_message(subject: &str) -> Option<(Family, MessageId)> {
         .map(|id| (family, id))
 }
 
+/// Returns the file of a subject of the media family.
+pub fn parse_media(subject: &str) -> Option<MediaId> {
+    let (family, number, last) = parse(subject)?;
+    MediaId::parse(last)
+        .ok()
+        .filter(|id| family == Family::Media && *id.number() == number)
+}
+
 fn parse(subject: &str) -> Option<(Family, BusinessNumber, &str)> {
     let mut tokens = subject.strip_prefix("casement.events.")?.split('.');
     let family = match tokens.next()? {
@@ -177,6 +194,7 @@ fn parse(subject: &str) -> Option<(Family, BusinessNumber, &str)> {
         "note" => Family::Note,
         "message" => Family::Message,
         "report" => Family::Report,
+        "media" => Family::Media,
         _ => return None,
     };
     let partition = tokens.next()?;
@@ -227,6 +245,10 @@ mod tests {
                 "casement.accounts.reported.parked.106",
             ),
             (dead("ingress"), "casement.dead.ingress"),
+            (
+                media(&MediaId::new(&number, 1)),
+                "casement.events.media.03.15550001111.15550001111-00000000000000000000000000000001",
+            ),
         ];
         for (built, expected) in table {
             assert_eq!(built, expected);
@@ -256,6 +278,10 @@ mod tests {
             Some((Family::Message, id.clone()))
         );
         assert_eq!(parse_message(&report(&id)), Some((Family::Report, id)));
+        let file = MediaId::new(&number, 1);
+        assert_eq!(parse_media(&media(&file)), Some(file.clone()));
+        assert_eq!(parse_message(&media(&file)), None);
+        assert_eq!(parse_conversation(&media(&file)), None);
         assert_eq!(
             parse_conversation("casement.events.foreign.03.15550001111"),
             None

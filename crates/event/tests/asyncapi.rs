@@ -91,6 +91,7 @@ fn every_family_has_a_channel() {
         Family::Note,
         Family::Message,
         Family::Report,
+        Family::Media,
     ];
     for family in families {
         let prefix = family.filter().replace('>', "{partition}.{number}.");

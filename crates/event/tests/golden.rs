@@ -227,14 +227,18 @@ fn every_field_of_every_event_stands_in_a_golden_file() {
     let bless = std::env::var_os("CASEMENT_BLESS").is_some();
     let pool = pool();
     let mut files = files();
-    for event_type in Event::TYPES {
+    // What several events have in common needs to stand in one of them.
+    let mut covered = BTreeSet::new();
+    for (event_type, golden) in &files {
         let message = descriptor(&pool, event_type);
-        let golden = files.entry((*event_type).to_owned()).or_default();
-        let mut covered = BTreeSet::new();
         for bytes in golden.values() {
             let stored = DynamicMessage::decode(message.clone(), bytes.as_slice()).unwrap();
             set_fields(&stored, &mut covered);
         }
+    }
+    for event_type in Event::TYPES {
+        let message = descriptor(&pool, event_type);
+        let golden = files.entry((*event_type).to_owned()).or_default();
         for variant in 0..variants_len(&message) {
             let sample = sample(&message, message.name(), variant, 0);
             let mut wanted = BTreeSet::new();

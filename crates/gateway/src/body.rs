@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::problem::{REQUEST_TOO_LARGE, code_name};
+use crate::metrics;
+use crate::problem::REQUEST_TOO_LARGE;
 
 /// The reason of the end of a stream because the gateway stops.
 pub const STOPPING: &str = "STOPPING";
@@ -106,6 +107,7 @@ pub(crate) struct Flight {
 impl Flight {
     /// `service` must come from a closed set.
     pub(crate) fn begin(protocol: &'static str, service: &'static str) -> Self {
+        metrics::begun();
         Self {
             protocol,
             service,
@@ -138,16 +140,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let (protocol, service) = (self.protocol, self.service);
-        metrics::counter!(
-            "casement_gateway_calls_total",
-            "protocol" => protocol, "service" => service, "code" => code_name(self.code)
-        )
-        .increment(1);
-        metrics::histogram!(
-            "casement_gateway_call_seconds", "protocol" => protocol, "service" => service
-        )
-        .record(self.since.elapsed().as_secs_f64());
+        metrics::over(self.protocol, self.service, self.code, self.since.elapsed());
     }
 }
 

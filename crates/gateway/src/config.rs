@@ -42,6 +42,8 @@ pub struct UpstreamUrls {
     pub accounts: String,
     /// The audit-projector.
     pub archive: String,
+    /// The ingress role, which hands out customers' files.
+    pub media: String,
 }
 
 /// What a caller may ask for. Beyond it, a call is refused with RESOURCE_EXHAUSTED, or 429.

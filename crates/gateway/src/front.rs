@@ -28,12 +28,15 @@ use tonic::codec::Streaming;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::service_fn;
+use tracing::Instrument as _;
 
 use crate::body::{Flight, Limited, Watched, stopping as stopping_status, too_large};
 use crate::codec::DynamicCodec;
+use crate::file::File;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::routes::{self, Found, Table};
+use crate::trace;
 use crate::transcode;
 use crate::upstream::{Target, timed_out};
 
@@ -80,6 +83,7 @@ struct Located {
     method: MethodDescriptor,
     service: &'static str,
     rule: routes::Body,
+    answer: routes::Answer,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -90,11 +94,17 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let is_grpc = media_type(request.headers())
         .is_some_and(|kind| kind == "application/grpc" || kind.starts_with("application/grpc+"));
-    if is_grpc {
-        front.grpc(request).await
-    } else {
-        front.json(request).await
-    }
+    let span = trace::serving(&request);
+    let answering = async {
+        if is_grpc {
+            front.grpc(request).await
+        } else {
+            front.json(request).await
+        }
+    };
+    let response = answering.instrument(span.clone()).await;
+    trace::answered(&span, &response);
+    response
 }
 
 impl Front {
@@ -122,6 +132,9 @@ impl Front {
         request.extensions_mut().clear();
         if let Some(caller) = admitted.caller {
             request.extensions_mut().insert(caller);
+        }
+        if self.method(service, method).is_some() {
+            trace::name(service, method);
         }
         // What we have no description of may stream.
         let (is_one_request, is_one_answer) = self
@@ -162,6 +175,7 @@ impl Front {
                 let lines = lines(messages, self.stopping.clone(), flight);
                 json_response("application/x-ndjson", Body::from_stream(lines))
             }
+            Ok(Answer::File(file)) => file.into_response(self.stopping.clone(), flight),
             Err(problem) => {
                 flight.set_code(problem.code());
                 problem.into_response()
@@ -195,6 +209,7 @@ impl Front {
         }
         let located = located?;
         flight.set_service(located.service);
+        trace::name(located.service, located.method.name());
         let called = self.call(parts, body, located, admitted.caller);
         match timeout(self.call_timeout, called).await {
             Ok(answer) => answer,
@@ -246,7 +261,11 @@ impl Front {
         };
         if method.is_server_streaming() {
             let answer = client.server_streaming(request, path, codec).await?;
-            Ok(Answer::Many(answer.into_inner()))
+            let messages = answer.into_inner();
+            match located.answer {
+                routes::Answer::Json => Ok(Answer::Many(messages)),
+                routes::Answer::File => Ok(Answer::File(File::begin(messages).await?)),
+            }
         } else {
             let answer = client.unary(request, path, codec).await?;
             let json = transcode::write(answer.get_ref())?;
@@ -290,6 +309,7 @@ impl Front {
                     method: method.ok_or_else(Problem::route_unknown)?,
                     service: call.service,
                     rule: body,
+                    answer: call.answer,
                     variables,
                 })
             }
@@ -313,6 +333,7 @@ impl Front {
                     method,
                     service,
                     rule: routes::Body::All,
+                    answer: routes::Answer::Json,
                     variables: Vec::new(),
                 })
             }
@@ -356,6 +377,7 @@ impl Front {
 enum Answer {
     One(Bytes),
     Many(Streaming<DynamicMessage>),
+    File(File),
 }
 
 /// What is left of a stream.

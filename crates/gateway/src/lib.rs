@@ -11,12 +11,15 @@
 mod body;
 mod codec;
 mod config;
+mod file;
 mod front;
 mod health;
 mod limits;
+mod metrics;
 mod openapi;
 mod problem;
 mod routes;
+mod trace;
 mod transcode;
 mod upstream;
 
@@ -98,6 +101,7 @@ pub struct Gateway {
 /// When the configuration allows nothing, or nothing is behind the gateway.
 pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
     config.check()?;
+    metrics::start();
     if parts.upstreams.is_empty() {
         return Err(Error::NoUpstream);
     }

@@ -89,7 +89,7 @@ impl Limits {
 
 /// RESOURCE_EXHAUSTED with the time to wait, as RetryInfo for gRPC and `retry-after` for HTTP.
 fn refused(reason: &'static str, message: &str, wait: Duration) -> Status {
-    metrics::counter!("casement_gateway_limited_total", "reason" => reason).increment(1);
+    crate::metrics::limited(reason);
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
     details.set_retry_info(Some(wait));
     let mut metadata = MetadataMap::new();

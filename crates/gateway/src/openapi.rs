@@ -10,7 +10,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::routes::{Binding, Body, CALLS, Call, variables_of};
+use crate::routes::{Answer, Binding, Body, CALLS, Call, variables_of};
 
 /// How deep a query may reach into messages.
 const QUERY_DEPTH_MAX: usize = 3;
@@ -116,7 +116,9 @@ fn operation(
         query.add(&input, "", "", 0);
     }
     let output = schemas.message(&method.output());
-    let content = if method.is_server_streaming() {
+    let content = if call.answer == Answer::File {
+        json!({"*/*": {"schema": {"description": "The file, with its own media type."}}})
+    } else if method.is_server_streaming() {
         json!({"application/x-ndjson": {"schema": {
             "description": "One line each.",
             "properties": {"result": output, "error": {"$ref": "#/components/schemas/Problem"}},

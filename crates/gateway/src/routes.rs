@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 const ACCOUNTS: &str = "casement.account.v1.AccountService";
 const AUDIT: &str = "casement.audit.v1.AuditService";
 const CONVERSATIONS: &str = "casement.conversation.v1.ConversationService";
+const MEDIA: &str = "casement.media.v1.MediaService";
 const MESSAGES: &str = "casement.message.v1.MessageService";
 const WINDOWS: &str = "casement.window.v1.WindowService";
 
@@ -23,8 +24,19 @@ pub(crate) struct Call {
     pub(crate) service: &'static str,
     pub(crate) method: &'static str,
     pub(crate) scope: Scope,
+    pub(crate) answer: Answer,
     /// The first is the one to recommend.
     pub(crate) bindings: &'static [Binding],
+}
+
+/// What the HTTP answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// JSON: one object, or a line for each of a stream.
+    Json,
+    /// The bytes of the file that a stream carries: in `media` of the first message what is known
+    /// of it, in `chunk` of the others its bytes.
+    File,
 }
 
 /// One way to make a call by HTTP.
@@ -109,7 +121,16 @@ const fn call(
         service,
         method,
         scope,
+        answer: Answer::Json,
         bindings,
+    }
+}
+
+/// A call whose answer is a file.
+const fn file(call: Call) -> Call {
+    Call {
+        answer: Answer::File,
+        ..call
     }
 }
 
@@ -224,6 +245,18 @@ pub(crate) const CALLS: &[Call] = &[
         Scope::Read,
         &[get("/v1/templates"), get("/v1/wabas/{waba_id}/templates")],
     ),
+    call(
+        MEDIA,
+        "GetMedia",
+        Scope::Read,
+        &[get("/v1/media/{media_id}")],
+    ),
+    file(call(
+        MEDIA,
+        "DownloadMedia",
+        Scope::Read,
+        &[get("/v1/media/{media_id}:download")],
+    )),
     call(AUDIT, "ListEvents", Scope::Audit, &[get("/v1/events")]),
     call(
         AUDIT,

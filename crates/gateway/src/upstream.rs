@@ -17,9 +17,10 @@ use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, TimeoutExpired};
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
 use crate::body::Mended;
-use crate::{Config, Error};
+use crate::{Config, Error, trace};
 
 /// The reason of a refusal because the role behind the gateway does not answer.
 pub const UPSTREAM_UNREACHABLE: &str = "UPSTREAM_UNREACHABLE";
@@ -38,11 +39,19 @@ pub enum Area {
     Accounts,
     /// The audit-projector's.
     Archive,
+    /// The ingress role's.
+    Media,
 }
 
 impl Area {
     /// Every area there is.
-    pub const ALL: [Self; 4] = [Self::Windows, Self::Messages, Self::Accounts, Self::Archive];
+    pub const ALL: [Self; 5] = [
+        Self::Windows,
+        Self::Messages,
+        Self::Accounts,
+        Self::Archive,
+        Self::Media,
+    ];
 
     /// As written in a configuration.
     pub fn as_str(self) -> &'static str {
@@ -51,6 +60,7 @@ impl Area {
             Self::Messages => "messages",
             Self::Accounts => "accounts",
             Self::Archive => "archive",
+            Self::Media => "media",
         }
     }
 
@@ -60,6 +70,7 @@ impl Area {
             Self::Windows => &["casement.window.v1.WindowService"],
             Self::Messages => &["casement.message.v1.MessageService"],
             Self::Accounts => &["casement.account.v1.AccountService"],
+            Self::Media => &["casement.media.v1.MediaService"],
             Self::Archive => &[
                 "casement.conversation.v1.ConversationService",
                 "casement.audit.v1.AuditService",
@@ -107,6 +118,7 @@ impl Upstreams {
             (Area::Messages, &urls.messages),
             (Area::Accounts, &urls.accounts),
             (Area::Archive, &urls.archive),
+            (Area::Media, &urls.media),
         ] {
             if !url.is_empty() {
                 let channel = channel(area, url, config.connect_timeout.unsigned_abs())?;
@@ -193,7 +205,13 @@ impl Target {
     }
 
     /// Passes a call on. What goes wrong on the way is an answer, too.
-    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn call(&self, mut request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let span = trace::passing_on(&path, request.headers_mut());
+        self.pass_on(request).instrument(span).await
+    }
+
+    async fn pass_on(&self, request: Request<Body>) -> Response<Body> {
         match &self.upstream {
             Upstream::Local(routes) => match routes.clone().oneshot(request).await {
                 Ok(response) => response,

@@ -3,16 +3,20 @@
 
 use casement_event::{convert, id, subject, v1};
 use casement_event_log::AppendError;
-use casement_whatsapp::webhook::{Account, AccountScope, InboundMessage, Item, StatusReport};
+use casement_whatsapp::webhook::{
+    Account, AccountScope, AppContact, GroupChange, HistoryChunk, InboundMessage, Item,
+    ReportedError, StatusReport,
+};
 use jiff::Timestamp;
 
 use crate::draft::item_id;
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
+use crate::stored;
 use crate::token::{hashed, token};
 
 /// The role, as it stands in the subject of its dead letters.
-const ROLE: &str = "ingress";
+pub(crate) const ROLE: &str = "ingress";
 
 /// From here on an entry's time is in milliseconds.
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
@@ -33,6 +37,8 @@ pub(crate) async fn foreign_status(
         provider_message_id: report.wamid.clone(),
         status: report.status.as_str().to_owned(),
         content_json: item.raw.to_string(),
+        details: Some(stored::details(report)),
+        field: stored::field(report.channel).into(),
     };
     let record = post.record(subject::foreign(&home.number), id, report.at, event);
     desk.append(home.mark(record)).await?;
@@ -70,6 +76,11 @@ pub(crate) async fn group_message(
         at: message.at,
         group_id,
         kind: message.kind.as_str(),
+        says: v1::GroupEventReceived {
+            provider_message_id: message.wamid.clone(),
+            message: Some(stored::message(message)),
+            ..v1::GroupEventReceived::default()
+        },
     };
     group(desk, home, post, item, told).await
 }
@@ -88,6 +99,32 @@ pub(crate) async fn group_status(
         at: report.at,
         group_id,
         kind: "status",
+        says: v1::GroupEventReceived {
+            provider_message_id: report.wamid.clone(),
+            status: Some(stored::details(report)),
+            ..v1::GroupEventReceived::default()
+        },
+    };
+    group(desk, home, post, item, told).await
+}
+
+/// A change to a group.
+pub(crate) async fn group_change(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    change: &GroupChange,
+) -> Result<(), Setback> {
+    let told = GroupEvent {
+        id: item_id(item),
+        at: change.at,
+        group_id: &change.group_id,
+        kind: &item.origin.field,
+        says: v1::GroupEventReceived {
+            change: Some(stored::change(change)),
+            ..v1::GroupEventReceived::default()
+        },
     };
     group(desk, home, post, item, told).await
 }
@@ -97,6 +134,7 @@ struct GroupEvent<'a> {
     at: Timestamp,
     group_id: &'a str,
     kind: &'a str,
+    says: v1::GroupEventReceived,
 }
 
 async fn group(
@@ -113,6 +151,7 @@ async fn group(
         origin: Some(post.origin(&item.origin.path)),
         kind: told.kind.to_owned(),
         content_json: item.raw.to_string(),
+        ..told.says
     };
     let subject = subject::group(&home.number, &hashed(told.group_id));
     let record = post.record(subject, told.id, told.at, event);
@@ -120,9 +159,81 @@ async fn group(
     Ok(())
 }
 
-/// News about an account, a number or a template.
+/// A contact in the phone app's address book. The customer need never have written, and is not
+/// given an id for it.
+pub(crate) async fn app_contact(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    contact: &AppContact,
+) -> Result<(), Setback> {
+    let at = contact.at.or_else(|| entry_time(item));
+    let at = at.unwrap_or(post.received);
+    let event = v1::AppContactReported {
+        number: home.number.digits().to_owned(),
+        times: Some(post.times(at)),
+        origin: Some(post.origin(&item.origin.path)),
+        action: contact.action.clone(),
+        addresses: Some(stored::addresses(
+            &contact.phone,
+            &contact.user_id,
+            &contact.parent_user_id,
+        )),
+        full_name: stored::text(&contact.full_name),
+        first_name: stored::text(&contact.first_name),
+        content_json: item.raw.to_string(),
+    };
+    let record = post.record(subject::foreign(&home.number), item_id(item), at, event);
+    desk.append(home.mark(record)).await?;
+    Ok(())
+}
+
+/// `value.errors[]`: the platform complains about the number or the app, not about a message.
+pub(crate) async fn complaint(
+    desk: &Desk,
+    home: Option<&Home>,
+    post: &Post,
+    item: &Item,
+    error: &ReportedError,
+) -> Result<(), Setback> {
+    let news = Account {
+        field: item.origin.field.clone(),
+        scope: AccountScope::Number,
+        event: Some("ERROR".to_owned()),
+        facts: None,
+        errors: vec![error.clone()],
+    };
+    account(desk, home, post, item, &news).await
+}
+
+/// How a shared history comes along, when it brings no messages; or why it does not come.
+pub(crate) async fn history_state(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    chunk: &HistoryChunk,
+) -> Result<(), Setback> {
+    let event = if chunk.errors.is_empty() {
+        "PROGRESS"
+    } else {
+        "DECLINED"
+    };
+    let news = Account {
+        field: item.origin.field.clone(),
+        scope: AccountScope::Number,
+        event: Some(event.to_owned()),
+        facts: None,
+        errors: chunk.errors.clone(),
+    };
+    account(desk, Some(home), post, item, &news).await
+}
+
+/// News about an account, a number or a template. `home` is the number, if it is one of ours.
 pub(crate) async fn account(
     desk: &Desk,
+    home: Option<&Home>,
     post: &Post,
     item: &Item,
     account: &Account,
@@ -135,14 +246,18 @@ pub(crate) async fn account(
     let at = entry_time(item).unwrap_or(post.received);
     let entry_id = item.origin.entry_id.clone().unwrap_or_default();
     let subject = subject::reported(kind, &token(&entry_id));
+    let number = home
+        .map(|home| home.number.digits().to_owned())
+        .or_else(|| item.display_phone_number.clone());
     let event = v1::AccountReported {
-        entry_id,
         times: Some(post.times(at)),
         origin: Some(post.origin(&item.origin.path)),
-        field: account.field.clone(),
-        event: account.event.clone().unwrap_or_default(),
         content_json: item.raw.to_string(),
+        number: stored::text(&number),
+        phone_number_id: stored::text(&item.phone_number_id),
+        ..stored::account(account, &entry_id)
     };
+    let event = v1::AccountReported { entry_id, ..event };
     let record = post.record(subject, item_id(item), at, event);
     desk.append(record).await?;
     Ok(())

@@ -4,6 +4,7 @@
 //! Every append expects the newest message of the subject, so that two who bring facts of one
 //! customer at once decide one after the other.
 
+use casement_domain::customer::Sighting;
 use casement_domain::id::CustomerId;
 use casement_domain::inbound::{self, Addresses, Arrival, Summary};
 use casement_event::subject::{Family, conversation, stream};
@@ -13,7 +14,9 @@ use casement_event_log::{AppendError, Expect, customers};
 use crate::SOURCE;
 use crate::draft::{Draft, Stamp};
 use crate::error::Setback;
+use crate::heads::Head;
 use crate::place::{Desk, Home, Post};
+use crate::recent::Line;
 use crate::search::{self, Found};
 
 /// How often an append is decided anew because another writer was faster, or because the
@@ -55,95 +58,83 @@ pub(crate) async fn settle(
     if draft.addresses.is_empty() && draft.previous.is_none() {
         return Ok(Settled::Nameless);
     }
-    let customer = match &draft.previous {
-        None => resolve(desk, home, post, &draft.addresses).await?,
-        Some(previous) => {
-            let customer = resolve(desk, home, post, previous).await?;
-            // A repeat of an old change must not take back what later changes moved on.
-            match foresee(desk, home, &customer, draft).await? {
-                Decision::Known => return Ok(Settled::Known),
-                Decision::Late => {}
-                Decision::New => relink(desk, home, post, &customer, &draft.addresses).await?,
-            }
-            customer
-        }
+    let sighting = Sighting {
+        at: draft.at,
+        current: draft.addresses.clone(),
+        previous: draft.previous.clone(),
     };
-    append(desk, home, post, origin, draft, customer).await
+    let customer = identify(desk, home, post, &sighting).await?;
+    append(desk, home, post, origin, draft, (customer, &sighting)).await
 }
 
-/// Returns the customer of the addresses; ends those who thereby prove to be the same one.
-async fn resolve(
+/// Returns who has the addresses now, and carries on if it was merged.
+pub(crate) async fn resolve(
     desk: &Desk,
     home: &Home,
     post: &Post,
     addresses: &Addresses,
 ) -> Result<CustomerId, Setback> {
-    let resolved = customers::resolve(
-        &desk.log,
-        &desk.tokens,
-        SOURCE,
-        &home.portfolio,
-        addresses,
-        desk.clock.now(),
-    )
-    .await?;
-    for merged in &resolved.merged {
-        crate::merge::end(desk, home, post, merged, &resolved.customer).await?;
-    }
-    if post.is_repeat {
-        // The links may have moved before the other customer's end was written.
-        crate::merge::end_forsaken(desk, home, post, addresses, &resolved.customer).await?;
-    }
-    Ok(resolved.customer)
+    let sighting = Sighting::of(addresses.clone(), post.received);
+    let customer = identify(desk, home, post, &sighting).await?;
+    let survivor = customers::survivor(&desk.log, &home.portfolio, &customer).await?;
+    Ok(survivor.unwrap_or(customer))
 }
 
-async fn relink(
+/// Returns whose fact it is, and ends those who thereby prove to be the same customer.
+async fn identify(
     desk: &Desk,
     home: &Home,
     post: &Post,
-    customer: &CustomerId,
-    addresses: &Addresses,
-) -> Result<(), Setback> {
-    if addresses.is_empty() {
-        return Ok(());
-    }
-    let others = customers::relink(
+    sighting: &Sighting,
+) -> Result<CustomerId, Setback> {
+    let resolved = customers::identify(
         &desk.log,
         &desk.tokens,
         SOURCE,
         &home.portfolio,
-        addresses,
-        customer,
+        sighting,
         desk.clock.now(),
     )
     .await?;
-    for other in &others {
-        // A phone that changed hands takes nobody with it who goes by other identifiers.
-        crate::merge::end_if_forsaken(desk, home, post, other, customer).await?;
-    }
-    if post.is_repeat {
-        crate::merge::end_forsaken(desk, home, post, addresses, customer).await?;
-    }
-    Ok(())
+    merge(
+        desk,
+        home,
+        post,
+        sighting,
+        &resolved.merged,
+        &resolved.customer,
+    )
+    .await?;
+    Ok(resolved.customer)
 }
 
-/// Returns what will be decided about a fact, before anything is done on its account.
-async fn foresee(
+/// Ends customers, and moves their links last: as long as those stand, somebody will see to it
+/// that all else is done.
+async fn merge(
     desk: &Desk,
     home: &Home,
-    customer: &CustomerId,
-    draft: &Draft,
-) -> Result<Decision, Setback> {
-    let mut customer = customer.clone();
-    for _ in 0..ROUNDS_MAX {
-        let last = Last::load(desk, home, &customer).await?;
-        if let Some(survivor) = last.survivor {
-            customer = survivor;
-            continue;
-        }
-        return decide(desk, &last, draft).await;
+    post: &Post,
+    sighting: &Sighting,
+    ended: &[CustomerId],
+    survivor: &CustomerId,
+) -> Result<(), Setback> {
+    if ended.is_empty() {
+        return Ok(());
     }
-    Err(contended(home, &customer))
+    for loser in ended {
+        crate::merge::end(desk, home, post, loser, survivor).await?;
+    }
+    customers::adopt(
+        &desk.log,
+        &desk.tokens,
+        SOURCE,
+        &home.portfolio,
+        sighting,
+        ended,
+        desk.clock.now(),
+    )
+    .await?;
+    Ok(())
 }
 
 /// The newest message of a customer's inbound subject.
@@ -156,6 +147,33 @@ pub(crate) struct Last {
 }
 
 impl Last {
+    /// Reads it, and if nothing stands there, whether that is because the customer ended before
+    /// the log was purged.
+    async fn load_living(desk: &Desk, home: &Home, customer: &CustomerId) -> Result<Self, Setback> {
+        let mut last = Self::load(desk, home, customer).await?;
+        if last.sequence == 0 {
+            last.survivor = customers::survivor(&desk.log, &home.portfolio, customer).await?;
+        }
+        Ok(last)
+    }
+
+    /// What stands last as far as this process knows: good for an append that expects it.
+    fn of(subject: &str, head: Head) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            sequence: head.sequence,
+            summary: head.summary,
+            survivor: None,
+        }
+    }
+
+    fn head(self) -> Head {
+        Head {
+            sequence: self.sequence,
+            summary: self.summary,
+        }
+    }
+
     pub(crate) async fn load(
         desk: &Desk,
         home: &Home,
@@ -194,7 +212,7 @@ async fn decide(desk: &Desk, last: &Last, draft: &Draft) -> Result<Decision, Set
         if inbound::arrival(&last.summary, earliest) == Arrival::New {
             return Ok(Decision::New);
         }
-        match search::find(&desk.log, &last.subject, last.sequence, earliest, draft.id).await? {
+        match search::find(desk, &last.subject, last.sequence, earliest, draft.id).await? {
             Found::Yes => return Ok(Decision::Known),
             Found::TooFar => return Ok(Decision::Late),
             Found::No => {}
@@ -222,19 +240,27 @@ async fn append(
     post: &Post,
     origin: &v1::RawOrigin,
     draft: &Draft,
-    customer: CustomerId,
+    (customer, sighting): (CustomerId, &Sighting),
 ) -> Result<Settled, Setback> {
     let contribution = draft.fact(post.received).summary(&desk.policy);
     let mut customer = customer;
     for _ in 0..ROUNDS_MAX {
         let subject = conversation(Family::Inbound, &home.number, &customer);
-        let _turn = desk.queues.turn(&subject).await;
-        let last = Last::load(desk, home, &customer).await?;
+        let turn = desk.queues.turn(&subject).await;
+        let last = match desk.heads.take(&subject) {
+            Some(head) => Last::of(&subject, head),
+            None => Last::load_living(desk, home, &customer).await?,
+        };
         if let Some(survivor) = last.survivor {
+            drop(turn);
+            // What was brought along has to stand there first: the fact may be among it.
+            let ended = std::slice::from_ref(&customer);
+            merge(desk, home, post, sighting, ended, &survivor).await?;
             customer = survivor;
             continue;
         }
         let decision = decide(desk, &last, draft).await?;
+        let before = last.summary.last_event_at;
         let stamp = |summary: &Summary| Stamp {
             conversation: home.conversation(&customer),
             times: post.times(draft.at),
@@ -242,15 +268,19 @@ async fn append(
             summary: convert::inbound::summary(summary),
             qualifies: desk.policy.qualifies(draft.kind),
         };
-        let (event, settled) = match decision {
-            Decision::Known => return Ok(Settled::Known),
+        let (event, summary, settled) = match decision {
+            Decision::Known => {
+                desk.heads.put(&subject, last.head());
+                return Ok(Settled::Known);
+            }
             Decision::New => {
                 let summary = last.summary.join(contribution.clone());
-                (draft.stamped(&stamp(&summary)), Settled::Stored)
+                (draft.stamped(&stamp(&summary)), summary, Settled::Stored)
             }
             Decision::Late => {
                 let fact = draft.stamped(&stamp(&contribution));
-                let stamp = stamp(&late_summary(last.summary, draft));
+                let summary = late_summary(last.summary, draft);
+                let stamp = stamp(&summary);
                 let event = v1::LateFact {
                     conversation: Some(stamp.conversation),
                     times: Some(stamp.times),
@@ -260,14 +290,25 @@ async fn append(
                     fact: fact.encode().to_vec(),
                     fact_id: draft.id.to_string(),
                 };
-                (event.into(), Settled::Late)
+                (event.into(), summary, Settled::Late)
             }
         };
         let record = post.record(last.subject.clone(), draft.id, draft.at, event);
         let record = home.mark_customer(record, &customer);
         let expect = Expect::last(last.subject, last.sequence);
         match desk.log.append(record, expect).await {
-            Ok(_) => return Ok(settled),
+            Ok(position) => {
+                let line = Line {
+                    sequence: position.sequence,
+                    id: Some(draft.id),
+                    last_event_at: before.max(Some(draft.at)),
+                    merged: None,
+                };
+                desk.recent.appended(&subject, last.sequence, before, line);
+                let sequence = position.sequence;
+                desk.heads.put(&subject, Head { sequence, summary });
+                return Ok(settled);
+            }
             Err(AppendError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

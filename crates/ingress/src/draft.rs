@@ -3,13 +3,19 @@
 
 use casement_domain::id::{BusinessNumber, Phone};
 use casement_domain::inbound::{Addresses, Fact, Kind, ThreadOwner};
-use casement_event::{Event, Uuid, id, v1};
+use casement_event::{Event, Uuid, convert, id, v1};
 use casement_whatsapp::webhook::{
-    CallDirection, CallReport, CallStatus, Channel, Echo, Handover, IdentityChange, InboundMessage,
-    Item, MessageKind, UserIdUpdate, UserPreference, value_hash,
+    CallDirection, CallReport, CallStatus, Channel, Content, Echo, Handover, IdentityChange,
+    InboundMessage, Item, MessageKind, UserIdUpdate, UserPreference, value_hash,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+use crate::stored;
+
+mod history;
+
+pub(crate) use history::history;
 
 /// A fact on its way to a customer's inbound subject.
 #[derive(Debug, Clone)]
@@ -32,7 +38,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    fn new(id: Uuid, at: Timestamp, kind: Kind, event: impl Into<Event>) -> Self {
+    pub(crate) fn new(id: Uuid, at: Timestamp, kind: Kind, event: impl Into<Event>) -> Self {
         Self {
             id,
             at,
@@ -84,6 +90,7 @@ impl Draft {
             Event::CustomerPreferenceReported(fact) => stamp!(fact),
             Event::ThreadOwnerChanged(fact) => stamp!(fact),
             Event::EchoReceived(fact) => stamp!(fact),
+            Event::HistoryImported(fact) => stamp!(fact),
             // Drafts are made below, and of nothing else.
             _ => {}
         }
@@ -126,13 +133,17 @@ pub(crate) fn kind_of(message: &InboundMessage) -> Kind {
         MessageKind::Revoke => Kind::Revoke,
         MessageKind::System => Kind::System,
         // An edit that the platform does not pass on is an edit all the same.
-        MessageKind::Unsupported if message.content["type"] == "edit" => Kind::Edit,
+        MessageKind::Unsupported if is_unsupported_edit(message) => Kind::Edit,
         // A type that we do not know yet: the customer did something.
         MessageKind::Unsupported | MessageKind::Other(_) => Kind::Unsupported,
         MessageKind::MediaPlaceholder => Kind::History,
         // The chat was opened, nothing was written.
         MessageKind::RequestWelcome => Kind::Automatic,
     }
+}
+
+fn is_unsupported_edit(message: &InboundMessage) -> bool {
+    matches!(&message.content, Some(Content::Unsupported { kind: Some(kind) }) if kind == "edit")
 }
 
 /// Returns the identifiers that are usable.
@@ -150,10 +161,15 @@ pub(crate) fn addresses(
 
 /// Returns the id of an item that the platform gives none.
 ///
-/// The number stands in it, too: one change of a customer's id is told for each number.
+/// The number stands in it, too: one change of a customer's id is told for each number. Its index
+/// does not: the platform may send the same item again in other company.
 pub(crate) fn item_id(item: &Item) -> Uuid {
+    id_of(item, &item.raw)
+}
+
+/// Returns the id of what a part of an item says.
+fn id_of(item: &Item, part: &Value) -> Uuid {
     let origin = &item.origin;
-    let number = item.phone_number_id.as_deref().unwrap_or_default();
     id::webhook_item(
         &origin.field,
         origin.entry_id.as_deref().unwrap_or_default(),
@@ -161,37 +177,41 @@ pub(crate) fn item_id(item: &Item) -> Uuid {
             .entry_time
             .map(|time| time.to_string())
             .unwrap_or_default(),
-        &value_hash(&item.raw),
-        &format!("{number}:{}", origin.item_index),
+        &value_hash(part),
+        item.phone_number_id.as_deref().unwrap_or_default(),
     )
 }
 
 /// A customer's message.
 pub(crate) fn message(number: &BusinessNumber, item: &Item, message: &InboundMessage) -> Draft {
-    let text_of = |text: &Option<String>| text.clone().unwrap_or_default();
     if let Some(change) = &message.identity_change {
         let id = id::inbound(number, &message.wamid);
-        return identity_change(id, message, change);
+        return identity_change(id, item, message, change);
     }
     let kind = kind_of(message);
-    let content = match &message.content {
+    let object = match &message.object {
         Value::Null => &item.raw,
-        content => content,
+        object => object,
     };
-    let field = match message.channel {
-        Channel::Messages => v1::InboundField::Messages,
-        Channel::Standby => v1::InboundField::Standby,
-        Channel::PhoneApp => v1::InboundField::Unspecified,
-    };
+    let context = message.context.as_ref().map(stored::context);
+    let answered = context.as_ref().map(|it| it.provider_message_id.clone());
+    let extra = message.extra.clone().map(Value::Object);
     let event = v1::InboundMessageReceived {
         provider_message_id: message.wamid.clone(),
-        field: field.into(),
+        field: stored::field(message.channel).into(),
         kind: message.kind.as_str().to_owned(),
-        text: text_of(&message.text),
-        content_json: content.to_string(),
-        context_provider_message_id: text_of(&message.context_wamid),
-        profile_name: text_of(&message.profile_name),
-        has_referral: message.has_referral,
+        text: stored::text(&message.text),
+        content_json: object.to_string(),
+        context_provider_message_id: answered.unwrap_or_default(),
+        profile_name: stored::text(&message.profile_name),
+        has_referral: message.referral.is_some(),
+        content: stored::content(message.content.as_ref()),
+        context,
+        referral: message.referral.as_ref().map(stored::referral),
+        errors: stored::errors(&message.errors),
+        username: stored::text(&message.username),
+        identity_hash: stored::text(&message.identity_hash),
+        extra_json: extra.map(|extra| extra.to_string()).unwrap_or_default(),
         ..v1::InboundMessageReceived::default()
     };
     // The platform's own messages say nothing about who may answer.
@@ -213,7 +233,12 @@ pub(crate) fn message(number: &BusinessNumber, item: &Item, message: &InboundMes
     }
 }
 
-fn identity_change(id: Uuid, message: &InboundMessage, change: &IdentityChange) -> Draft {
+fn identity_change(
+    id: Uuid,
+    item: &Item,
+    message: &InboundMessage,
+    change: &IdentityChange,
+) -> Draft {
     let previous = addresses(
         change.previous_phone.as_deref(),
         change.previous_user_id.as_deref(),
@@ -224,18 +249,30 @@ fn identity_change(id: Uuid, message: &InboundMessage, change: &IdentityChange) 
         change.new_user_id.as_deref(),
         change.new_parent_user_id.as_deref(),
     );
+    let event = v1::CustomerIdentityChanged {
+        cause: change.cause.clone(),
+        detail: stored::text(&change.detail),
+        content_json: item.raw.to_string(),
+        ..v1::CustomerIdentityChanged::default()
+    };
     Draft {
         provider_id: message.wamid.clone(),
-        ..identity(id, message.at, previous, current)
+        ..identity(id, message.at, previous, current, event)
     }
 }
 
-fn identity(id: Uuid, at: Timestamp, previous: Addresses, current: Addresses) -> Draft {
+fn identity(
+    id: Uuid,
+    at: Timestamp,
+    previous: Addresses,
+    current: Addresses,
+    told: v1::CustomerIdentityChanged,
+) -> Draft {
     use casement_event::convert::inbound::addresses as stored;
     let event = v1::CustomerIdentityChanged {
         previous: Some(stored(&previous)),
         current: Some(stored(&current)),
-        ..v1::CustomerIdentityChanged::default()
+        ..told
     };
     Draft {
         addresses: current,
@@ -256,7 +293,13 @@ pub(crate) fn user_id_update(item: &Item, update: &UserIdUpdate) -> Draft {
         Some(&update.current_user_id),
         update.current_parent_user_id.as_deref(),
     );
-    identity(item_id(item), update.at, previous, current)
+    let event = v1::CustomerIdentityChanged {
+        cause: "user_id_update".to_owned(),
+        detail: stored::text(&update.detail),
+        content_json: item.raw.to_string(),
+        ..v1::CustomerIdentityChanged::default()
+    };
+    identity(item_id(item), update.at, previous, current, event)
 }
 
 /// A call, or its end.
@@ -273,6 +316,19 @@ pub(crate) fn call(number: &BusinessNumber, item: &Item, call: &CallReport) -> D
         direction,
         at: opens_at.unwrap_or(call.at),
         opens: opens_at.is_some(),
+        says: v1::InboundCallReceived {
+            status: stored::text(&call.status),
+            start_time: call.start_at.map(convert::timestamp),
+            end_time: call.end_at.map(convert::timestamp),
+            duration_seconds: call.duration_seconds.unwrap_or_default(),
+            errors: stored::errors(&call.errors),
+            callback_data: stored::text(&call.callback_data),
+            cta_payload: stored::text(&call.cta_payload),
+            deeplink_payload: stored::text(&call.deeplink_payload),
+            profile_name: stored::text(&call.profile_name),
+            username: stored::text(&call.username),
+            ..v1::InboundCallReceived::default()
+        },
     };
     Draft {
         addresses: addresses(
@@ -280,7 +336,7 @@ pub(crate) fn call(number: &BusinessNumber, item: &Item, call: &CallReport) -> D
             call.user_id.as_deref(),
             call.parent_user_id.as_deref(),
         ),
-        ..call_event(number, item, &told)
+        ..call_event(number, item, told)
     }
 }
 
@@ -292,6 +348,13 @@ pub(crate) fn call_status(number: &BusinessNumber, item: &Item, call: &CallStatu
         direction: "BUSINESS_INITIATED",
         at: call.opens_window_at().unwrap_or(call.at),
         opens: call.opens_window_at().is_some(),
+        says: v1::InboundCallReceived {
+            errors: stored::errors(&call.errors),
+            callback_data: stored::text(&call.callback_data),
+            profile_name: stored::text(&call.profile_name),
+            username: stored::text(&call.username),
+            ..v1::InboundCallReceived::default()
+        },
     };
     Draft {
         addresses: addresses(
@@ -299,7 +362,7 @@ pub(crate) fn call_status(number: &BusinessNumber, item: &Item, call: &CallStatu
             call.user_id.as_deref(),
             call.parent_user_id.as_deref(),
         ),
-        ..call_event(number, item, &told)
+        ..call_event(number, item, told)
     }
 }
 
@@ -310,15 +373,16 @@ struct Told<'a> {
     direction: &'a str,
     at: Timestamp,
     opens: bool,
+    says: v1::InboundCallReceived,
 }
 
-fn call_event(number: &BusinessNumber, item: &Item, told: &Told<'_>) -> Draft {
+fn call_event(number: &BusinessNumber, item: &Item, told: Told<'_>) -> Draft {
     let event = v1::InboundCallReceived {
         provider_call_id: told.id.to_owned(),
         event: told.event.to_owned(),
         direction: told.direction.to_owned(),
         content_json: item.raw.to_string(),
-        ..v1::InboundCallReceived::default()
+        ..told.says
     };
     let kind = if told.opens {
         Kind::Call
@@ -334,10 +398,16 @@ fn call_event(number: &BusinessNumber, item: &Item, told: &Told<'_>) -> Draft {
 
 /// A message that the business wrote elsewhere.
 pub(crate) fn echo(number: &BusinessNumber, item: &Item, echo: &Echo) -> Draft {
+    let said = echo.content.as_ref().and_then(Content::text);
     let event = v1::EchoReceived {
         provider_message_id: echo.wamid.clone(),
         kind: echo.kind.as_str().to_owned(),
         content_json: item.raw.to_string(),
+        field: stored::field(echo.channel).into(),
+        text: said.unwrap_or_default().to_owned(),
+        content: stored::content(echo.content.as_ref()),
+        context: echo.context.as_ref().map(stored::context),
+        errors: stored::errors(&echo.errors),
         ..v1::EchoReceived::default()
     };
     Draft {
@@ -358,7 +428,8 @@ pub(crate) fn preference(item: &Item, preference: &UserPreference) -> Draft {
     let event = v1::CustomerPreferenceReported {
         category: preference.category.clone(),
         value: preference.preference.as_str().to_owned(),
-        detail: preference.detail.clone().unwrap_or_default(),
+        detail: stored::text(&preference.detail),
+        content_json: item.raw.to_string(),
         ..v1::CustomerPreferenceReported::default()
     };
     Draft {
@@ -375,6 +446,10 @@ pub(crate) fn preference(item: &Item, preference: &UserPreference) -> Draft {
 pub(crate) fn handover(item: &Item, handover: &Handover) -> Draft {
     let event = v1::ThreadOwnerChanged {
         content_json: item.raw.to_string(),
+        kind: handover.kind.clone(),
+        previous_owner_role: stored::text(&handover.previous_owner_role),
+        new_owner_role: stored::text(&handover.new_owner_role),
+        metadata: stored::text(&handover.metadata),
         ..v1::ThreadOwnerChanged::default()
     };
     Draft {
@@ -394,28 +469,6 @@ pub(crate) fn owner_of(new_owner_role: Option<&str>) -> Option<ThreadOwner> {
         Some(_) => None,
     }
 }
-
-/// A customer's SMS, which tells no time of its own.
-pub(crate) fn sms(
-    number: &BusinessNumber,
-    sms: &casement_sms::twilio::callback::InboundSms,
-    received: Timestamp,
-) -> Draft {
-    let event = v1::InboundSmsReceived {
-        provider_message_id: sms.sid.clone(),
-        text: sms.body.clone(),
-        ..v1::InboundSmsReceived::default()
-    };
-    Draft {
-        provider_id: sms.sid.clone(),
-        addresses: addresses(Some(&sms.from), None, None),
-        repeats_within: SMS_REPEATS_WITHIN,
-        ..Draft::new(id::inbound(number, &sms.sid), received, Kind::Sms, event)
-    }
-}
-
-/// For how long Twilio may repeat a callback that it got no answer to, with room to spare.
-const SMS_REPEATS_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
 #[cfg(test)]
 mod tests;

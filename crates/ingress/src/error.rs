@@ -2,6 +2,7 @@
 //! dead letter.
 
 use casement_domain::id::InvalidId;
+use casement_event_log::consent::ConsentError;
 use casement_event_log::customers::ResolveError;
 use casement_event_log::{AppendError, ReadError};
 
@@ -14,6 +15,9 @@ pub(crate) enum Setback {
     /// An event was not stored, or nobody knows whether it was.
     #[error("event could not be appended")]
     Append(#[from] AppendError),
+    /// What a customer allows could not be written down.
+    #[error("consent could not be recorded")]
+    Consent(#[from] ConsentError),
     /// Who the customer is could not be found out.
     #[error("customer could not be resolved")]
     Resolve(#[from] ResolveError),
@@ -45,16 +49,21 @@ impl Setback {
     /// Returns whether the log itself is away, so that going on to the next item is of no use.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
+            Self::Read(error)
+            | Self::Resolve(ResolveError::Read(error))
+            | Self::Consent(ConsentError::Read(error)) => {
                 matches!(error, ReadError::Unavailable { .. })
             }
-            Self::Append(error) | Self::Resolve(ResolveError::Append(error)) => {
+            Self::Append(error)
+            | Self::Resolve(ResolveError::Append(error))
+            | Self::Consent(ConsentError::Append(error)) => {
                 matches!(
                     error,
                     AppendError::Unknown { .. } | AppendError::Refused { .. }
                 )
             }
             Self::Resolve(_)
+            | Self::Consent(_)
             | Self::Unreadable { .. }
             | Self::Contended { .. }
             | Self::Account(_)

@@ -1,51 +1,60 @@
 //! The webhooks' front door: who may post, how much, and what they are told.
 //!
-//! A post is answered 200 once it is on disk, and not before. What it says is not looked at.
+//! A post is answered 200 once it is on disk, and not before. What it says is not looked at. Of a
+//! post that is refused, nothing is kept but a counter with the reason.
 
+mod caller;
+mod gate;
+mod sms;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Path, Query, Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::header::{self, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use bytes::{Bytes, BytesMut};
 use casement_event::convert::timestamp;
 use casement_event::v1::RawPost;
 use casement_shell::{SharedClock, telemetry};
-use casement_sms::twilio::signature as twilio_signature;
+use casement_sms::vonage;
 use casement_whatsapp::signature as meta_signature;
 use casement_whatsapp::webhook::{SubscriptionParams, verify_subscription};
 use futures::StreamExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::config::{DEFAULT_NAME, Keys};
+use crate::config::{DEFAULT_NAME, Keys, Limits};
 use crate::pack::{Packer, StoreError};
+use crate::{metrics, trace};
+
+pub(crate) use caller::{Caller, Trust};
+use gate::{Gate, Gates};
 
 /// WhatsApp Cloud API: a post is at most 3 MB.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// How much of all bodies together is held in memory.
-const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
-
 /// The unit in which held memory is counted.
 const HELD_UNIT: usize = 1024;
 
-/// How long a body may take to arrive.
-const BODY_READ_MAX: Duration = Duration::from_secs(10);
-
-/// When a refused sender should come again.
-const RETRY_AFTER_SECONDS: &str = "5";
+/// When a sender should come again whom we had no room or no log for.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The source of Meta's posts, as it stands in subjects.
 pub(crate) const WHATSAPP: &str = "whatsapp";
 
 /// The source of Twilio's posts, as it stands in subjects.
 pub(crate) const TWILIO: &str = "twilio";
+
+/// How posts of gateways that are told by configuration are counted, all together.
+const GENERIC: &str = "generic_sms";
 
 const TRACEPARENT: &str = "traceparent";
 
@@ -59,9 +68,22 @@ pub(crate) struct Door {
     /// What stands before the path in the URL that Twilio signs.
     pub(crate) twilio_base_url: String,
     pub(crate) whatsapp: Packer,
-    pub(crate) twilio: Packer,
+    /// Those of the SMS gateways, by their names.
+    pub(crate) sms: HashMap<String, Packer>,
     pub(crate) clock: SharedClock,
-    held: Semaphore,
+    trust: Trust,
+    gates: Gates,
+    body_timeout: Duration,
+    /// What all bodies together may hold, in [`HELD_UNIT`]s.
+    held: Arc<Semaphore>,
+}
+
+/// What the role has around its handlers.
+#[derive(Debug)]
+pub(crate) struct House {
+    pub(crate) trust: Trust,
+    pub(crate) limits: Limits,
+    pub(crate) clock: SharedClock,
 }
 
 impl Door {
@@ -69,36 +91,46 @@ impl Door {
         keys: Keys,
         twilio_base_url: String,
         whatsapp: Packer,
-        twilio: Packer,
-        clock: SharedClock,
+        sms: HashMap<String, Packer>,
+        house: House,
     ) -> Self {
+        let limits = house.limits;
         Self {
             keys,
             twilio_base_url,
             whatsapp,
-            twilio,
-            clock,
-            held: Semaphore::new(HELD_BYTES_MAX / HELD_UNIT),
+            sms,
+            clock: house.clock,
+            trust: house.trust,
+            gates: Gates::new(
+                limits.posts_per_second,
+                limits.concurrency,
+                limits.refusals_per_second,
+            ),
+            body_timeout: limits.body_timeout.unsigned_abs(),
+            held: Arc::new(Semaphore::new(
+                limits.held_mib.saturating_mul(1024 * 1024 / HELD_UNIT),
+            )),
         }
     }
 
     /// Reserves memory for a part of a body.
-    fn reserve(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+    fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(HELD_UNIT)).unwrap_or(u32::MAX);
-        self.held.try_acquire_many(units).ok()
+        Arc::clone(&self.held).try_acquire_many_owned(units).ok()
     }
 
     /// Reads a body within the limits. What it holds is counted until the permit is dropped.
-    async fn read(&self, body: Body) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Outcome> {
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Outcome> {
         let mut parts = body.into_data_stream();
         let mut whole = BytesMut::new();
-        let mut held: Option<SemaphorePermit<'_>> = None;
+        let mut held: Option<OwnedSemaphorePermit> = None;
         while let Some(part) = parts.next().await {
             let part = part.map_err(|_| Outcome::BrokenBody)?;
             if whole.len() + part.len() > BODY_BYTES_MAX {
                 return Err(Outcome::TooLarge);
             }
-            let more = self.reserve(part.len()).ok_or(Outcome::Busy)?;
+            let more = self.reserve(part.len()).ok_or(Outcome::NoMemory)?;
             match &mut held {
                 None => held = Some(more),
                 Some(held) => held.merge(more),
@@ -114,6 +146,9 @@ impl Door {
 enum Gateway {
     Meta,
     Twilio,
+    Vonage,
+    /// One that is told by configuration.
+    Generic,
 }
 
 impl Gateway {
@@ -121,6 +156,8 @@ impl Gateway {
         match self {
             Self::Meta => WHATSAPP,
             Self::Twilio => TWILIO,
+            Self::Vonage => vonage::NAME,
+            Self::Generic => GENERIC,
         }
     }
 }
@@ -130,11 +167,21 @@ impl Gateway {
 enum Outcome {
     Stored,
     UnknownApp,
+    WrongClient,
     TooLarge,
     TooSlow,
     BadSignature,
+    /// A gateway that signs did not, and will if it is asked to come again.
+    Unsigned,
     BrokenBody,
-    Busy,
+    /// The application has posted too much; it may come again at that time.
+    TooOften(Timestamp),
+    /// The address was refused too often; it is heard again at that time.
+    NotHeard(Timestamp),
+    Crowded,
+    NoMemory,
+    QueueFull,
+    NotBegun,
     NotStored,
     Unknown,
 }
@@ -144,34 +191,78 @@ impl Outcome {
         match self {
             Self::Stored => "stored",
             Self::UnknownApp => "unknown_app",
+            Self::WrongClient => "wrong_client",
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::BadSignature => "bad_signature",
+            Self::Unsigned => "unsigned",
             Self::BrokenBody => "broken_body",
-            Self::Busy => "busy",
+            Self::TooOften(_) => "too_often",
+            Self::NotHeard(_) => "refused_too_often",
+            Self::Crowded => "crowded",
+            Self::NoMemory => "no_memory",
+            Self::QueueFull => "queue_full",
+            Self::NotBegun => "not_begun",
             Self::NotStored => "not_stored",
             Self::Unknown => "outcome_unknown",
         }
     }
 
-    fn response(self, gateway: Gateway) -> Response {
-        let unavailable = (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [(RETRY_AFTER, RETRY_AFTER_SECONDS)],
-        );
+    /// Whether the sender did wrong, and is heard less if it goes on.
+    fn is_earned(self) -> bool {
+        match self {
+            Self::UnknownApp
+            | Self::WrongClient
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::BadSignature
+            | Self::Unsigned
+            | Self::BrokenBody => true,
+            Self::Stored
+            | Self::TooOften(_)
+            | Self::NotHeard(_)
+            | Self::Crowded
+            | Self::NoMemory
+            | Self::QueueFull
+            | Self::NotBegun
+            | Self::NotStored
+            | Self::Unknown => false,
+        }
+    }
+
+    fn response(self, gateway: Gateway, now: Timestamp) -> Response {
         match self {
             Self::Stored => match gateway {
-                Gateway::Meta => StatusCode::OK.into_response(),
+                Gateway::Meta | Gateway::Vonage | Gateway::Generic => {
+                    StatusCode::OK.into_response()
+                }
                 Gateway::Twilio => ([(CONTENT_TYPE, "text/xml")], NO_REPLY).into_response(),
             },
             Self::UnknownApp => StatusCode::NOT_FOUND.into_response(),
+            Self::WrongClient => StatusCode::FORBIDDEN.into_response(),
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT.into_response(),
             Self::BadSignature => StatusCode::UNAUTHORIZED.into_response(),
             Self::BrokenBody => StatusCode::BAD_REQUEST.into_response(),
-            Self::Busy | Self::NotStored | Self::Unknown => unavailable.into_response(),
+            Self::TooOften(ready_at) | Self::NotHeard(ready_at) => {
+                let wait = ready_at.duration_since(now).unsigned_abs();
+                later(StatusCode::TOO_MANY_REQUESTS, wait)
+            }
+            Self::Unsigned
+            | Self::Crowded
+            | Self::NoMemory
+            | Self::QueueFull
+            | Self::NotBegun
+            | Self::NotStored
+            | Self::Unknown => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER),
         }
     }
+}
+
+/// Tells when to come again, in whole seconds: rounded up, so that nobody comes too early.
+fn later(status: StatusCode, wait: Duration) -> Response {
+    let seconds = wait.as_millis().div_ceil(1_000).max(1);
+    (status, [(header::RETRY_AFTER, seconds.to_string())]).into_response()
 }
 
 /// Returns the webhooks' routes.
@@ -179,27 +270,23 @@ pub(crate) fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route(
             "/webhooks/whatsapp",
-            get(async |door, query| handshake(door, DEFAULT_NAME, query))
-                .post(async |door, uri, request| meta(door, DEFAULT_NAME, uri, request).await),
+            get(async |door, query, request: Request| {
+                handshake(door, DEFAULT_NAME, query, &request)
+            })
+            .post(async |door, uri, request| meta(door, DEFAULT_NAME, uri, request).await),
         )
         .route(
             "/webhooks/whatsapp/{app}",
-            get(async |door, Path(app): Path<String>, query| handshake(door, &app, query)).post(
-                async |door, Path(app): Path<String>, uri, request| {
-                    meta(door, &app, uri, request).await
+            get(
+                async |door, Path(app): Path<String>, query, request: Request| {
+                    handshake(door, &app, query, &request)
                 },
-            ),
-        )
-        .route(
-            "/webhooks/twilio",
-            post(async |door, uri, request| twilio(door, DEFAULT_NAME, uri, request).await),
-        )
-        .route(
-            "/webhooks/twilio/{account}",
-            post(async |door, Path(account): Path<String>, uri, request| {
-                twilio(door, &account, uri, request).await
+            )
+            .post(async |door, Path(app): Path<String>, uri, request| {
+                meta(door, &app, uri, request).await
             }),
         )
+        .merge(sms::routes())
         .with_state(door)
 }
 
@@ -207,17 +294,37 @@ fn handshake(
     State(door): State<Arc<Door>>,
     app: &str,
     Query(params): Query<SubscriptionParams>,
+    request: &Request,
 ) -> Response {
-    let Some(keys) = door.keys.apps.get(app) else {
-        return StatusCode::NOT_FOUND.into_response();
+    let now = door.clock.now();
+    let address = door.trust.caller(request).address;
+    let keys = door.keys.apps.get(app);
+    let gate = match keys {
+        Some(_) => door.gates.of(WHATSAPP, app),
+        None => door.gates.strangers(),
     };
-    match verify_subscription(&params, &keys.verify_token) {
-        Ok(challenge) => challenge.to_owned().into_response(),
-        Err(error) => {
-            tracing::warn!(app, error = %error, "handshake refused");
-            StatusCode::FORBIDDEN.into_response()
-        }
-    }
+    let answer = match door.gates.is_heard(&gate, address, now) {
+        Err(ready_at) => Err((Outcome::NotHeard(ready_at).label(), {
+            Outcome::NotHeard(ready_at).response(Gateway::Meta, now)
+        })),
+        Ok(()) => match keys.map(|keys| verify_subscription(&params, &keys.verify_token)) {
+            Some(Ok(challenge)) => Ok(challenge.to_owned().into_response()),
+            Some(Err(error)) => {
+                tracing::warn!(app, error = %error, "handshake refused");
+                door.gates.count_refusal(&gate, address, now);
+                Err(("wrong_token", StatusCode::FORBIDDEN.into_response()))
+            }
+            None => {
+                door.gates.count_refusal(&gate, address, now);
+                Err(("unknown_app", StatusCode::NOT_FOUND.into_response()))
+            }
+        },
+    };
+    let outcome = answer
+        .as_ref()
+        .map_or_else(|(label, _)| *label, |_| "answered");
+    metrics::shook_hands(outcome);
+    answer.unwrap_or_else(|(_, refusal)| refusal)
 }
 
 async fn meta(
@@ -234,39 +341,14 @@ async fn meta(
             Outcome::BadSignature
         })
     };
-    let is_known = door.keys.apps.contains_key(app);
+    let keys = door.keys.apps.get(app);
     let knock = Knock {
         gateway: Gateway::Meta,
         app,
-        is_known,
+        is_known: keys.is_some(),
+        client_name: keys.and_then(|keys| keys.client_name.as_deref()),
         query: uri.query(),
-        packer: &door.whatsapp,
-    };
-    take(&door, &knock, request, verify).await
-}
-
-async fn twilio(
-    State(door): State<Arc<Door>>,
-    account: &str,
-    OriginalUri(uri): OriginalUri,
-    request: Request,
-) -> Response {
-    let url = signed_url(&door.twilio_base_url, &uri);
-    let verify = |headers: &HeaderMap, body: &[u8]| {
-        let tokens = door.keys.twilio.get(account).ok_or(Outcome::UnknownApp)?;
-        let header = text(headers, twilio_signature::HEADER);
-        twilio_signature::verify_form(&url, body, header, tokens).map_err(|error| {
-            tracing::warn!(account, error = %error, "callback refused");
-            Outcome::BadSignature
-        })
-    };
-    let is_known = door.keys.twilio.contains_key(account);
-    let knock = Knock {
-        gateway: Gateway::Twilio,
-        app: account,
-        is_known,
-        query: uri.query(),
-        packer: &door.twilio,
+        packer: Some(&door.whatsapp),
     };
     take(&door, &knock, request, verify).await
 }
@@ -276,8 +358,11 @@ struct Knock<'a> {
     gateway: Gateway,
     app: &'a str,
     is_known: bool,
+    /// The name that the caller's certificate must have.
+    client_name: Option<&'a str>,
     query: Option<&'a str>,
-    packer: &'a Packer,
+    /// What stores the posts; there is one for whoever is known.
+    packer: Option<&'a Packer>,
 }
 
 async fn take(
@@ -287,48 +372,74 @@ async fn take(
     verify: impl FnOnce(&HeaderMap, &[u8]) -> Result<(), Outcome>,
 ) -> Response {
     let label = knock.gateway.label();
-    let span = tracing::info_span!("webhook", source = label);
-    if let Some(parent) = text(request.headers(), TRACEPARENT) {
-        telemetry::parent_from(&span, parent);
+    let since = Instant::now();
+    let span = trace::webhook(label, text(request.headers(), TRACEPARENT));
+    let now = door.clock.now();
+    let caller = door.trust.caller(&request);
+    let gate = if knock.is_known {
+        door.gates.of(label, knock.app)
+    } else {
+        door.gates.strangers()
+    };
+    let outcome = match door.gates.is_heard(&gate, caller.address, now) {
+        Err(ready_at) => Outcome::NotHeard(ready_at),
+        Ok(()) => admit(door, knock, &gate, &caller, request, verify)
+            .instrument(span.clone())
+            .await
+            .map_or_else(|outcome| outcome, |()| Outcome::Stored),
+    };
+    if outcome.is_earned() {
+        door.gates.count_refusal(&gate, caller.address, now);
     }
-    let outcome = admit(door, knock, request, verify)
-        .instrument(span)
-        .await
-        .map_or_else(|outcome| outcome, |()| Outcome::Stored);
-    metrics::counter!("casement_ingress_posts_total", "source" => label, "outcome" => outcome.label())
-        .increment(1);
-    outcome.response(knock.gateway)
+    metrics::answered(label, outcome.label(), since.elapsed());
+    let response = outcome.response(knock.gateway, now);
+    trace::answered(&span, outcome.label(), response.status());
+    response
 }
 
 async fn admit(
     door: &Door,
     knock: &Knock<'_>,
+    gate: &Gate,
+    caller: &Caller,
     request: Request,
     verify: impl FnOnce(&HeaderMap, &[u8]) -> Result<(), Outcome>,
 ) -> Result<(), Outcome> {
     if !knock.is_known {
         return Err(Outcome::UnknownApp);
     }
+    if knock.client_name.is_some_and(|name| !caller.is(name)) {
+        return Err(Outcome::WrongClient);
+    }
+    let _place = gate.enter().ok_or(Outcome::Crowded)?;
     let content_length = text(request.headers(), CONTENT_LENGTH.as_str())
         .and_then(|length| length.parse::<usize>().ok());
     if content_length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(Outcome::TooLarge);
     }
     let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(BODY_READ_MAX, door.read(body)).await;
-    // Counted until the answer: the body stays in memory as long.
-    let (body, _held) = read.map_err(|_| Outcome::TooSlow)??;
+    let read = tokio::time::timeout(door.body_timeout, door.read(body)).await;
+    let (body, held) = read.map_err(|_| Outcome::TooSlow)??;
     verify(&parts.headers, &body)?;
+    metrics::taken(knock.gateway.label(), body.len());
+    let now = door.clock.now();
+    door.gates
+        .count_post(gate, now)
+        .map_err(Outcome::TooOften)?;
+    let span = trace::storing(knock.gateway.label());
     let post = RawPost {
         body,
-        received_time: Some(timestamp(door.clock.now())),
+        received_time: Some(timestamp(now)),
         app: knock.app.to_owned(),
         query: knock.query.unwrap_or_default().to_owned(),
-        traceparent: telemetry::current_traceparent()
+        traceparent: telemetry::traceparent_of(&span)
             .unwrap_or_else(casement_event::new_traceparent),
     };
-    knock.packer.store(post).await.map_err(|error| match error {
-        StoreError::QueueFull => Outcome::Busy,
+    let packer = knock.packer.ok_or(Outcome::UnknownApp)?;
+    let stored = packer.store(post, held).instrument(span).await;
+    stored.map_err(|error| match error {
+        StoreError::QueueFull => Outcome::QueueFull,
+        StoreError::NotBegun => Outcome::NotBegun,
         StoreError::Refused => Outcome::NotStored,
         StoreError::Unknown => Outcome::Unknown,
     })
@@ -338,27 +449,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The URL as Twilio was given it: behind a proxy the request no longer tells.
-fn signed_url(base: &str, uri: &Uri) -> String {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    format!("{}{path}", base.trim_end_matches('/'))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signed_url_is_the_public_one() {
-        let uri: Uri = "/webhooks/twilio?m=1&a=2".parse().unwrap();
-        for base in ["https://x.example/in", "https://x.example/in/"] {
-            assert_eq!(
-                signed_url(base, &uri),
-                "https://x.example/in/webhooks/twilio?m=1&a=2"
-            );
-        }
-    }
-
     #[test]
     fn a_new_trace_is_a_valid_traceparent() {
         let made = casement_event::new_traceparent();

@@ -1,6 +1,6 @@
 //! Role: webhooks in, facts out.
 //!
-//! Two loops that meet on the log only. The first verifies each post's signature over its raw
+//! Loops that meet on the log only. The first verifies each post's signature over its raw
 //! bytes, packs posts onto `RAW` and answers 200 once they are on disk. The second reads `RAW`,
 //! takes posts apart, finds each item's number and customer, and appends:
 //!
@@ -10,27 +10,39 @@
 //! - items for numbers that no account knows to `accounts.reported.parked`, to be replayed;
 //! - what can never succeed to `dead.ingress`.
 //!
+//! A third fetches the files that came with messages, stores them and tells of them on
+//! `events.media`; they are handed out by `MediaService`.
+//!
 //! It decides neither whether a window is open nor what a report does to its message, and it
 //! answers no customer.
 
 mod aside;
 mod config;
+mod consent;
 mod conversation;
 mod draft;
 mod error;
+mod heads;
 mod http;
+mod media;
 mod merge;
+mod metrics;
 mod normalise;
 mod pack;
 mod parked;
 mod place;
 mod queue;
+mod recent;
+pub mod repair;
 mod report;
 mod search;
 mod sms;
+mod stored;
 mod token;
+mod trace;
 mod whatsapp;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -39,16 +51,27 @@ use axum::Router;
 use casement_event_log::Log;
 use casement_event_log::customers::Tokens;
 use casement_event_log::directory::Directory;
+use casement_proto::media::v1::media_service_server::MediaServiceServer;
 use casement_shell::SharedClock;
+use casement_shell::server::Server;
+use casement_shell::tls::Tls;
+use casement_sms::vonage;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{App, Config, DEFAULT_NAME, Qualifying, Twilio, TwilioAccount};
+pub use config::{App, Config, DEFAULT_NAME, Limits, Proxy, Qualifying, Twilio, TwilioAccount};
 pub use http::BODY_BYTES_MAX;
+pub use media::{MediaApi, MediaConfig};
+pub use sms::config::{
+    GenericSms, HmacAlgorithm, InboundPointers, SignatureEncoding, StatusPointers, StatusWords,
+    Vonage, VonageAccount,
+};
+pub use sms::words::Words;
 
-use http::{Door, TWILIO, WHATSAPP};
+use config::Keys;
+use http::{Door, House, TWILIO, WHATSAPP};
 use pack::Packer;
 use place::Desk;
 
@@ -61,8 +84,11 @@ pub struct Role {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    writers: [JoinHandle<()>; 2],
+    tls: Option<Arc<Tls>>,
+    limits: casement_shell::server::Limits,
+    writers: Vec<JoinHandle<()>>,
     desk: Arc<Desk>,
+    media: media::Media,
 }
 
 /// Fetches the secrets and binds the address. Nothing is served before [`Role::run`].
@@ -76,10 +102,15 @@ pub async fn start(
     tokens: Tokens,
     clock: SharedClock,
 ) -> anyhow::Result<Role> {
-    let keys = config.keys()?;
+    metrics::start();
+    let (keys, trust) = (config.keys()?, config.trust()?);
+    let readers = config.sms_readers()?;
     if keys.apps.is_empty() {
         tracing::warn!("no application is configured: every webhook of Meta's is refused");
     }
+    let tls = config.tls.clone().map(Tls::load).transpose();
+    let tls = tls.context("ingress.tls")?.map(Arc::new);
+    let limits = config.limits;
     let listen = config.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot take webhooks at {listen}: choose another address with ingress.listen")
@@ -90,8 +121,20 @@ pub async fn start(
         .public_url
         .unwrap_or_else(|| format!("http://{address}"));
     let (whatsapp, whatsapp_writer) = Packer::start(log.clone(), WHATSAPP, clock.clone());
-    let (twilio, twilio_writer) = Packer::start(log.clone(), TWILIO, clock.clone());
-    let door = Door::new(keys, base_url, whatsapp, twilio, clock.clone());
+    let mut writers = vec![whatsapp_writer];
+    let mut sms = HashMap::new();
+    for gateway in sms_gateways(&keys) {
+        let (packer, writer) = Packer::start(log.clone(), gateway, clock.clone());
+        sms.insert(gateway.to_owned(), packer);
+        writers.push(writer);
+    }
+    let house = House {
+        trust,
+        limits,
+        clock: clock.clone(),
+    };
+    let door = Door::new(keys, base_url, whatsapp, sms, house);
+    let media = media::start(config.media, &log, &directory, &clock)?;
     let desk = Desk {
         log,
         directory,
@@ -100,15 +143,32 @@ pub async fn start(
         policy: config.qualifying.into(),
         queues: queue::Queues::new(),
         horizon: search::Horizon::default(),
+        recent: recent::Recent::default(),
+        heads: heads::Heads::default(),
         replay: Arc::new(Notify::new()),
+        tally: place::Tally::default(),
+        sms: readers,
     };
     Ok(Role {
         listener,
         address,
         router: http::router(Arc::new(door)),
-        writers: [whatsapp_writer, twilio_writer],
+        tls,
+        limits: limits.server(),
+        writers,
         desk: Arc::new(desk),
+        media,
     })
+}
+
+/// Returns the names of the SMS gateways that may post. Those that configuration names live as
+/// long as the process.
+fn sms_gateways(keys: &Keys) -> Vec<&'static str> {
+    let named = keys.sms.generic.keys();
+    let mut gateways: Vec<&'static str> = named.map(|name| &*name.clone().leak()).collect();
+    gateways.extend((!keys.twilio.is_empty()).then_some(TWILIO));
+    gateways.extend((!keys.sms.vonage.is_empty()).then_some(vonage::NAME));
+    gateways
 }
 
 impl Role {
@@ -123,20 +183,32 @@ impl Role {
         self.router.clone()
     }
 
+    /// Returns the service of customers' files, to be put behind authentication.
+    pub fn service(&self) -> MediaServiceServer<MediaApi> {
+        self.media.service()
+    }
+
     /// Takes webhooks and turns them into facts until the stop; then answers what is being
     /// asked, writes what waits, and finishes the packs in hand.
     pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
         let Self {
             listener,
             router,
+            tls,
+            limits,
             writers,
             desk,
+            media,
             ..
         } = self;
+        let server = Server {
+            listener,
+            router,
+            tls,
+            limits,
+        };
         let serving = async {
-            casement_shell::http::serve(listener, router, stopping.clone())
-                .await
-                .context("serve webhooks")?;
+            server.run(stopping.clone()).await;
             for writer in writers {
                 writer.await.context("write posts")?;
             }
@@ -152,7 +224,8 @@ impl Role {
                 .await
                 .context("replay parked items")
         };
-        tokio::try_join!(serving, normalising, replaying)?;
+        let fetching = async { media.run(stopping.clone()).await.context("fetch media") };
+        tokio::try_join!(serving, normalising, replaying, fetching)?;
         Ok(())
     }
 }

@@ -1,21 +1,22 @@
 //! Two customer ids prove to be one: the loser's subjects end with `MovedTo`, and the survivor's
-//! take the loser's summary over, at every number of the portfolio.
+//! take the loser's summary over, at every number of the portfolio; so does its consent.
 //!
-//! Who is the same as whom is decided by the links, elsewhere. Everything here may be repeated.
+//! Who is the same as whom is decided by the links, elsewhere. Everything here may be repeated,
+//! by anybody, at any time: each step is one append that looks whether it was made before.
 
-use casement_domain::customer::{Identifier, Kind, identifiers};
 use casement_domain::id::CustomerId;
-use casement_domain::inbound::{Addresses, Summary};
-use casement_event::subject::{self, stream};
-use casement_event::{Event, convert, id, v1};
-use casement_event_log::{AppendError, Expect};
+use casement_domain::inbound::Summary;
+use casement_event::{convert, id, v1};
+use casement_event_log::{AppendError, Expect, consent};
 
+use crate::SOURCE;
 use crate::conversation::{Last, ROUNDS_MAX, contended};
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
+use crate::recent::Line;
 use crate::search::{self, Found};
 
-/// Ends a customer at all numbers of the portfolio; `survivor` carries on.
+/// Ends a customer at all numbers of the portfolio; `survivor` carries on, with what it allows.
 pub(crate) async fn end(
     desk: &Desk,
     home: &Home,
@@ -26,52 +27,15 @@ pub(crate) async fn end(
     for home in homes(desk, home)? {
         end_at(desk, &home, post, loser, survivor).await?;
     }
-    Ok(())
-}
-
-/// Ends a customer if every identifier it is known by belongs to others now.
-pub(crate) async fn end_if_forsaken(
-    desk: &Desk,
-    home: &Home,
-    post: &Post,
-    loser: &CustomerId,
-    survivor: &CustomerId,
-) -> Result<(), Setback> {
-    for home in homes(desk, home)? {
-        let last = Last::load(desk, &home, loser).await?;
-        for identifier in identifiers(&last.summary.addresses()) {
-            // A parent's id is shared, and proves nothing.
-            if identifier.kind == Kind::ParentUserId {
-                continue;
-            }
-            let link = link(desk, &home, &identifier).await?;
-            if link.is_some_and(|link| link.customer_id == loser.as_str()) {
-                return Ok(());
-            }
-        }
-    }
-    end(desk, home, post, loser, survivor).await
-}
-
-/// Ends those whom the addresses belonged to before, if nothing is left to them: what a merge
-/// that broke off has left undone.
-pub(crate) async fn end_forsaken(
-    desk: &Desk,
-    home: &Home,
-    post: &Post,
-    addresses: &Addresses,
-    survivor: &CustomerId,
-) -> Result<(), Setback> {
-    for identifier in identifiers(addresses) {
-        let Some(link) = link(desk, home, &identifier).await? else {
-            continue;
-        };
-        if link.previous_customer_id.is_empty() || link.previous_customer_id == survivor.as_str() {
-            continue;
-        }
-        let previous = CustomerId::parse(&link.previous_customer_id)?;
-        end_if_forsaken(desk, home, post, &previous, survivor).await?;
-    }
+    consent::carry_over(
+        &desk.log,
+        SOURCE,
+        &home.portfolio,
+        loser,
+        survivor,
+        desk.clock.now(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -84,28 +48,6 @@ fn homes(desk: &Desk, home: &Home) -> Result<Vec<Home>, Setback> {
     Ok(ours.map(Home::of).collect::<Result<_, _>>()?)
 }
 
-async fn link(
-    desk: &Desk,
-    home: &Home,
-    identifier: &Identifier,
-) -> Result<Option<v1::CustomerLinked>, Setback> {
-    let token = desk.tokens.token(&home.portfolio, identifier);
-    let subject = subject::link(&home.portfolio, &token);
-    let Some(stored) = desk.log.last(stream::CUSTOMERS, &subject).await? else {
-        return Ok(None);
-    };
-    let problem = match stored.event() {
-        Ok(Event::CustomerLinked(link)) => return Ok(Some(link)),
-        Ok(other) => format!("{} is no link", other.event_type()),
-        Err(error) => error.to_string(),
-    };
-    Err(Setback::Unreadable {
-        subject,
-        sequence: stored.sequence,
-        problem,
-    })
-}
-
 async fn end_at(
     desk: &Desk,
     home: &Home,
@@ -113,44 +55,30 @@ async fn end_at(
     loser: &CustomerId,
     survivor: &CustomerId,
 ) -> Result<(), Setback> {
-    let survivor = follow(desk, home, survivor).await?;
-    if survivor == *loser {
-        return Ok(());
-    }
-    let Some(summary) = move_away(desk, home, post, loser, &survivor).await? else {
+    let Some((summary, survivor)) = move_away(desk, home, post, loser, survivor).await? else {
         return Ok(());
     };
     take_over(desk, home, post, loser, &survivor, &summary).await
 }
 
-/// Returns who carries on for a customer at a number.
-async fn follow(desk: &Desk, home: &Home, customer: &CustomerId) -> Result<CustomerId, Setback> {
-    let mut customer = customer.clone();
-    for _ in 0..ROUNDS_MAX {
-        match Last::load(desk, home, &customer).await?.survivor {
-            None => return Ok(customer),
-            Some(survivor) => customer = survivor,
-        }
-    }
-    Err(contended(home, &customer))
-}
-
-/// Ends the loser's subject; returns its summary, or nothing if there is nothing to take over.
+/// Ends the loser's subject; returns its summary and where it went, or nothing if there is
+/// nothing to take over.
+///
+/// A subject on which nothing stands is ended, too: another writer may know the loser's link
+/// from before, and must not put a fact there.
 async fn move_away(
     desk: &Desk,
     home: &Home,
     post: &Post,
     loser: &CustomerId,
     survivor: &CustomerId,
-) -> Result<Option<Summary>, Setback> {
+) -> Result<Option<(Summary, CustomerId)>, Setback> {
     for _ in 0..ROUNDS_MAX {
         let last = Last::load(desk, home, loser).await?;
-        if last.sequence == 0 {
-            return Ok(None);
-        }
-        if let Some(moved_to) = &last.survivor {
+        let is_empty = last.summary.last_event_at.is_none();
+        if let Some(moved_to) = last.survivor {
             // It went before; whether it arrived is seen to now.
-            return Ok((moved_to == survivor).then_some(last.summary));
+            return Ok((!is_empty).then_some((last.summary, moved_to)));
         }
         let event = v1::MovedTo {
             conversation: Some(home.conversation(loser)),
@@ -166,9 +94,10 @@ async fn move_away(
             .append(record, Expect::last(last.subject, last.sequence))
             .await
         {
+            Ok(_) if is_empty => return Ok(None),
             Ok(_) => {
                 metrics::counter!("casement_ingress_customers_merged_total").increment(1);
-                return Ok(Some(last.summary));
+                return Ok(Some((last.summary, survivor.clone())));
             }
             Err(AppendError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -190,19 +119,21 @@ async fn take_over(
     let mut survivor = survivor.clone();
     for _ in 0..ROUNDS_MAX {
         let last = Last::load(desk, home, &survivor).await?;
-        if let Some(next) = last.survivor {
-            survivor = next;
-            continue;
-        }
         if last.sequence > 0
             && let Some(since) = summary.last_event_at
             && last.summary.last_event_at >= Some(since)
         {
-            let found = search::find(&desk.log, &last.subject, last.sequence, since, id).await?;
+            let found = search::find(desk, &last.subject, last.sequence, since, id).await?;
             if found == Found::Yes {
                 return Ok(());
             }
         }
+        if let Some(next) = last.survivor {
+            // It may have ended since it took over, or before.
+            survivor = next;
+            continue;
+        }
+        let before = last.summary.last_event_at;
         let joined = last.summary.join(summary.clone());
         let event = v1::CustomerMerged {
             conversation: Some(home.conversation(&survivor)),
@@ -213,12 +144,19 @@ async fn take_over(
         };
         let record = post.record(last.subject.clone(), id, post.received, event);
         let record = home.mark_customer(record, &survivor);
-        match desk
-            .log
-            .append(record, Expect::last(last.subject, last.sequence))
-            .await
-        {
-            Ok(_) => return Ok(()),
+        let expect = Expect::last(last.subject.clone(), last.sequence);
+        match desk.log.append(record, expect).await {
+            Ok(position) => {
+                let line = Line {
+                    sequence: position.sequence,
+                    id: Some(id),
+                    last_event_at: joined.last_event_at,
+                    merged: Some(loser.clone()),
+                };
+                desk.recent
+                    .appended(&last.subject, last.sequence, before, line);
+                return Ok(());
+            }
             Err(AppendError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

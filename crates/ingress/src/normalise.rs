@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use casement_event::subject::{self, stream};
 use casement_event::v1::{RawPack, RawPost};
-use casement_event::{Event, convert};
-use casement_event_log::{Delivery, Failure, WorkSpec};
-use casement_shell::telemetry;
+use casement_event::{Event, Stored, convert};
+use casement_event_log::{Failure, WorkSpec};
 use casement_whatsapp::webhook;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -20,15 +19,20 @@ use tracing::Instrument as _;
 
 use crate::aside;
 use crate::error::Setback;
-use crate::http::TWILIO;
+use crate::http::WHATSAPP;
 use crate::place::{Desk, Post};
-use crate::{sms, whatsapp};
+use crate::{sms, trace, whatsapp};
 
-/// How many packs are in hand at once: at low rates a pack is one post.
-const PACKS_IN_HAND_MAX: usize = 8;
+/// How many packs are in hand at once: at low rates a pack is one post, and at high ones there
+/// must be enough at once to share the log's batches although some of a pack are done before
+/// others.
+const PACKS_IN_HAND_MAX: usize = 32;
 
-/// How many posts of all packs are worked on at once.
-const POSTS_AT_ONCE_MAX: usize = 256;
+/// How many posts of all packs are worked on at once. A large one counts for several.
+pub(crate) const POSTS_AT_ONCE_MAX: usize = 1_024;
+
+/// How much of a post counts for one: read, it takes many times its size in memory.
+const POST_BYTES: usize = 8 * 1024;
 
 /// How long a replica may be silent about a pack before another gets it.
 const ACK_WAIT: Duration = Duration::from_secs(10);
@@ -46,14 +50,17 @@ pub(crate) async fn run(desk: Arc<Desk>, stopping: CancellationToken) {
     let turns = Arc::new(Semaphore::new(POSTS_AT_ONCE_MAX));
     log.work(spec, stopping, move |delivery| {
         let (desk, turns) = (Arc::clone(&desk), Arc::clone(&turns));
-        async move { Ok::<_, Failure>(pack(desk, turns, delivery).await?) }
+        async move { Ok::<_, Failure>(pack(desk, turns, &delivery.stored).await?) }
     })
     .await;
 }
 
-async fn pack(desk: Arc<Desk>, turns: Arc<Semaphore>, delivery: Delivery) -> Result<(), Setback> {
-    let stored = &delivery.stored;
-    let is_repeat = delivery.delivered > 1;
+/// Puts every item of a pack on the log; some of it may stand there, in part.
+pub(crate) async fn pack(
+    desk: Arc<Desk>,
+    turns: Arc<Semaphore>,
+    stored: &Stored,
+) -> Result<(), Setback> {
     let Ok(Event::RawPack(RawPack { posts })) = stored.event() else {
         let post = Post {
             sequence: stored.sequence,
@@ -61,12 +68,10 @@ async fn pack(desk: Arc<Desk>, turns: Arc<Semaphore>, delivery: Delivery) -> Res
             app: String::new(),
             received: stored.stored_at,
             traceparent: None,
-            is_repeat,
         };
         let payload = stored.payload.to_vec();
         return aside::dead_letter(&desk, &post, "", "message is no pack of posts", payload).await;
     };
-    let is_twilio = stored.subject == subject::raw(TWILIO);
     let mut working = JoinSet::new();
     for (index, raw) in posts.into_iter().enumerate() {
         let received = convert::instant("received_time", raw.received_time.as_ref());
@@ -76,20 +81,18 @@ async fn pack(desk: Arc<Desk>, turns: Arc<Semaphore>, delivery: Delivery) -> Res
             app: raw.app.clone(),
             received: received.ok().flatten().unwrap_or(stored.stored_at),
             traceparent: Some(raw.traceparent.clone()).filter(|parent| !parent.is_empty()),
-            is_repeat,
         };
-        let span = tracing::info_span!("normalise", sequence = post.sequence, post = post.index);
-        if let Some(parent) = &post.traceparent {
-            telemetry::parent_from(&span, parent);
-        }
+        let span = trace::normalising(
+            &stored.subject,
+            post.sequence,
+            post.index,
+            post.traceparent.as_deref(),
+        );
         let (desk, turns) = (Arc::clone(&desk), Arc::clone(&turns));
+        let source = stored.subject.clone();
         let work = async move {
-            let _turn = turns.acquire().await;
-            if is_twilio {
-                sms::callback(&desk, &post, &raw.query, &raw.body).await
-            } else {
-                meta(&desk, &post, &raw).await
-            }
+            let _turn = turns.acquire_many(weight(&raw)).await;
+            one(&desk, &source, &post, &raw).await
         };
         working.spawn(work.instrument(span));
     }
@@ -101,6 +104,20 @@ async fn pack(desk: Arc<Desk>, turns: Arc<Semaphore>, delivery: Delivery) -> Res
         }
     }
     first
+}
+
+/// Puts every item of one post on the log. The subject of its pack says who posted.
+pub(crate) async fn one(
+    desk: &Desk,
+    subject: &str,
+    post: &Post,
+    raw: &RawPost,
+) -> Result<(), Setback> {
+    if subject == subject::raw(WHATSAPP) {
+        return meta(desk, post, raw).await;
+    }
+    let gateway = subject.rsplit('.').next().unwrap_or_default();
+    sms::callback(desk, post, gateway, &raw.query, &raw.body).await
 }
 
 async fn meta(desk: &Desk, post: &Post, raw: &RawPost) -> Result<(), Setback> {
@@ -115,6 +132,7 @@ async fn meta(desk: &Desk, post: &Post, raw: &RawPost) -> Result<(), Setback> {
         tracing::info!("post was no valid JSON and was repaired");
     }
     let mut first = Ok(());
+    // One after the other: a customer's messages come in their order.
     for item in &read.items {
         let done = whatsapp::item(desk, post, item).await;
         if done.as_ref().is_err_and(Setback::is_outage) {
@@ -125,4 +143,10 @@ async fn meta(desk: &Desk, post: &Post, raw: &RawPost) -> Result<(), Setback> {
         }
     }
     first
+}
+
+/// For how many posts one counts.
+fn weight(raw: &RawPost) -> u32 {
+    let units = 1 + raw.body.len() / POST_BYTES;
+    u32::try_from(units.min(POSTS_AT_ONCE_MAX)).unwrap_or(u32::MAX)
 }

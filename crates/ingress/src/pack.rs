@@ -1,8 +1,10 @@
 //! Group commit of posts: what arrives while the previous write is in flight goes into one log
 //! message, since a lone write costs a sync of the disk.
 //!
-//! A post is answered for only when its pack is on disk. Nothing is read or understood here.
+//! A post is answered for only when its pack is on disk; one that has waited for its turn too long
+//! leaves the queue, and its memory with it. Nothing is read or understood here.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use casement_event::v1::{RawPack, RawPost};
@@ -10,7 +12,7 @@ use casement_event::{Record, Uuid, subject};
 use casement_event_log::{AppendError, Expect, Log};
 use casement_shell::SharedClock;
 use prost::Message as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::SOURCE;
@@ -24,8 +26,10 @@ const PACK_LEN_MAX: usize = 256;
 /// How many posts may wait for the write in flight.
 const QUEUE_LEN_MAX: usize = 4_096;
 
-/// How long a post may wait for its place on the log, its turn included.
-const STORE_WAIT_MAX: Duration = Duration::from_secs(15);
+/// How long a post may wait for its place on the log, its turn included: whoever posts is to hear
+/// within a second. What is being written then may still come to be stored; the provider posts it
+/// again, and what is known changes nothing.
+const STORE_WAIT_MAX: Duration = Duration::from_millis(900);
 
 /// Why a post was not stored, as far as we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +37,9 @@ pub(crate) enum StoreError {
     /// Too many wait already.
     #[error("queue is full")]
     QueueFull,
+    /// Its turn did not come in time: it is not stored.
+    #[error("its turn did not come")]
+    NotBegun,
     /// The log refused it.
     #[error("log refused it")]
     Refused,
@@ -44,12 +51,30 @@ pub(crate) enum StoreError {
 struct Waiting {
     post: RawPost,
     answer: oneshot::Sender<Result<(), StoreError>>,
+    /// What its memory is counted by.
+    held: Option<OwnedSemaphorePermit>,
+}
+
+/// A place in the queue. It is empty once the writer has taken the post, or its caller has left.
+type Place = Arc<Mutex<Option<Waiting>>>;
+
+fn vacate(place: &Place) -> Option<Waiting> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// A caller's hold of its place, which it leaves however it ends.
+struct Seat(Place);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        drop(vacate(&self.0));
+    }
 }
 
 /// Takes posts of one source. The writer ends once all clones are gone and all is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Packer {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Place>,
 }
 
 impl Packer {
@@ -64,15 +89,26 @@ impl Packer {
         (Self { queue }, tokio::spawn(writer.run(arriving)))
     }
 
-    /// Returns once the post is on disk.
-    pub(crate) async fn store(&self, post: RawPost) -> Result<(), StoreError> {
+    /// Returns once the post is on disk, or after [`STORE_WAIT_MAX`]. `held` is what its memory is
+    /// counted by; it is given back when the post is needed no more.
+    pub(crate) async fn store(
+        &self,
+        post: RawPost,
+        held: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { post, answer, held };
+        let seat = Seat(Arc::new(Mutex::new(Some(waiting))));
         self.queue
-            .try_send(Waiting { post, answer })
+            .try_send(Arc::clone(&seat.0))
             .map_err(|_| StoreError::QueueFull)?;
         match tokio::time::timeout(STORE_WAIT_MAX, answered).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
+            Ok(Err(_)) => Err(StoreError::Unknown),
+            Err(_) => match vacate(&seat.0) {
+                Some(_) => Err(StoreError::NotBegun),
+                None => Err(StoreError::Unknown),
+            },
         }
     }
 }
@@ -84,28 +120,39 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self, mut arriving: mpsc::Receiver<Waiting>) {
+    async fn run(self, mut arriving: mpsc::Receiver<Place>) {
         let mut held = None;
         loop {
             let first = match held.take() {
                 Some(first) => first,
                 None => match arriving.recv().await {
-                    Some(first) => first,
+                    // Whoever left was told so, and will post again.
+                    Some(place) => match vacate(&place) {
+                        Some(first) => first,
+                        None => continue,
+                    },
                     None => return,
                 },
             };
-            let (pack, left_over) = gather(first, || arriving.try_recv().ok());
+            let (pack, left_over) = gather(first, || {
+                loop {
+                    let place = arriving.try_recv().ok()?;
+                    if let Some(next) = vacate(&place) {
+                        return Some(next);
+                    }
+                }
+            });
             held = left_over;
             self.write(pack).await;
         }
     }
 
     async fn write(&self, pack: Vec<Waiting>) {
-        let (posts, answers): (Vec<_>, Vec<_>) = pack
+        let (posts, callers): (Vec<_>, Vec<_>) = pack
             .into_iter()
-            // Whoever gave up was told so, and will post again.
+            // One that waited outside of the queue may have been left meanwhile.
             .filter(|waiting| !waiting.answer.is_closed())
-            .map(|waiting| (waiting.post, waiting.answer))
+            .map(|waiting| (waiting.post, (waiting.answer, waiting.held)))
             .unzip();
         let Some(first) = posts.first() else { return };
         let traceparent = Some(first.traceparent.clone()).filter(|parent| !parent.is_empty());
@@ -132,7 +179,8 @@ impl Writer {
         };
         metrics::histogram!("casement_ingress_pack_posts", "source" => self.source)
             .record(f64::from(len));
-        for answer in answers {
+        for (answer, held) in callers {
+            drop(held);
             // Whoever gave up meanwhile needs no answer.
             let _ = answer.send(result);
         }
@@ -170,6 +218,7 @@ mod tests {
         Waiting {
             post,
             answer: oneshot::channel().0,
+            held: None,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::token::token;
 use crate::whatsapp;
 
 /// Kind of the subject under which items are parked.
-const PARKED: &str = "parked";
+pub(crate) const PARKED: &str = "parked";
 
 /// Pause before a replay that broke off is begun again.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -125,6 +125,7 @@ fn contact_of(item: &Item) -> Option<Value> {
             set("wa_id", &message.from_phone);
             set("user_id", &message.user_id);
             set("parent_user_id", &message.parent_user_id);
+            set("identity_key_hash", &message.identity_hash);
             (&message.profile_name, &message.username)
         }
         ItemKind::Call(call) => {
@@ -163,6 +164,8 @@ fn contact_of(item: &Item) -> Option<Value> {
         }
         ItemKind::Handover(_)
         | ItemKind::History(_)
+        | ItemKind::AppContact(_)
+        | ItemKind::GroupChange(_)
         | ItemKind::Account(_)
         | ItemKind::ValueError(_)
         | ItemKind::Unrecognized
@@ -206,25 +209,33 @@ pub(crate) async fn replay(desk: Arc<Desk>, stopping: CancellationToken) {
 
 async fn replay_all(desk: &Desk, replayed: &mut HashMap<String, u64>) -> Result<(), Setback> {
     for number in desk.directory.numbers() {
-        if number.phone_number_id.is_empty() {
-            continue;
-        }
-        let subject = subject::reported(PARKED, &token(&number.phone_number_id));
-        let from = replayed.entry(subject.clone()).or_insert(1);
-        while let Some(stored) = desk.log.next(stream::ACCOUNTS, &subject, *from).await? {
-            if desk
-                .directory
-                .by_phone_number_id(&number.phone_number_id)
-                .is_none()
-            {
-                // Gone again: it would be parked anew, for ever.
-                break;
-            }
-            replay_one(desk, &stored).await?;
-            *from = stored.sequence + 1;
+        let id = number.phone_number_id;
+        if !id.is_empty() {
+            replay_number(desk, &id, replayed.entry(id.clone()).or_insert(1)).await?;
         }
     }
     Ok(())
+}
+
+/// Replays what was parked for a number from a sequence on, and moves the sequence along.
+/// Returns how many items that were.
+pub(crate) async fn replay_number(
+    desk: &Desk,
+    phone_number_id: &str,
+    from: &mut u64,
+) -> Result<u64, Setback> {
+    let subject = subject::reported(PARKED, &token(phone_number_id));
+    let mut items = 0;
+    while let Some(stored) = desk.log.next(stream::ACCOUNTS, &subject, *from).await? {
+        if desk.directory.by_phone_number_id(phone_number_id).is_none() {
+            // Gone again: it would be parked anew, for ever.
+            break;
+        }
+        replay_one(desk, &stored).await?;
+        *from = stored.sequence + 1;
+        items += 1;
+    }
+    Ok(items)
 }
 
 async fn replay_one(desk: &Desk, stored: &Stored) -> Result<(), Setback> {
@@ -250,7 +261,6 @@ async fn replay_one(desk: &Desk, stored: &Stored) -> Result<(), Setback> {
         traceparent: stored
             .header(casement_event::header::TRACEPARENT)
             .map(str::to_owned),
-        is_repeat: true,
     };
     let read = webhook::parse(parked.post_json.as_bytes())
         .map_err(|error| unreadable(error.to_string()))?;

@@ -2,8 +2,8 @@
 //!
 //! It stamps events; which event an item becomes is decided elsewhere.
 
-use crate::queue::Queues;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use casement_domain::id::{BusinessNumber, CustomerId, InvalidId, PortfolioId};
 use casement_domain::inbound::QualifyingPolicy;
@@ -17,7 +17,11 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::SOURCE;
+use crate::heads::Heads;
+use crate::queue::Queues;
+use crate::recent::Recent;
 use crate::search::Horizon;
+use crate::sms::Readers;
 
 /// What the normaliser works with.
 #[derive(Debug)]
@@ -28,12 +32,42 @@ pub(crate) struct Desk {
     pub(crate) clock: SharedClock,
     pub(crate) policy: QualifyingPolicy,
     pub(crate) horizon: Horizon,
+    pub(crate) recent: Recent,
+    pub(crate) heads: Heads,
     pub(crate) queues: Queues,
     /// Told when something was parked whose number has become known meanwhile.
     pub(crate) replay: Arc<Notify>,
+    pub(crate) tally: Tally,
+    pub(crate) sms: Readers,
+}
+
+/// What became of items so far, by their kind.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
+
+impl Tally {
+    /// Returns how many items of each kind had each outcome.
+    pub(crate) fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn count(&self, kind: &'static str, outcome: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((kind, outcome)).or_default() += 1;
+    }
 }
 
 impl Desk {
+    /// Counts what became of an item.
+    pub(crate) fn count(&self, kind: &'static str, outcome: &'static str) {
+        metrics::counter!("casement_ingress_items_total", "kind" => kind, "outcome" => outcome)
+            .increment(1);
+        self.tally.count(kind, outcome);
+    }
+
     /// Appends what needs no expectation.
     pub(crate) async fn append(&self, record: Record) -> Result<Position, AppendError> {
         self.log.append(record, Expect::Anything).await
@@ -50,8 +84,6 @@ pub(crate) struct Post {
     pub(crate) app: String,
     pub(crate) received: Timestamp,
     pub(crate) traceparent: Option<String>,
-    /// It may have been handled before, in part.
-    pub(crate) is_repeat: bool,
 }
 
 impl Post {

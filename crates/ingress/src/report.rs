@@ -7,8 +7,9 @@ use casement_domain::id::MessageId;
 use casement_event::subject::{self, stream};
 use casement_event::{Event, Extension, Record, Uuid, convert, id, v1};
 use casement_event_log::{AppendError, Expect};
-use casement_sms::twilio::callback::{Status, StatusCallback};
-use casement_whatsapp::webhook::{DeliveryStatus, Item, ReportedError, StatusReport};
+use casement_sms::errors::NO_CODE;
+use casement_sms::webhook::{Delivery, Report};
+use casement_whatsapp::webhook::{Item, StatusReport};
 use jiff::Timestamp;
 
 use crate::aside::status_id;
@@ -16,6 +17,7 @@ use crate::conversation::ROUNDS_MAX;
 use crate::draft::addresses;
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
+use crate::stored;
 
 /// How many reports of a message are looked at for a repeat; a message has a handful.
 const REPORTS_LEN_MAX: usize = 1_000;
@@ -68,61 +70,51 @@ pub(crate) async fn whatsapp(
     report: &StatusReport,
     attempt: &Attempt,
 ) -> Result<bool, Setback> {
-    let recipient = addresses(
-        report.recipient_phone.as_deref(),
-        report.recipient_user_id.as_deref(),
-        report.recipient_parent_user_id.as_deref(),
-    );
     let event = v1::StatusReported {
         message_id: attempt.message.as_str().to_owned(),
         number: home.number.digits().to_owned(),
         attempt: attempt.number,
-        channel: v1::Channel::Whatsapp.into(),
-        provider_message_id: report.wamid.clone(),
-        provider_status: report.status.as_str().to_owned(),
-        status: of_meta(&report.status).into(),
         times: Some(post.times(report.at)),
         origin: Some(post.origin(&item.origin.path)),
-        errors: report.errors.iter().map(error).collect(),
-        pricing: report.pricing.as_ref().map(|pricing| v1::Pricing {
-            billable: pricing.billable.unwrap_or_default(),
-            model: pricing.model.clone().unwrap_or_default(),
-            r#type: pricing.pricing_type.clone().unwrap_or_default(),
-            category: pricing.category.clone().unwrap_or_default(),
-        }),
-        recipient: Some(convert::inbound::addresses(&recipient)),
         content_json: item.raw.to_string(),
+        ..stored::reported(report)
     };
     let id = status_id(home, report);
     let record = home.mark(record(post, attempt, id, report.at, event));
     append_once(desk, record).await
 }
 
-/// A status of an SMS of ours. Twilio tells no time, so each status counts once.
+/// A status of an SMS of ours. Few gateways tell a time, so each status counts once.
 pub(crate) async fn sms(
     desk: &Desk,
     post: &Post,
     attempt: &Attempt,
-    callback: &StatusCallback,
+    gateway: &str,
+    told: &Report,
     content_json: String,
 ) -> Result<bool, Setback> {
     let number = attempt.message.number();
-    let to = callback.to.as_deref().unwrap_or_default();
-    let status = callback.status.as_str();
-    let id = id::status(number, &callback.sid, status, to, Timestamp::UNIX_EPOCH);
-    let errors = callback.error_code.map(|code| v1::ProviderError {
-        code,
+    let to = told.to.as_deref().unwrap_or_default();
+    let id = id::status(number, &told.id, &told.word, to, Timestamp::UNIX_EPOCH);
+    let errors = told.failure.as_ref().filter(|failure| {
+        // A failure without a reason is told by the status.
+        failure.code != NO_CODE || !failure.detail.is_empty()
+    });
+    let errors = errors.map(|failure| v1::ProviderError {
+        code: failure.code,
+        details: failure.detail.clone(),
         ..v1::ProviderError::default()
     });
+    let at = told.at.unwrap_or(post.received);
     let event = v1::StatusReported {
         message_id: attempt.message.as_str().to_owned(),
         number: number.digits().to_owned(),
         attempt: attempt.number,
         channel: v1::Channel::Sms.into(),
-        provider_message_id: callback.sid.clone(),
-        provider_status: status.to_owned(),
-        status: of_twilio(&callback.status).into(),
-        times: Some(post.times(post.received)),
+        provider_message_id: told.id.clone(),
+        provider_status: told.word.clone(),
+        status: of_gateway(told.delivery).into(),
+        times: Some(post.times(at)),
         origin: Some(post.origin("")),
         errors: errors.into_iter().collect(),
         pricing: None,
@@ -132,9 +124,10 @@ pub(crate) async fn sms(
             None,
         ))),
         content_json,
+        sms_provider: gateway.to_owned(),
+        ..v1::StatusReported::default()
     };
-    let record =
-        record(post, attempt, id, post.received, event).with(Extension::Number, number.digits());
+    let record = record(post, attempt, id, at, event).with(Extension::Number, number.digits());
     let record = match desk.directory.number(number) {
         Some(account) => record.with(Extension::Brand, account.brand_id),
         None => record,
@@ -178,42 +171,21 @@ async fn append_once(desk: &Desk, record: Record) -> Result<bool, Setback> {
     Err(Setback::Contended { subject })
 }
 
-/// Returns a status of Meta's in the stored form.
-pub(crate) fn of_meta(status: &DeliveryStatus) -> v1::DeliveryStatus {
-    match status {
-        DeliveryStatus::Sent => v1::DeliveryStatus::Sent,
-        DeliveryStatus::Delivered => v1::DeliveryStatus::Delivered,
-        DeliveryStatus::Read => v1::DeliveryStatus::Read,
-        DeliveryStatus::Played => v1::DeliveryStatus::Played,
-        DeliveryStatus::Failed => v1::DeliveryStatus::Failed,
-        DeliveryStatus::Other(_) => v1::DeliveryStatus::Unspecified,
-    }
-}
-
-/// Returns a status of Twilio's in the stored form. On its way is as good as sent: Twilio has it.
-pub(crate) fn of_twilio(status: &Status) -> v1::DeliveryStatus {
-    match status {
-        Status::Accepted | Status::Scheduled | Status::Queued | Status::Sending | Status::Sent => {
-            v1::DeliveryStatus::Sent
-        }
-        Status::Delivered | Status::PartiallyDelivered => v1::DeliveryStatus::Delivered,
-        Status::Read => v1::DeliveryStatus::Read,
-        Status::Undelivered | Status::Failed | Status::Canceled => v1::DeliveryStatus::Failed,
-        Status::Receiving | Status::Received | Status::Other(_) => v1::DeliveryStatus::Unspecified,
-    }
-}
-
-fn error(error: &ReportedError) -> v1::ProviderError {
-    v1::ProviderError {
-        code: error.code,
-        title: error.title.clone().unwrap_or_default(),
-        message: error.message.clone().unwrap_or_default(),
-        details: error.details.clone().unwrap_or_default(),
+/// Returns how far an SMS came, in the stored form.
+fn of_gateway(delivery: Option<Delivery>) -> v1::DeliveryStatus {
+    match delivery {
+        Some(Delivery::Sent) => v1::DeliveryStatus::Sent,
+        Some(Delivery::Delivered) => v1::DeliveryStatus::Delivered,
+        Some(Delivery::Read) => v1::DeliveryStatus::Read,
+        Some(Delivery::Failed) => v1::DeliveryStatus::Failed,
+        None => v1::DeliveryStatus::Unspecified,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use casement_whatsapp::webhook::DeliveryStatus;
+
     use super::*;
 
     const ID: &str = "15550001111-00000000000000000000000000000abc";
@@ -256,7 +228,11 @@ mod tests {
             ("failed", Ours::Failed),
             ("vanished", Ours::Unspecified),
         ] {
-            assert_eq!(of_meta(&DeliveryStatus::parse(name)), expected, "{name}");
+            assert_eq!(
+                stored::of_meta(&DeliveryStatus::parse(name)),
+                expected,
+                "{name}"
+            );
         }
         for (name, expected) in [
             ("queued", Ours::Sent),
@@ -270,7 +246,8 @@ mod tests {
             ("received", Ours::Unspecified),
             ("vanished", Ours::Unspecified),
         ] {
-            assert_eq!(of_twilio(&Status::parse(name)), expected, "{name}");
+            let delivery = casement_sms::twilio::callback::Status::parse(name).delivery();
+            assert_eq!(of_gateway(delivery), expected, "{name}");
         }
     }
 }

@@ -2,21 +2,31 @@
 //!
 //! Summaries only grow along a subject, so the first message whose summary is not older than
 //! a fact is found by halving; the fact itself can only stand there or behind it. No clock is
-//! asked, so virtual time does no harm.
+//! asked, so virtual time does no harm. What was read is kept, so that a burst of facts in one
+//! second, or of repeats, reads nothing twice.
+//!
+//! The facts of a customer who was merged into another stay on a subject of their own: they are
+//! looked for there, too.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use casement_event::subject::stream;
-use casement_event::{Stored, Uuid, convert};
+use casement_domain::id::CustomerId;
+use casement_event::subject::{self, Family, stream};
+use casement_event::{Event, Stored, Uuid, convert};
 use casement_event_log::Log;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::error::Setback;
+use crate::place::Desk;
+use crate::recent::{Line, Page};
 
 /// How many messages of a subject are looked at for one fact.
-const SEARCH_LEN_MAX: usize = 1_000;
+const SEARCH_LEN_MAX: usize = 10_000;
+
+/// On the subjects of how many customers who were merged into one its facts are looked for.
+const MERGED_LEN_MAX: usize = 64;
 
 /// First step back from the newest message, in sequences of the stream; each step quadruples.
 const STEP_BACK: u64 = 256;
@@ -43,25 +53,86 @@ pub(crate) enum Found {
 }
 
 /// Looks for a fact that happened not before `since` on a customer's inbound subject, whose
-/// newest message is at `newest`.
+/// newest message is at `newest`, and on those of customers who were merged into it.
 pub(crate) async fn find(
-    log: &Log,
+    desk: &Desk,
     subject: &str,
     newest: u64,
     since: Timestamp,
     id: Uuid,
 ) -> Result<Found, Setback> {
-    let mut from = first_since(log, subject, newest, since).await?;
-    for _ in 0..SEARCH_LEN_MAX {
-        let Some(stored) = log.next(stream::EVENTS, subject, from).await? else {
-            return Ok(Found::No);
+    let mut seen: Vec<CustomerId> = Vec::new();
+    let mut next = vec![(subject.to_owned(), newest)];
+    while let Some((subject, newest)) = next.pop() {
+        let Some(page) = page(desk, &subject, newest, since).await? else {
+            return Ok(Found::TooFar);
         };
-        if stored.id() == Some(id) {
+        let is_there = page.has(id);
+        let merged = page.merged().to_vec();
+        desk.recent.put(&subject, page);
+        if is_there {
             return Ok(Found::Yes);
         }
-        from = stored.sequence + 1;
+        // Whose facts they are is told not before the newest of them, so none is overlooked.
+        for customer in merged {
+            if seen.contains(&customer) {
+                continue;
+            }
+            if seen.len() >= MERGED_LEN_MAX {
+                return Ok(Found::TooFar);
+            }
+            if let Some((_, number, _)) = subject::parse_conversation(&subject) {
+                let subject = subject::conversation(Family::Inbound, &number, &customer);
+                let last = desk.log.last(stream::EVENTS, &subject).await?;
+                next.extend(last.map(|last| (subject, last.sequence)));
+            }
+            seen.push(customer);
+        }
     }
-    Ok(Found::TooFar)
+    Ok(Found::No)
+}
+
+/// Returns what stands on a subject from a time on; `None` if that is more than is reasonable.
+async fn page(
+    desk: &Desk,
+    subject: &str,
+    newest: u64,
+    since: Timestamp,
+) -> Result<Option<Page>, Setback> {
+    let kept = desk.recent.take(subject);
+    let kept = kept.filter(|page| page.newest() <= newest && page.covers(since));
+    let (mut page, from) = if let Some(page) = kept {
+        let from = page.newest() + 1;
+        (page, from)
+    } else {
+        let from = first_since(&desk.log, subject, newest, since).await?;
+        (Page::since(since), from)
+    };
+    let range = desk
+        .log
+        .read_range(stream::EVENTS, subject, from, newest, SEARCH_LEN_MAX + 1)
+        .await?;
+    if range.len() > SEARCH_LEN_MAX {
+        return Ok(None);
+    }
+    for stored in &range {
+        page.push(line(stored)?);
+    }
+    Ok(Some(page))
+}
+
+fn line(stored: &Stored) -> Result<Line, Setback> {
+    let event = decoded(stored)?;
+    let merged = match &event {
+        Event::CustomerMerged(event) => Some(CustomerId::parse(&event.merged_customer_id)?),
+        _ => None,
+    };
+    Ok(Line {
+        sequence: stored.sequence,
+        id: stored.id(),
+        last_event_at: known(stored, &event)?.summary.last_event_at,
+        merged,
+    })
 }
 
 /// Returns a sequence at which, or after which, the first message stands whose summary is not
@@ -109,22 +180,30 @@ fn last_event_at(stored: &Stored) -> Result<Option<Timestamp>, Setback> {
 
 /// Reads what a message of an inbound subject says about its customer.
 pub(crate) fn read(stored: &Stored) -> Result<convert::inbound::Known, Setback> {
-    let unreadable = |problem| Setback::Unreadable {
+    known(stored, &decoded(stored)?)
+}
+
+fn decoded(stored: &Stored) -> Result<Event, Setback> {
+    stored
+        .event()
+        .map_err(|error| unreadable(stored, error.to_string()))
+}
+
+fn known(stored: &Stored, event: &Event) -> Result<convert::inbound::Known, Setback> {
+    convert::inbound::known(event)
+        .map_err(|error| unreadable(stored, error.to_string()))?
+        .ok_or_else(|| {
+            let event_type = event.event_type();
+            unreadable(stored, format!("{event_type} is no fact about a customer"))
+        })
+}
+
+fn unreadable(stored: &Stored, problem: String) -> Setback {
+    Setback::Unreadable {
         subject: stored.subject.clone(),
         sequence: stored.sequence,
         problem,
-    };
-    let event = stored
-        .event()
-        .map_err(|error| unreadable(error.to_string()))?;
-    convert::inbound::known(&event)
-        .map_err(|error| unreadable(error.to_string()))?
-        .ok_or_else(|| {
-            unreadable(format!(
-                "{} is no fact about a customer",
-                event.event_type()
-            ))
-        })
+    }
 }
 
 /// How far back the stream of events reaches.

@@ -2,19 +2,19 @@
 //! belongs, never that of a sibling.
 
 use casement_event_log::AppendError;
-use casement_whatsapp::webhook::{InboundMessage, Item, ItemKind, StatusReport};
+use casement_whatsapp::webhook::{HistoryChunk, InboundMessage, Item, ItemKind, StatusReport};
 
 use crate::conversation::{self, Settled};
 use crate::draft::{self, Draft};
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
 use crate::report::{self, Attempt};
-use crate::{aside, parked};
+use crate::{aside, consent, parked};
 
 /// Puts an item on the log.
 pub(crate) async fn item(desk: &Desk, post: &Post, item: &Item) -> Result<(), Setback> {
     let kind = item.kind.as_str();
-    let outcome = match dispatch(desk, post, item).await {
+    let outcome = match Box::pin(dispatch(desk, post, item)).await {
         Err(Setback::Append(AppendError::TooLarge { .. })) => {
             let reason = "event is larger than the log takes";
             let raw = item.raw.to_string().into_bytes();
@@ -23,8 +23,7 @@ pub(crate) async fn item(desk: &Desk, post: &Post, item: &Item) -> Result<(), Se
         }
         outcome => outcome?,
     };
-    metrics::counter!("casement_ingress_items_total", "kind" => kind, "outcome" => outcome)
-        .increment(1);
+    desk.count(kind, outcome);
     Ok(())
 }
 
@@ -36,14 +35,14 @@ async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str,
             return Ok("dead");
         }
         ItemKind::Account(account) => {
-            aside::account(desk, post, item, account).await?;
+            let home = home_of(desk, item)?;
+            aside::account(desk, home.as_ref(), post, item, account).await?;
             return Ok("stored");
         }
         ItemKind::ValueError(error) => {
-            let reason = format!("VALUE_ERROR_{}", error.code);
             let home = home_of(desk, item)?;
-            aside::unrecognized(desk, home.as_ref(), post, item, &reason).await?;
-            return Ok("kept");
+            aside::complaint(desk, home.as_ref(), post, item, error).await?;
+            return Ok("stored");
         }
         ItemKind::Unrecognized => {
             let home = home_of(desk, item)?;
@@ -58,7 +57,9 @@ async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str,
         | ItemKind::UserIdUpdate(_)
         | ItemKind::UserPreference(_)
         | ItemKind::Handover(_)
-        | ItemKind::History(_) => {}
+        | ItemKind::History(_)
+        | ItemKind::AppContact(_)
+        | ItemKind::GroupChange(_) => {}
     }
     let Some(home) = home_of(desk, item)? else {
         let Some(phone_number_id) = &item.phone_number_id else {
@@ -78,17 +79,26 @@ async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str,
         ItemKind::CallStatus(call) => draft::call_status(&home.number, item, call),
         ItemKind::Echo(echo) => draft::echo(&home.number, item, echo),
         ItemKind::UserIdUpdate(update) => draft::user_id_update(item, update),
-        ItemKind::UserPreference(preference) => draft::preference(item, preference),
+        ItemKind::UserPreference(preference) => {
+            let draft = draft::preference(item, preference);
+            // Before the fact, so that whoever hears of it finds it in force.
+            consent::preference(desk, &home, post, item, preference, &draft.addresses).await?;
+            draft
+        }
         ItemKind::Handover(handover) => draft::handover(item, handover),
-        ItemKind::History(_)
-        | ItemKind::Account(_)
+        ItemKind::History(chunk) => return history(desk, &home, post, item, chunk).await,
+        ItemKind::AppContact(contact) => {
+            aside::app_contact(desk, &home, post, item, contact).await?;
+            return Ok("stored");
+        }
+        ItemKind::GroupChange(change) => {
+            aside::group_change(desk, &home, post, item, change).await?;
+            return Ok("group");
+        }
+        ItemKind::Account(_)
         | ItemKind::ValueError(_)
         | ItemKind::Unrecognized
-        | ItemKind::Malformed { .. } => {
-            let reason = "HISTORY_NOT_IMPORTED";
-            aside::unrecognized(desk, Some(&home), post, item, reason).await?;
-            return Ok("kept");
-        }
+        | ItemKind::Malformed { .. } => return Ok("stored"),
     };
     fact(desk, &home, post, item, &draft).await
 }
@@ -115,6 +125,41 @@ async fn fact(
         aside::unrecognized(desk, Some(home), post, item, "NO_CUSTOMER").await?;
     }
     Ok(settled.label())
+}
+
+/// Each chat's part is its customer's fact. A message that cannot be read is a dead letter alone.
+async fn history(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    item: &Item,
+    chunk: &HistoryChunk,
+) -> Result<&'static str, Setback> {
+    for part in &chunk.unreadable {
+        let path = format!("{}.{}", item.origin.path, part.path);
+        let raw = part.raw.to_string().into_bytes();
+        aside::dead_letter(desk, post, &path, &part.reason, raw).await?;
+    }
+    let drafts = chunk.threads.iter().flat_map(|thread| {
+        let place = format!("{}.{}", item.origin.path, thread.path);
+        let place = place.trim_end_matches('.').to_owned();
+        let drafts = draft::history(item, chunk, thread).into_iter();
+        drafts.map(move |draft| (place.clone(), draft))
+    });
+    let (mut label, mut is_nameless) = (None, false);
+    for (place, draft) in drafts {
+        let origin = post.origin(&place);
+        let settled = conversation::settle(desk, home, post, &origin, &draft).await?;
+        is_nameless |= settled == Settled::Nameless;
+        label = Some(settled.label());
+    }
+    if is_nameless {
+        aside::unrecognized(desk, Some(home), post, item, "NO_CUSTOMER").await?;
+    }
+    if label.is_none() && chunk.unreadable.is_empty() {
+        aside::history_state(desk, home, post, item, chunk).await?;
+    }
+    Ok(label.unwrap_or("stored"))
 }
 
 async fn group(

@@ -25,6 +25,11 @@ pub mod window {
         tonic::include_proto!("casement.window.v1");
     }
 }
+pub mod media {
+    pub mod v1 {
+        tonic::include_proto!("casement.media.v1");
+    }
+}
 pub mod message {
     pub mod v1 {
         tonic::include_proto!("casement.message.v1");

@@ -12,7 +12,9 @@ pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod run;
+pub mod server;
 pub mod telemetry;
+pub mod tls;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use run::Shell;

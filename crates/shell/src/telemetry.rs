@@ -2,34 +2,36 @@
 //!
 //! What is worth telling is for others; so is keeping personal data out of it.
 
-use std::sync::OnceLock;
+mod export;
+mod metrics;
+mod ratio;
+mod rpc;
+mod trace;
+
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::{Deserialize, Serialize};
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::filter::ParseError;
+use tracing::Metadata;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+pub use metrics::{Labels, Metric, Metrics, age_seconds, describe};
+pub use ratio::{InvalidRatio, Ratio};
+pub use rpc::observe;
+pub use trace::{belongs_to, current_traceparent, link_to, parent_from, rename, traceparent_of};
 
 /// How long a shutdown waits for the last spans to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one export may take.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Buckets of histograms in seconds: from a pipelined append to a provider's time-out.
-const SECONDS_BUCKETS: [f64; 14] = [
-    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
-];
 
 /// The `[telemetry]` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +43,13 @@ pub struct TelemetryConfig {
     /// Which log lines there are, as in `info,casement_dispatcher=debug`.
     #[serde(default = "default_filter")]
     pub filter: String,
-    /// Where traces go, as in `http://127.0.0.1:4317`; nowhere if absent.
+    /// Where traces go over OTLP/gRPC, as in `http://127.0.0.1:4317`; nowhere if absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otlp_endpoint: Option<String>,
+    /// How many of the traces that begin here are recorded. For one that began elsewhere its
+    /// beginning has decided.
+    #[serde(default)]
+    pub sample_ratio: Ratio,
 }
 
 /// How log lines look on standard error.
@@ -63,6 +69,7 @@ impl Default for TelemetryConfig {
             format: LogFormat::Pretty,
             filter: default_filter(),
             otlp_endpoint: None,
+            sample_ratio: Ratio::ALL,
         }
     }
 }
@@ -99,7 +106,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> Result<Guard, Te
     let filter = EnvFilter::builder()
         .parse(&config.filter)
         .map_err(TelemetryError::Filter)?;
-    let provider = tracer_provider(service, config.otlp_endpoint.as_deref())?;
+    let provider = tracer_provider(service, config)?;
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match config.format {
         LogFormat::Pretty => lines.compact().boxed(),
@@ -112,7 +119,14 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> Result<Guard, Te
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
-        .with(tracing_opentelemetry::layer().with_tracer(provider.tracer(service)))
+        .with(
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer(service))
+                .with_threads(false)
+                .with_location(false)
+                .with_tracked_inactivity(false)
+                .with_filter(filter_fn(is_ours)),
+        )
         .try_init()
         .map_err(TelemetryError::Installed)?;
     Ok(Guard { provider })
@@ -130,89 +144,32 @@ impl Guard {
     }
 }
 
-/// The W3C `traceparent` of the current span, if it belongs to a trace.
-pub fn current_traceparent() -> Option<String> {
-    let context = Span::current().context();
-    if !context.span().span_context().is_valid() {
-        return None;
-    }
-    let mut carrier = Traceparent(None);
-    TraceContextPropagator::new().inject_context(&context, &mut carrier);
-    carrier.0
-}
-
-/// Makes `span` a child of the remote span that `traceparent` names. Call it before the span is
-/// entered. Returns whether it did: what is malformed is ignored, and the span begins a trace.
-pub fn parent_from(span: &Span, traceparent: &str) -> bool {
-    let carrier = Traceparent(Some(traceparent.to_owned()));
-    let context = TraceContextPropagator::new()
-        .extract_with_context(&opentelemetry::Context::new(), &carrier);
-    context.span().span_context().is_valid() && span.set_parent(context).is_ok()
-}
-
-/// The process's metrics. Clones are one.
-#[derive(Clone)]
-pub struct Metrics {
-    handle: PrometheusHandle,
-}
-
-impl Metrics {
-    /// Installs the recorder of the process, once; every call returns the same.
-    pub fn install() -> Self {
-        static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-        let handle = HANDLE.get_or_init(|| {
-            let builder = PrometheusBuilder::new()
-                .set_buckets(&SECONDS_BUCKETS)
-                .expect("buckets are not empty");
-            match builder.install_recorder() {
-                Ok(handle) => handle,
-                // A host program counts for itself; the page of ours stays empty.
-                Err(BuildError::FailedToSetGlobalRecorder(_)) => {
-                    PrometheusBuilder::new().build_recorder().handle()
-                }
-                Err(error) => unreachable!("no listener and no gateway to build: {error}"),
-            }
-        });
-        Self {
-            handle: handle.clone(),
-        }
-    }
-
-    /// The scrape page.
-    pub fn render(&self) -> String {
-        // Drains what histograms gathered; otherwise that grows until a scrape.
-        self.handle.run_upkeep();
-        self.handle.render()
-    }
-
-    /// Bounds what histograms gather while nobody scrapes; run it as a task until the stop.
-    pub async fn upkeep(self, stopping: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
-        let mut every = tokio::time::interval(Duration::from_secs(5));
-        loop {
-            tokio::select! {
-                _ = every.tick() => self.handle.run_upkeep(),
-                () = stopping.cancelled() => return Ok(()),
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Metrics").finish_non_exhaustive()
-    }
+/// What belongs into traces: our own spans and what was told inside of them. Libraries' spans are
+/// many, and not held to what ours may say.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("casement") && *metadata.level() <= tracing::Level::INFO
 }
 
 fn tracer_provider(
     service: &'static str,
-    endpoint: Option<&str>,
+    config: &TelemetryConfig,
 ) -> Result<SdkTracerProvider, TelemetryError> {
-    let resource = Resource::builder().with_service_name(service).build();
+    let instance: [u8; 16] = rand::random();
+    let resource = Resource::builder()
+        .with_service_name(service)
+        .with_attributes([
+            KeyValue::new("service.namespace", "casement"),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", hex::encode(instance)),
+        ])
+        .build();
     let builder = SdkTracerProvider::builder().with_resource(resource);
-    let Some(endpoint) = endpoint else {
-        // Ids without recording: cheap, and a caller's trace goes on through us.
-        return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
-    };
+    let endpoint = config.otlp_endpoint.as_deref().unwrap_or_default();
+    if endpoint.is_empty() {
+        // Ids without recording: cheap. A caller's trace goes on through us as the caller decided.
+        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+        return Ok(builder.with_sampler(sampler).build());
+    }
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(TelemetryError::NoRuntime);
     }
@@ -222,10 +179,10 @@ fn tracer_provider(
         .with_timeout(EXPORT_TIMEOUT)
         .build()
         .map_err(TelemetryError::Exporter)?;
-    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+    let begun_here = Sampler::TraceIdRatioBased(config.sample_ratio.get());
     Ok(builder
-        .with_sampler(sampler)
-        .with_batch_exporter(exporter)
+        .with_sampler(Sampler::ParentBased(Box::new(begun_here)))
+        .with_span_processor(export::processor(exporter))
         .build())
 }
 
@@ -233,78 +190,15 @@ fn default_filter() -> String {
     "info".to_owned()
 }
 
-/// Carries the one header; `tracestate` is not passed on.
-struct Traceparent(Option<String>);
-
-const TRACEPARENT: &str = "traceparent";
-
-impl Injector for Traceparent {
-    fn set(&mut self, key: &str, value: String) {
-        if key == TRACEPARENT {
-            self.0 = Some(value);
-        }
-    }
-}
-
-impl Extractor for Traceparent {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.as_deref().filter(|_| key == TRACEPARENT)
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const REMOTE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-    fn with_traces<T>(work: impl FnOnce() -> T) -> T {
-        let provider = tracer_provider("test", None).unwrap();
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work)
-    }
-
-    #[test]
-    fn a_trace_goes_on_through_us_even_if_none_leaves() {
-        let passed_on = with_traces(|| {
-            let span = tracing::info_span!("handle");
-            assert!(parent_from(&span, REMOTE));
-            span.in_scope(current_traceparent)
-        })
-        .unwrap();
-        assert_eq!(passed_on[..36], REMOTE[..36], "the same trace");
-        assert_ne!(passed_on[36..52], REMOTE[36..52], "another span");
-    }
-
-    #[test]
-    fn a_span_without_a_parent_begins_a_trace() {
-        let (one, two) = with_traces(|| {
-            let begin = || tracing::info_span!("begin").in_scope(current_traceparent);
-            (begin().unwrap(), begin().unwrap())
-        });
-        assert_eq!(one.len(), REMOTE.len());
-        assert_ne!(one[3..35], two[3..35]);
-        assert_eq!(current_traceparent(), None, "outside of any span");
-    }
-
-    #[test]
-    fn a_malformed_parent_is_ignored() {
-        with_traces(|| {
-            for malformed in [
-                "",
-                "00-zz-00-01",
-                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            ] {
-                assert!(
-                    !parent_from(&tracing::info_span!("handle"), malformed),
-                    "{malformed}"
-                );
-            }
-        });
+    fn exporting_to(endpoint: &str) -> TelemetryConfig {
+        TelemetryConfig {
+            otlp_endpoint: Some(endpoint.to_owned()),
+            ..TelemetryConfig::default()
+        }
     }
 
     #[test]
@@ -317,14 +211,28 @@ mod tests {
             init("test", &config),
             Err(TelemetryError::Filter(_))
         ));
-        let config = TelemetryConfig {
-            otlp_endpoint: Some("http://127.0.0.1:1".to_owned()),
-            ..TelemetryConfig::default()
-        };
         assert!(matches!(
-            init("test", &config),
+            init("test", &exporting_to("http://127.0.0.1:1")),
             Err(TelemetryError::NoRuntime)
         ));
+    }
+
+    #[test]
+    fn without_a_collector_ids_and_a_callers_decision_go_on() {
+        let provider = tracer_provider("test", &exporting_to("")).unwrap();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            for (flags, caller) in [("01", true), ("00", true), ("00", false)] {
+                let span = tracing::info_span!("call");
+                let parent =
+                    format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+                assert!(!caller || parent_from(&span, &parent));
+                let passed_on = traceparent_of(&span).unwrap();
+                assert_eq!(passed_on[3..35] == parent[3..35], caller);
+                assert_eq!(&passed_on[53..], flags);
+            }
+        });
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -334,23 +242,12 @@ mod tests {
         // A listener that takes the connection is enough to see that the last span is sent.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let provider = tracer_provider("test", Some(&endpoint)).unwrap();
+        let provider = tracer_provider("test", &exporting_to(&endpoint)).unwrap();
         provider.tracer("test").start("work");
         let guard = Guard { provider };
         let shutdown = tokio::spawn(guard.shutdown());
         let (connection, _) = listener.accept().await.unwrap();
         drop(connection);
         shutdown.await.unwrap();
-    }
-
-    #[test]
-    fn histograms_have_buckets_and_metrics_are_one() {
-        Metrics::install();
-        metrics::histogram!("casement_test_seconds").record(0.2);
-        assert!(
-            Metrics::install()
-                .render()
-                .contains(r#"casement_test_seconds_bucket{le="0.25"} 1"#)
-        );
     }
 }

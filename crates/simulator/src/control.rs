@@ -17,6 +17,7 @@ use crate::config::{AutoStatus, NumberConfig, RefusalStyle, TemplateConfig, Temp
 use crate::error::Error;
 use crate::faults::{FaultId, FaultSpec};
 use crate::handle::Handle;
+use crate::media::MediaSpec;
 use crate::records::{CustomerId, CustomerSpec, InboundContent, InboundSpec, InboundVia, Status};
 use crate::script::Script;
 
@@ -28,6 +29,7 @@ POST   /_sim/says               {customer, phone_number_id, text, at?, via?}
 POST   /_sim/reacts             {customer, phone_number_id, message_id, emoji?}
 POST   /_sim/rings              {customer, phone_number_id}
 POST   /_sim/inbound            {customer, phone_number_id, content, at?, via?, reply_to?, referral?}
+POST   /_sim/media              {customer, phone_number_id, kind, mime_type, base64? | size_bytes?, filename?, caption?, with_link?}
 POST   /_sim/marketing          {customer, phone_number_id, wanted}
 POST   /_sim/texts              {phone, sender, text}
 POST   /_sim/report             {message_id, status, code?}
@@ -63,6 +65,7 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/_sim/reacts", post(reacts))
         .route("/_sim/rings", post(rings))
         .route("/_sim/inbound", post(inbound))
+        .route("/_sim/media", post(media))
         .route("/_sim/marketing", post(marketing))
         .route("/_sim/texts", post(texts))
         .route("/_sim/report", post(report))
@@ -99,7 +102,7 @@ impl IntoResponse for Error {
             | Self::UnknownNumber
             | Self::UnknownMessage
             | Self::UnknownTemplate => StatusCode::NOT_FOUND,
-            Self::InvalidCustomer(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidCustomer(_) | Self::InvalidMedia(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoWebhook => StatusCode::CONFLICT,
             Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
@@ -181,6 +184,13 @@ async fn rings(State(handle): State<Handle>, Json(pair): Json<Pair>) -> Answer {
 async fn inbound(State(handle): State<Handle>, Json(spec): Json<InboundSpec>) -> Answer {
     let id = handle.inbound(&spec)?;
     Ok(Json(json!({"id": id})))
+}
+
+async fn media(State(handle): State<Handle>, Json(spec): Json<MediaSpec>) -> Answer {
+    let sent = handle.sends_media(&spec)?;
+    Ok(Json(
+        json!({"id": sent.wamid, "media_id": sent.media_id, "sha256": sent.sha256}),
+    ))
 }
 
 #[derive(Deserialize)]

@@ -20,6 +20,9 @@ pub enum Error {
     /// The customer cannot be put into the books.
     #[error("invalid customer: {0}")]
     InvalidCustomer(&'static str),
+    /// The file cannot be sent.
+    #[error("invalid media: {0}")]
+    InvalidMedia(&'static str),
     /// A named limit is reached.
     #[error("too many {what}: the limit is {limit}")]
     TooMany {

@@ -67,6 +67,20 @@ pub enum Fault {
         /// How late.
         by: SignedDuration,
     },
+    /// Serves other bytes than the customer sent, as many.
+    CorruptMedia,
+    /// Answers who asks for a file by its link with this status.
+    RefuseMedia {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Refuses to say where a file is, with this code.
+    RefuseMediaId {
+        /// The code.
+        code: i64,
+    },
+    /// Serves half of a file and then nothing more.
+    StallMedia,
 }
 
 /// The order in which collected webhooks go out.

@@ -20,6 +20,7 @@ use crate::codes::Refusal;
 use crate::config::NumberConfig;
 use crate::graph::bearer;
 use crate::handle::Handle;
+use crate::media;
 use crate::payload::{category_word, template_status_word};
 use crate::records::Channel;
 use crate::serving;
@@ -59,6 +60,8 @@ struct Asked {
     limit: Option<usize>,
     #[serde(default)]
     after: Option<String>,
+    #[serde(default)]
+    phone_number_id: Option<String>,
 }
 
 /// A call, with its token wherever it stood.
@@ -267,6 +270,11 @@ async fn get_node(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let number = asked.phone_number_id.as_deref();
+    if let Some(answer) = media::node(&handle, &id, number, &headers) {
+        let path = uri.path().to_owned();
+        return serving::respond(handle.shared(), Channel::Whatsapp, "GET", path, answer);
+    }
     let call = Call::new(&handle, asked, &uri, &headers);
     read(&handle, &call, |books| {
         let Some(number) = books.number(&id) else {

@@ -7,7 +7,7 @@
 //! ([`Fault`]) and is driven in process ([`Handle`]), over HTTP (`/_sim`) or by a [`Script`].
 //!
 //! It is not a stand-in for the platforms' undocumented behaviour: where their pages are silent
-//! there is a switch in [`Config`], or the thing is absent (groups, media up- and download,
+//! there is a switch in [`Config`], or the thing is absent (groups, files from a business,
 //! messaging limits per portfolio, sign-up).
 
 mod acts;
@@ -22,6 +22,7 @@ mod graph;
 mod graph_body;
 mod graph_manage;
 mod handle;
+mod media;
 mod outbox;
 mod payload;
 mod records;
@@ -52,6 +53,9 @@ pub use crate::config::{
 pub use crate::error::Error;
 pub use crate::faults::{ActiveFault, Fault, FaultId, FaultSpec, Reordering};
 pub use crate::handle::Handle;
+pub use crate::media::{
+    LINK_LIFE, MEDIA_BYTES_MAX, MEDIA_KEPT_MAX, MEDIA_LIFE, MediaSpec, SentMedia,
+};
 pub use crate::outbox::{
     ATTEMPTS_KEPT_MAX, BATCH_UPDATES_MAX, PENDING_WEBHOOKS_MAX, WEBHOOKS_KEPT_MAX,
 };
@@ -84,9 +88,14 @@ impl Simulator {
             .local_addr()
             .context("failed to read the listener's address")?;
         let shared = Shared::new(config).context("failed to build the webhook client")?;
+        if !addr.ip().is_unspecified() {
+            // It was not set before: the simulator is new.
+            let _ = shared.base_url.set(format!("http://{addr}"));
+        }
         let handle = Handle::new(shared.clone());
         let routes = Router::new()
             .merge(graph::routes())
+            .merge(media::routes())
             .merge(twilio::routes())
             .merge(control::routes())
             .fallback(graph::fallback)

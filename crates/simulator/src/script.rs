@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::faults::FaultSpec;
 use crate::handle::Handle;
+use crate::media::MediaSpec;
 use crate::records::{Channel, CustomerId, CustomerSpec, SentMessage};
 use crate::shared::pause;
 
@@ -59,6 +60,8 @@ pub enum Step {
         /// What.
         text: String,
     },
+    /// A customer sends a file.
+    SendMedia(MediaSpec),
     /// A customer waits for a message that no earlier step has waited for, and may answer it on
     /// the channel it came by.
     Expect {
@@ -193,6 +196,9 @@ impl Cast {
                 handle
                     .says(customer, phone_number_id, text)
                     .map_err(failed)?;
+            }
+            Step::SendMedia(spec) => {
+                handle.sends_media(spec).map_err(failed)?;
             }
             Step::Expect {
                 customer,

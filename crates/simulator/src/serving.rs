@@ -132,6 +132,16 @@ pub(crate) fn respond(
     json(status, &body)
 }
 
+/// Keeps a call that was answered elsewhere.
+pub(crate) fn note(shared: &Shared, channel: Channel, method: &str, path: String, status: u16) {
+    shared.change(|state| {
+        let seq = note_call(&mut state.books, channel, method, path, shared.now());
+        if let Some(call) = state.books.calls.get_mut(seq) {
+            call.http_status = Some(status);
+        }
+    });
+}
+
 async fn answer(shared: &Shared, call_seq: u64, served: Served) -> Response {
     let (after, status, body, code, sent_seq) = match served {
         Served::Dropped => return dropped(),

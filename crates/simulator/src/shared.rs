@@ -4,7 +4,7 @@
 //! It holds things together and decides nothing.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::books::Books;
 use crate::config::{AutoStatus, Clock, Config, TwilioConfig, WebhookRetry};
 use crate::faults::Faults;
+use crate::media::Shelf;
 use crate::outbox::{Outbox, WEBHOOKS_IN_FLIGHT_MAX};
 
 /// Everything that changes.
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) outbox: Outbox,
     pub(crate) auto_status: AutoStatus,
+    pub(crate) media: Shelf,
 }
 
 /// A running simulator.
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Semaphore,
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Where others find it; unknown if it listens everywhere.
+    pub(crate) base_url: OnceLock<String>,
     version: watch::Sender<u64>,
     state: Mutex<State>,
 }
@@ -50,6 +54,7 @@ impl Shared {
             faults: Faults::default(),
             outbox: Outbox::new(config.webhook_url),
             auto_status: config.auto_status,
+            media: Shelf::default(),
         };
         Ok(Arc::new(Self {
             clock: config.clock,
@@ -61,6 +66,7 @@ impl Shared {
             in_flight: Semaphore::new(WEBHOOKS_IN_FLIGHT_MAX),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            base_url: OnceLock::new(),
             version: watch::Sender::new(0),
             state: Mutex::new(state),
         }))

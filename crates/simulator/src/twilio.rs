@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Handle> {
             "/2010-04-01/Accounts/{sid}/Messages/{file}",
             get(get_message),
         )
+        .route("/2010-04-01/Accounts/{file}", get(get_account))
 }
 
 async fn post_message(
@@ -106,6 +107,30 @@ async fn get_message(
     });
     let answer = match found {
         Ok(node) => (200, node),
+        Err(refusal) => refusal.as_twilio(),
+    };
+    serving::respond(shared, Channel::Sms, "GET", uri.path().to_owned(), answer)
+}
+
+async fn get_account(
+    State(handle): State<Handle>,
+    Path(file): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let shared = handle.shared();
+    let sid = file.strip_suffix(".json").unwrap_or(&file);
+    let answer = match allowed(&shared.twilio, sid, &headers) {
+        Ok(()) => (
+            200,
+            json!({
+                "sid": sid,
+                "friendly_name": "Simulated account",
+                "status": "active",
+                "type": "Full",
+                "uri": format!("/2010-04-01/Accounts/{sid}.json"),
+            }),
+        ),
         Err(refusal) => refusal.as_twilio(),
     };
     serving::respond(shared, Channel::Sms, "GET", uri.path().to_owned(), answer)

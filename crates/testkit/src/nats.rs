@@ -122,6 +122,11 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The operating system's id of it; 0 while it is stopped.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// The port of [`NatsServer::url`].
     pub fn port(&self) -> u16 {
         self.port

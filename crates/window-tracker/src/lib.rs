@@ -20,6 +20,7 @@
 mod answer;
 mod config;
 mod grpc;
+mod metrics;
 mod role;
 mod tracker;
 

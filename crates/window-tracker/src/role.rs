@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::present::Key;
 use crate::tracker::Tracker;
-use crate::{Config, Windows};
+use crate::{Config, Windows, metrics};
 
 /// The role's name: of its durable consumer, its latch and its dead letters.
 const ROLE: &str = "window-tracker";
@@ -70,6 +70,7 @@ pub fn start(
     readiness: &Readiness,
 ) -> anyhow::Result<Role> {
     config.validate()?;
+    metrics::start();
     Ok(Role {
         tracker: Tracker {
             log,
@@ -166,7 +167,6 @@ impl Role {
         let id = id::dead(ROLE, &stored.stream, stored.sequence, "");
         let record = Record::new(subject::dead(ROLE), id, SOURCE, now, letter);
         self.tracker.log.append(record, Expect::Anything).await?;
-        metrics::counter!("casement_dead_letters_total", "role" => ROLE).increment(1);
         tracing::error!(
             sequence = stored.sequence,
             reason,
@@ -199,7 +199,10 @@ impl Role {
         stopping: CancellationToken,
     ) {
         loop {
-            let is_caught_up = progress.borrow_and_update().is_caught_up;
+            let Progress {
+                is_caught_up, len, ..
+            } = *progress.borrow_and_update();
+            metrics::open(len);
             match self.tracker.clock.agreement(None) {
                 _ if !is_caught_up => self.latch.hold("deadlines are being read from the log"),
                 Err(disagreement) => self.latch.hold(disagreement.to_string()),
@@ -239,9 +242,7 @@ async fn take_deadline(tracker: Tracker, handle: Handle, due: Due) {
             return;
         }
     }
-    let lateness = tracker.clock.now().duration_since(deadline);
-    metrics::histogram!("casement_window_deadline_lateness_seconds")
-        .record(lateness.as_secs_f64().max(0.0));
+    metrics::seen_to(deadline, tracker.clock.now());
 }
 
 fn told(ended: Result<(), tokio::task::JoinError>) {

@@ -11,6 +11,7 @@ use casement_event_log::{AppendError, Expect, Log, Position};
 use casement_shell::SharedClock;
 use jiff::Timestamp;
 
+use crate::metrics;
 use crate::present::{self, Key, Present, PresentError};
 
 /// How often a decision is taken anew, or followed by the next, before it is left for later.
@@ -73,7 +74,7 @@ impl Tracker {
             match self.tell(key, &present, &event, now, traceparent).await {
                 Ok(position) => present = present.after(&event, position.sequence),
                 Err(AppendError::Conflict { .. }) => {
-                    metrics::counter!("casement_window_conflicts_total").increment(1);
+                    metrics::overtaken();
                     present = present::read(&self.log, key).await?;
                 }
                 Err(error) => return Err(AdvanceError::Append(error)),
@@ -98,7 +99,7 @@ impl Tracker {
         let event_type = record.event.event_type();
         let expect = Expect::last(key.any(), present.newest);
         let position = self.log.append(record, expect).await?;
-        metrics::counter!("casement_window_events_total", "type" => event_type).increment(1);
+        metrics::told(event, self.clock.now());
         tracing::debug!(
             event_type,
             sequence = position.sequence,

@@ -28,9 +28,13 @@ const BELOW_ROLES: [&str; 7] = [
     "whatsapp",
 ];
 
+/// `docs/examples/subscriber/rust`, which shows to users what they have: the broker and the
+/// protobuf files, and nothing else of ours.
+const EXAMPLE: &str = "rust";
+
 /// Crates of ours that a crate of ours may depend on, by folder; a folder that is missing may
 /// depend on everything, since nothing depends on it.
-const HOUSE: [(&str, &[&str]); 9] = [
+const HOUSE: [(&str, &[&str]); 10] = [
     ("domain", &[]),
     ("proto", &[]),
     ("event", &["domain", "proto"]),
@@ -40,6 +44,7 @@ const HOUSE: [(&str, &[&str]); 9] = [
     ("whatsapp", &["domain", "shell"]),
     ("simulator", &["shell", "sms", "whatsapp"]),
     ("testkit", &[]),
+    (EXAMPLE, &["proto"]),
 ];
 
 /// On top of all; what they depend on is their business.
@@ -52,7 +57,7 @@ const FOR_TESTS: [&str; 4] = ["proto", "shell", "simulator", "testkit"];
 const KEPT: [(&str, &[&str], &str); 3] = [
     (
         "async-nats",
-        &["bench", "event-log", "testkit", "tests"],
+        &["bench", "event-log", EXAMPLE, "testkit", "tests"],
         "the log is reached through casement-event-log",
     ),
     (
@@ -298,6 +303,9 @@ mod tests {
             ("casement", "async-nats", false, false),
             ("tests", "casement-ingress", false, true),
             ("xtask", "casement-shell", false, false),
+            ("rust", "casement-proto", false, true),
+            ("rust", "casement-event", false, false),
+            ("rust", "async-nats", false, true),
             ("shell", "tokio", false, true),
         ] {
             assert_eq!(

@@ -84,7 +84,7 @@ impl House {
                 event_time: Some(timestamp(time)),
                 received_time: None,
             }),
-            origin: None,
+            ..v1::AccountReported::default()
         };
         let subject = reported("template", "800");
         let record = Record::new(subject, Uuid::new_v4(), "casement/test", time, event);

@@ -2,6 +2,7 @@
 
 use casement_domain::id::CustomerId;
 use casement_event::convert::{instant, timestamp};
+use casement_event::subject;
 use casement_event::v1::WindowState;
 use casement_event_log::Position;
 use casement_proto::conversation::v1 as proto;
@@ -232,5 +233,8 @@ fn item(row: &Row) -> proto::TimelineItem {
         message_id: row.index.message_id.clone(),
         stream: row.stored.stream.clone(),
         sequence: row.stored.sequence,
+        media_id: subject::parse_media(&row.stored.subject)
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
     }
 }

@@ -146,6 +146,25 @@ fn a_late_fact_counts_as_the_fact_that_it_carries() {
 }
 
 #[test]
+fn the_end_of_a_conversation_that_never_began_makes_no_row() {
+    let moved = v1::MovedTo {
+        conversation: Some(conversation()),
+        survivor_customer_id: "c2".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(projected(moved.clone()), []);
+    let summary = v1::InboundSummary {
+        last_event_time: Some(proto(5)),
+        ..Default::default()
+    };
+    let moved = v1::MovedTo {
+        summary: Some(summary),
+        ..moved
+    };
+    assert_eq!(of_conversation(moved), ConversationChange::Seen);
+}
+
+#[test]
 fn the_business_is_counted_once_a_message_and_for_what_it_writes_by_phone() {
     let accepted = v1::AttemptAccepted {
         message_id: MESSAGE.to_owned(),

@@ -23,6 +23,9 @@ pub(super) type Visitor<'a, R> = &'a mut (dyn FnMut(&R) -> Result<bool, Error> +
 
 /// A database.
 pub(super) trait Backend: Debug + Send + Sync {
+    /// The name of the database system, as traces have it.
+    const SYSTEM: &'static str;
+
     /// What it answers with.
     type Row: Columns;
 
@@ -137,6 +140,10 @@ fn event_key(key: &EventKey) -> [Value; 3] {
 }
 
 impl<B: Backend> Store for B {
+    fn system(&self) -> &'static str {
+        B::SYSTEM
+    }
+
     fn head<'a>(&'a self, stream: &'a str, incarnation: &'a str) -> Answer<'a, Option<Head>> {
         let values = [stream, incarnation].map(|text| Value::Text(text.to_owned()));
         let query = Query::whole(sql::HEAD, values);

@@ -44,6 +44,7 @@ macro_rules! suite {
             rows::a_page_ends_at_its_rows_or_at_its_bytes
             rows::a_timeline_tells_each_fact_once_newest_first
             models::a_fact_that_arrives_twice_counts_once
+            models::a_late_fact_that_was_archived_before_counts_once
             models::a_late_fact_never_undoes_what_is_newer
             models::an_open_window_is_listed_as_closed_once_its_expiry_has_passed
             models::conversations_are_paged_by_when_their_windows_end

@@ -13,15 +13,18 @@ mod text;
 #[cfg(test)]
 mod contract;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use casement_event::v1::WindowState;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use sqlx::migrate::Migrator;
 
 use crate::batch::Batch;
 use crate::chain::Head;
+use crate::inspect::ArchiveHead;
 use crate::model::{Conversation, ConversationKey, Message, Row};
 
 pub(crate) use postgres::Postgres;
@@ -62,10 +65,37 @@ where
     }
 }
 
+/// Migrations by version, with their checksums.
+pub(crate) type Applied = BTreeMap<i64, Vec<u8>>;
+
+/// Returns what is there once all migrations are applied.
+fn applied(migrations: &Migrator) -> Applied {
+    migrations
+        .iter()
+        .map(|migration| (migration.version, migration.checksum.to_vec()))
+        .collect()
+}
+
+/// Returns how far each chain has come.
+async fn heads(store: &dyn Store) -> Result<Vec<ArchiveHead>, Error> {
+    let chains = store.chains(None).await?;
+    let heads = chains.into_iter().filter_map(|chain| {
+        Some(ArchiveHead {
+            last_sequence: chain.head?.last_sequence,
+            stream: chain.stream,
+            incarnation: chain.incarnation,
+        })
+    });
+    Ok(heads.collect())
+}
+
 type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
 /// What the role asks of its database.
 pub(crate) trait Store: Debug + Send + Sync {
+    /// Returns the name of the database system, as traces have it.
+    fn system(&self) -> &'static str;
+
     /// Returns where a chain stands.
     fn head<'a>(&'a self, stream: &'a str, incarnation: &'a str) -> Answer<'a, Option<Head>>;
 

@@ -25,6 +25,7 @@
 //! Sessions are set up by start-up parameters and hold prepared statements: a pooler in between
 //! must pool sessions, not transactions.
 
+mod inspect;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -149,6 +150,8 @@ fn bound(query: Query) -> sqlx::query::Query<'static, sqlx::Postgres, PgArgument
 }
 
 impl Backend for Postgres {
+    const SYSTEM: &'static str = "postgresql";
+
     type Row = PgRow;
 
     fn visit<'a>(

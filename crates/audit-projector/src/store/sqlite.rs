@@ -3,6 +3,7 @@
 //! One connection writes, a few read beside it (write-ahead log). A commit is on disk when it
 //! returns (`synchronous = FULL`).
 
+mod inspect;
 mod write;
 
 use std::path::Path;
@@ -101,6 +102,8 @@ fn bound(query: Query) -> sqlx::query::Query<'static, Driver, SqliteArguments> {
 }
 
 impl Backend for Sqlite {
+    const SYSTEM: &'static str = "sqlite";
+
     type Row = SqliteRow;
 
     fn visit<'a>(

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use casement_event::subject::stream;
-use casement_event::{Extension, Stored, header};
-use casement_event_log::{Config, Followed, Log, Start};
+use casement_event::{Extension, Stored};
+use casement_event_log::{Config, Followed, Log, Position, Start};
 use casement_shell::config::{ConfigError, Secret};
 use casement_shell::telemetry::{self, TelemetryConfig};
 use clap::{Args, Subcommand, ValueEnum};
@@ -78,6 +78,8 @@ pub(crate) struct TailArgs {
 enum From {
     /// What comes from now on
     New,
+    /// The newest event of each subject, then what comes
+    Last,
     /// The oldest that the log holds
     Start,
 }
@@ -152,6 +154,7 @@ async fn follow(
 ) {
     let start = match from {
         From::New => Start::New,
+        From::Last => Start::LastPerSubject,
         From::Start => Start::Sequence(1),
     };
     let mut follower = log.follow(&stream, filters, start);
@@ -165,12 +168,8 @@ async fn follow(
 
 fn filters(stream: &str) -> Result<Vec<String>, ConfigError> {
     let all = match stream {
-        stream::EVENTS => ["inbound", "window", "evidence", "note", "foreign", "group"]
-            .map(|family| format!("casement.events.{family}.>"))
-            .to_vec(),
-        stream::MESSAGES => ["message", "report"]
-            .map(|family| format!("casement.events.{family}.>"))
-            .to_vec(),
+        // The consumer is one of this stream: it sees no more than is stored there.
+        stream::EVENTS | stream::MESSAGES => vec!["casement.events.>".to_owned()],
         stream::ACCOUNTS => vec!["casement.accounts.>".to_owned()],
         stream::CUSTOMERS => vec!["casement.customers.>".to_owned()],
         stream::DEAD => vec!["casement.dead.>".to_owned()],
@@ -242,19 +241,19 @@ fn print(stored: &Stored, output: OutputArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns a stored event as JSON. What cannot be decoded is told with why.
+/// Returns a stored event as JSON: all its headers but the broker's own, and the payload as proto3's
+/// JSON. What cannot be decoded is told with why.
 fn as_json(stored: &Stored) -> Value {
     let headers: Map<String, Value> = stored
         .headers
         .iter()
-        .filter(|(name, _)| {
-            name.starts_with("ce-") || name.eq_ignore_ascii_case(header::TRACEPARENT)
-        })
+        .filter(|(name, _)| !name.starts_with("Nats-"))
         .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
         .collect();
     let mut told = json!({
         "stream": stored.stream,
         "sequence": stored.sequence,
+        "position": position(stored),
         "subject": stored.subject,
         "type": stored.event_type(),
         "storedTime": stored.stored_at.to_string(),
@@ -266,6 +265,16 @@ fn as_json(stored: &Stored) -> Value {
     };
     told[key] = value;
     told
+}
+
+/// What a read of the API takes as `not_before`, to answer from nothing older than this event.
+fn position(stored: &Stored) -> String {
+    Position {
+        stream: stored.stream.clone(),
+        incarnation: stored.incarnation.clone(),
+        sequence: stored.sequence,
+    }
+    .to_string()
 }
 
 fn short(event_type: &str) -> &str {
@@ -289,6 +298,7 @@ mod tests {
             stored_at: Timestamp::UNIX_EPOCH,
             headers: vec![
                 ("Nats-Msg-Id".to_owned(), "x".to_owned()),
+                ("casement-append-id".to_owned(), "y".to_owned()),
                 ("ce-number".to_owned(), "15550001111".to_owned()),
                 (
                     "ce-type".to_owned(),
@@ -309,7 +319,9 @@ mod tests {
         let told = as_json(&stored());
         assert_eq!(told["event"]["reason"], "OPEN_REASON_CUSTOMER");
         assert_eq!(told["headers"]["ce-number"], "15550001111");
+        assert_eq!(told["headers"]["casement-append-id"], "y");
         assert!(told["headers"].get("Nats-Msg-Id").is_none());
+        assert_eq!(told["position"], "EVENTS~1~7");
         let broken = Stored {
             payload: vec![0xff].into(),
             ..stored()

@@ -153,6 +153,7 @@ fn tell(played: &Played<'_>, output: OutputArgs) -> anyhow::Result<()> {
             format!("{customer} received: {text}")
         }
         Step::Inject(_) => "something goes wrong from now on".to_owned(),
+        Step::SendMedia(spec) => format!("{} sends a file ({})", spec.customer, spec.kind),
         Step::ClearFaults => "everything goes right again".to_owned(),
     };
     output::line(format!("{:>4}  {what}", played.index))?;

@@ -67,18 +67,7 @@ fn broker(config: &Config, which: Which, problems: &mut Vec<String>) {
                 .to_owned(),
         );
     }
-    let sizes = log.sizes_mib;
-    let reserved_mib = [
-        sizes.raw,
-        sizes.customers,
-        sizes.events,
-        sizes.messages,
-        sizes.accounts,
-        sizes.dead,
-    ]
-    .map(u64::from)
-    .iter()
-    .sum::<u64>();
+    let reserved_mib = log.sizes_mib.sum();
     let limit_mib = u64::from(log.own_server.max_file_store_gib) * 1024;
     if log.servers.is_empty() && reserved_mib >= limit_mib {
         problems.push(format!(
@@ -115,6 +104,7 @@ fn durations(config: &Config, problems: &mut Vec<String>) {
         ));
     }
     problems.extend(config.dispatcher.problem());
+    problems.extend(config.ingress.media.problem());
     let dispatcher = &config.dispatcher;
     let call_ends = dispatcher.call_by.saturating_add(dispatcher.call_timeout);
     if dispatcher.reconcile_after <= call_ends {
@@ -162,9 +152,7 @@ fn addresses(config: &Config, which: Which, mode: Mode, problems: &mut Vec<Strin
     if which.has_webhooks() {
         used.push(("ingress.listen", config.ingress.listen));
     }
-    if which.has_api() {
-        used.push(("api.listen", config.api.listen));
-    }
+    used.push(("api.listen", config.api.listen));
     if which.has_log() && config.log.servers.is_empty() {
         used.push(("log.own_server.listen", config.log.own_server.listen));
     }
@@ -200,9 +188,7 @@ fn secrets(config: &Config, which: Which, mode: Mode, problems: &mut Vec<String>
             Err(error) => problems.extend(unwrapped(error)),
         }
     }
-    if which.has_api()
-        && let Err(error) = config.tokens(mode)
-    {
+    if let Err(error) = config.tokens(mode) {
         problems.extend(unwrapped(error));
     }
     for (key, secret) in all_secrets(config, which) {
@@ -219,7 +205,7 @@ fn secrets(config: &Config, which: Which, mode: Mode, problems: &mut Vec<String>
 }
 
 /// Returns the secrets a process uses, but for those of [`Config::tokens`], which checks its own.
-fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret)> {
+pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret)> {
     let mut all = Vec::new();
     if which.has_customers() {
         let key = config.customers.token_key.iter();
@@ -242,6 +228,19 @@ fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret)> {
                     .map(|secret| (format!("{at}.secrets"), secret)),
             );
             all.push((format!("{at}.verify_token"), &app.verify_token));
+        }
+        for (name, secret) in &config.ingress.media.store_secrets {
+            all.push((format!("ingress.media.store_secrets.{name}"), secret));
+        }
+        for (name, account) in &config.ingress.vonage.accounts {
+            let at = format!("ingress.vonage.accounts.{name}.signature_secrets");
+            let secrets = account.signature_secrets.iter();
+            all.extend(secrets.map(|secret| (at.clone(), secret)));
+        }
+        for (name, gateway) in &config.ingress.generic_sms {
+            let at = format!("ingress.generic_sms.{name}.secrets");
+            let secrets = gateway.secrets.iter();
+            all.extend(secrets.map(|secret| (at.clone(), secret)));
         }
         for (name, account) in &config.ingress.twilio.accounts {
             let at = format!("ingress.twilio.accounts.{name}.auth_tokens");

@@ -44,9 +44,11 @@ fn the_defaults_are_those_of_the_roles() {
         print_(toml::Value::try_from(&config.dispatcher).unwrap()),
         print_(toml::Value::try_from(casement_dispatcher::Config::default()).unwrap()),
     );
+    let mut ingress = casement_ingress::Config::default();
+    ingress.media.store = "./data/media".to_owned();
     assert_eq!(
         print_(toml::Value::try_from(&config.ingress).unwrap()),
-        print_(toml::Value::try_from(casement_ingress::Config::default()).unwrap()),
+        print_(toml::Value::try_from(ingress).unwrap()),
     );
     assert_eq!(
         config.archive,

@@ -1,5 +1,6 @@
 //! The dispatcher against a real broker and a platform that enforces its own rules.
 
+mod consent;
 mod crashes;
 mod errors;
 mod holds;

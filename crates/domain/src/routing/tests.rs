@@ -50,7 +50,7 @@ struct Case {
     has_phone: bool,
     has_address: bool,
     sender: Sender,
-    consent: Consent,
+    consent: Refusals,
     exhausted: Vec<Route>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Case {
                 has_whatsapp: true,
                 has_sms: true,
             },
-            consent: Consent::default(),
+            consent: Refusals::default(),
             exhausted: Vec::new(),
         }
     }
@@ -213,9 +213,9 @@ fn the_first_permitted_route_is_chosen() {
             Case {
                 template: marketing(),
                 purpose: Purpose::Marketing,
-                consent: Consent {
-                    marketing_stopped: true,
-                    sms_stopped: false,
+                consent: Refusals {
+                    marketing: true,
+                    ..Refusals::default()
                 },
                 ..Case::default()
             },
@@ -226,9 +226,9 @@ fn the_first_permitted_route_is_chosen() {
             "SMS stopped",
             Case {
                 template: None,
-                consent: Consent {
-                    marketing_stopped: false,
-                    sms_stopped: true,
+                consent: Refusals {
+                    sms: true,
+                    ..Refusals::default()
                 },
                 ..Case::default()
             },
@@ -372,12 +372,42 @@ fn cases() -> impl Strategy<Value = Case> {
             } else {
                 Purpose::Service
             },
-            consent: Consent {
-                marketing_stopped: stopped,
-                sms_stopped: stopped,
+            consent: Refusals {
+                marketing: stopped,
+                sms: stopped,
+                sequence: stopped.then_some(9),
             },
         }
     })
+}
+
+#[test]
+fn a_refusal_is_shown_with_the_record_that_it_stands_in() {
+    let marketing = Case {
+        template: Some(approved(TemplateCategory::Marketing)),
+        purpose: Purpose::Marketing,
+        consent: Refusals {
+            marketing: true,
+            sms: true,
+            sequence: Some(41),
+        },
+        ..Case::default()
+    };
+    let decision = marketing.decide(DAY);
+    for (route, reason) in [
+        (Route::Template, "MARKETING_STOPPED"),
+        (Route::Sms, "SMS_STOPPED"),
+    ] {
+        let candidate = decision.candidate(route).unwrap();
+        assert_eq!(candidate.reason, reason);
+        assert_eq!(candidate.facts.last().unwrap(), "consent_sequence=41");
+    }
+    // What nobody ever objected to is shown, too.
+    let decision = Case::default().decide(DAY);
+    let facts = &decision.candidate(Route::Sms).unwrap().facts;
+    assert_eq!(facts.last().unwrap(), "consent=nothing_recorded");
+    let facts = &decision.candidate(Route::Template).unwrap().facts;
+    assert!(facts.iter().all(|fact| !fact.starts_with("consent")));
 }
 
 proptest! {
@@ -396,6 +426,20 @@ proptest! {
         prop_assert!(chosen.len() <= 1);
         for candidate in &decision.candidates {
             prop_assert!(!candidate.reason.is_empty() && candidate.text.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn what_the_customer_refuses_is_never_chosen(case in cases(), now in 0..4 * DAY) {
+        let decision = case.decide(now);
+        if case.consent.sms {
+            prop_assert_ne!(decision.chosen, Some(Route::Sms));
+        }
+        if case.consent.marketing && decision.chosen == Some(Route::Template) {
+            prop_assert_ne!(decision.template_category, Some(TemplateCategory::Marketing));
+        }
+        if case.consent.marketing && case.purpose == Purpose::Marketing {
+            prop_assert_ne!(decision.chosen, Some(Route::Sms));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Identifiers and whom they belong to.
 
+use casement_domain::customer::Sighting;
 use casement_domain::id::{CustomerId, Phone, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_event::subject::stream;
@@ -41,12 +42,32 @@ async fn resolve(log: &Log, addresses: &Addresses) -> Resolved {
     .unwrap()
 }
 
-async fn relink(log: &Log, addresses: &Addresses, customer: &CustomerId) -> Vec<CustomerId> {
+async fn identify(log: &Log, sighting: &Sighting) -> Resolved {
     let (tokens, portfolio, now) = (tokens(), portfolio(), Timestamp::UNIX_EPOCH);
     let source = "casement/test";
-    customers::relink(log, &tokens, source, &portfolio, addresses, customer, now)
+    customers::identify(log, &tokens, source, &portfolio, sighting, now)
         .await
         .unwrap()
+}
+
+async fn adopt(log: &Log, sighting: &Sighting, ended: &[CustomerId]) {
+    let (tokens, portfolio, now) = (tokens(), portfolio(), Timestamp::UNIX_EPOCH);
+    let source = "casement/test";
+    customers::adopt(log, &tokens, source, &portfolio, sighting, ended, now)
+        .await
+        .unwrap();
+}
+
+fn change(second: i64, previous: &Addresses, current: &Addresses) -> Sighting {
+    Sighting {
+        at: Timestamp::from_second(second).unwrap(),
+        current: current.clone(),
+        previous: Some(previous.clone()),
+    }
+}
+
+async fn stored_count(log: &Log) -> u64 {
+    log.state(stream::CUSTOMERS).await.unwrap().messages
 }
 
 async fn find(log: &Log, addresses: &Addresses) -> Option<CustomerId> {
@@ -130,40 +151,111 @@ async fn two_customers_that_prove_to_be_one_become_the_older() {
 }
 
 #[tokio::test]
-async fn a_customer_keeps_its_age_through_a_merge() {
+async fn a_customer_keeps_its_age_through_links_and_merges() {
     let (_server, log) = stage().await;
-    // The oldest takes over the youngest's phone; a customer of an age between them loses to it
-    // even by that phone alone.
-    let oldest = resolve(&log, &addresses(None, Some("US.1"))).await.customer;
-    let between = resolve(&log, &addresses(None, Some("US.2"))).await.customer;
-    resolve(&log, &addresses(Some("15550002222"), None)).await;
-    resolve(&log, &addresses(Some("15550002222"), Some("US.1"))).await;
-    let met = resolve(&log, &addresses(Some("15550002222"), Some("US.2"))).await;
-    assert_eq!(
-        met,
-        Resolved {
-            customer: oldest,
-            merged: vec![between]
-        }
-    );
+    let first = addresses(Some("15550001111"), Some("US.1"));
+    let second = addresses(Some("15550002222"), Some("US.2"));
+    let oldest = resolve(&log, &first).await.customer;
+    let between = resolve(&log, &second).await.customer;
+    // The oldest goes on by identifiers that nobody knew; a younger one proves to be the same by
+    // these alone.
+    let third = addresses(Some("15550003333"), Some("US.3"));
+    let changed = identify(&log, &change(5, &first, &third)).await;
+    assert_eq!(changed.customer, oldest);
+    let fourth = addresses(None, Some("US.3"));
+    let met = identify(&log, &change(6, &second, &fourth)).await;
+    assert_eq!((met.customer, met.merged), (oldest, vec![between]));
 }
 
 #[tokio::test]
-async fn an_identifier_is_tied_to_another_customer_by_the_platforms_word() {
+async fn whoever_meets_the_links_of_a_merged_customer_is_told_until_they_are_moved() {
     let (_server, log) = stage().await;
-    let customer = resolve(&log, &addresses(Some("15550002222"), Some("US.1")))
-        .await
-        .customer;
-    let other = resolve(&log, &addresses(None, Some("US.2"))).await.customer;
-    let changed = addresses(None, Some("US.2"));
-    assert_eq!(relink(&log, &changed, &customer).await, [other]);
-    for part in [&changed, &addresses(None, Some("US.1"))] {
-        assert_eq!(find(&log, part).await.as_ref(), Some(&customer));
+    let phone = addresses(Some("15550002222"), None);
+    let user_id = addresses(None, Some("US.1"));
+    let older = resolve(&log, &phone).await.customer;
+    let younger = resolve(&log, &user_id).await.customer;
+    let both = Sighting::of(
+        addresses(Some("15550002222"), Some("US.1")),
+        Timestamp::UNIX_EPOCH,
+    );
+    let told = Resolved {
+        customer: older.clone(),
+        merged: vec![younger.clone()],
+    };
+    // Whoever was told first may be gone before it did anything about it.
+    for _ in 0..3 {
+        assert_eq!(identify(&log, &both).await, told);
     }
-    // A repeat changes nothing.
-    let stored = log.state(stream::CUSTOMERS).await.unwrap().messages;
-    assert_eq!(relink(&log, &changed, &customer).await, []);
-    assert_eq!(log.state(stream::CUSTOMERS).await.unwrap().messages, stored);
+    let portfolio = portfolio();
+    let survivor = customers::survivor(&log, &portfolio, &younger).await;
+    assert_eq!(survivor.unwrap().as_ref(), Some(&older));
+    assert_eq!(
+        customers::survivor(&log, &portfolio, &older).await.unwrap(),
+        None
+    );
+    adopt(&log, &both, &told.merged).await;
+    let stored = stored_count(&log).await;
+    assert_eq!(identify(&log, &both).await.merged, []);
+    assert_eq!(resolve(&log, &user_id).await.customer, older);
+    adopt(&log, &both, &told.merged).await;
+    assert_eq!(stored_count(&log).await, stored, "repeats write nothing");
+}
+
+#[tokio::test]
+async fn many_who_merge_the_same_customers_at_once_agree_and_make_no_circle() {
+    let (server, log) = stage().await;
+    let others = [
+        crate::stage::log(&server).await,
+        crate::stage::log(&server).await,
+    ];
+    for race in 0..RACES {
+        let user_ids: Vec<String> = (0..4).map(|one| format!("US.{race}.{one}")).collect();
+        let mut oldest = None;
+        for user_id in &user_ids {
+            let minted = resolve(&log, &addresses(None, Some(user_id))).await;
+            oldest.get_or_insert(minted.customer);
+        }
+        let named = |index: usize| addresses(None, Some(&user_ids[index]));
+        let one = change(1, &named(1), &named(0));
+        let two = change(2, &named(2), &named(1));
+        let three = change(3, &named(3), &named(2));
+        tokio::join!(
+            identify(&log, &three),
+            identify(&others[0], &one),
+            identify(&others[1], &two),
+        );
+        for index in 0..4 {
+            assert_eq!(find(&log, &named(index)).await, oldest);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_was_given_up_is_nobodys_until_somebody_shows_it() {
+    let (_server, log) = stage().await;
+    let before = addresses(Some("15550001111"), Some("US.1"));
+    let now = addresses(Some("15550002222"), Some("US.2"));
+    let customer = resolve(&log, &before).await.customer;
+    let change = change(5, &before, &now);
+    for _ in 0..2 {
+        let told = identify(&log, &change).await;
+        assert_eq!((told.customer, told.merged), (customer.clone(), vec![]));
+    }
+    let phone = addresses(Some("15550001111"), None);
+    assert_eq!(find(&log, &phone).await, None);
+    assert_eq!(find(&log, &now).await.as_ref(), Some(&customer));
+    let next = addresses(Some("15550001111"), Some("US.9"));
+    let at = Timestamp::from_second(9).unwrap();
+    let stranger = identify(&log, &Sighting::of(next, at)).await.customer;
+    assert_ne!(stranger, customer);
+    assert_eq!(find(&log, &phone).await.as_ref(), Some(&stranger));
+    // The former customer's messages, and the change, may come again.
+    let stored = stored_count(&log).await;
+    let late = Sighting::of(before, Timestamp::UNIX_EPOCH);
+    for repeat in [late, change] {
+        assert_eq!(identify(&log, &repeat).await.customer, customer);
+    }
+    assert_eq!(stored_count(&log).await, stored);
 }
 
 #[tokio::test]

@@ -8,12 +8,15 @@
 mod appends;
 mod batches;
 mod connecting;
+mod consent;
 mod crashes;
 mod customers;
 mod deadlines;
 mod directory;
 mod faults;
 mod following;
+mod inspecting;
 mod leases;
+mod scanning;
 mod stage;
 mod working;

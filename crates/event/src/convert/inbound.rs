@@ -158,6 +158,7 @@ pub fn known(event: &Event) -> Result<Option<Known>, ConvertError> {
         Event::CustomerPreferenceReported(event) => &event.summary,
         Event::ThreadOwnerChanged(event) => &event.summary,
         Event::EchoReceived(event) => &event.summary,
+        Event::HistoryImported(event) => &event.summary,
         Event::LateFact(event) => &event.summary,
         Event::MovedTo(event) => &event.summary,
         Event::CustomerMerged(event) => &event.summary,

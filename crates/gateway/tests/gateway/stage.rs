@@ -8,6 +8,11 @@ use casement_proto::audit::v1::{
     ArchivedEvent, ListEventsRequest, ListEventsResponse, VerifyChainRequest, VerifyChainResponse,
 };
 use casement_proto::events::v1::WindowState;
+use casement_proto::media::v1::media_service_server::{MediaService, MediaServiceServer};
+use casement_proto::media::v1::{
+    DownloadMediaRequest, DownloadMediaResponse, GetMediaRequest, GetMediaResponse, Media,
+    download_media_response,
+};
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_proto::window::v1::window_service_server::{WindowService, WindowServiceServer};
 use casement_proto::window::v1::{
@@ -169,6 +174,72 @@ impl AuditService for Audit {
     }
 }
 
+/// A file that is handed out whole.
+pub(crate) const WHOLE: &str = "whole";
+
+/// A file that breaks off in the middle.
+pub(crate) const BROKEN: &str = "broken";
+
+/// The file's bytes.
+pub(crate) fn file() -> Vec<u8> {
+    (0..=250_u8).cycle().take(600_000).collect()
+}
+
+#[derive(Debug)]
+struct Files;
+
+type Pieces = futures::stream::BoxStream<'static, Result<DownloadMediaResponse, Status>>;
+
+#[tonic::async_trait]
+impl MediaService for Files {
+    type DownloadMediaStream = Pieces;
+
+    async fn get_media(
+        &self,
+        request: Request<GetMediaRequest>,
+    ) -> Result<Response<GetMediaResponse>, Status> {
+        require(&request, Scope::Read)?;
+        let media = Media {
+            media_id: request.into_inner().media_id,
+            ..Media::default()
+        };
+        Ok(Response::new(GetMediaResponse { media: Some(media) }))
+    }
+
+    async fn download_media(
+        &self,
+        request: Request<DownloadMediaRequest>,
+    ) -> Result<Response<Pieces>, Status> {
+        use download_media_response::Part;
+        require(&request, Scope::Read)?;
+        let is_whole = match request.into_inner().media_id.as_str() {
+            WHOLE => true,
+            BROKEN => false,
+            _ => return Err(Status::failed_precondition("it is not stored")),
+        };
+        let bytes = file();
+        let media = Media {
+            mime_type: "image/png".to_owned(),
+            filename: "a b.png".to_owned(),
+            size_bytes: bytes.len() as u64,
+            sha256: "ab".to_owned(),
+            ..Media::default()
+        };
+        let chunks = bytes.chunks(100_000).map(<[u8]>::to_vec);
+        let chunks = chunks.map(|chunk| Part::Chunk(chunk.into()));
+        let parts = std::iter::once(Part::Media(media)).chain(chunks);
+        let mut parts: Vec<_> = parts
+            .map(|part| Ok(DownloadMediaResponse { part: Some(part) }))
+            .collect();
+        if !is_whole {
+            parts.truncate(3);
+            parts.push(Err(Status::data_loss("it is damaged")));
+        }
+        let pieces: Pieces = Box::pin(futures::stream::iter(parts));
+        Ok(Response::new(pieces))
+    }
+}
+
 pub(crate) fn tokens() -> Tokens {
     let token = |name: &str, scopes: &[&str], brand: &str| -> TokenConfig {
         serde_json::from_value(serde_json::json!({
@@ -186,7 +257,9 @@ pub(crate) fn tokens() -> Tokens {
 /// The services, as a role wires them.
 fn services(gate: &Gate) -> Routes {
     let windows = WindowServiceServer::new(Windows { gate: gate.clone() });
-    Routes::new(windows).add_service(AuditServiceServer::new(Audit))
+    Routes::new(windows)
+        .add_service(AuditServiceServer::new(Audit))
+        .add_service(MediaServiceServer::new(Files))
 }
 
 /// A gateway, and what a test does to what is around it.
@@ -221,7 +294,7 @@ impl Stage {
         let role = role_readiness.latch("log");
         role.release();
         let role_stopping = CancellationToken::new();
-        let names: Vec<&'static str> = [Area::Windows, Area::Archive]
+        let names: Vec<&'static str> = [Area::Windows, Area::Archive, Area::Media]
             .into_iter()
             .flat_map(|area| area.services().iter().copied())
             .collect();
@@ -239,12 +312,14 @@ impl Stage {
 
         config.upstreams.windows = wire.url("http");
         config.upstreams.archive = wire.url("http");
+        config.upstreams.media = wire.url("http");
         let upstreams = if is_local {
             // Neither tokens nor health: the gateway has seen to both.
             let routes = services(&gate);
             Upstreams::default()
                 .with(Area::Windows, Upstream::Local(routes.clone()))
-                .with(Area::Archive, Upstream::Local(routes))
+                .with(Area::Archive, Upstream::Local(routes.clone()))
+                .with(Area::Media, Upstream::Local(routes))
         } else {
             Upstreams::from_config(&config).unwrap()
         };

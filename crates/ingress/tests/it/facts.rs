@@ -286,23 +286,30 @@ async fn each_sort_of_item_is_kept_in_its_place() {
     assert_eq!(types(&groups), ["GroupEventReceived"]);
     assert!(!groups[0].subject.contains("group-7"));
     let foreign = stage.all("EVENTS", "casement.events.foreign.").await;
-    let reasons: Vec<String> = foreign
-        .iter()
-        .map(|one| match one.event().unwrap() {
-            Event::WebhookUnrecognized(kept) => kept.reason,
-            other => other.event_type().to_owned(),
-        })
-        .collect();
-    assert_eq!(reasons, ["HISTORY_NOT_IMPORTED", "VALUE_ERROR_130429"]);
+    assert_eq!(foreign, []);
     let reported = stage.all("ACCOUNTS", "casement.accounts.reported.").await;
     let subjects: Vec<_> = reported.iter().map(|one| one.subject.as_str()).collect();
     assert_eq!(
         subjects,
         [
             "casement.accounts.reported.template.w1",
+            "casement.accounts.reported.number.w1",
+            "casement.accounts.reported.number.w1",
             "casement.accounts.reported.unrecognized.w1"
         ]
     );
+    let news: Vec<(String, String, i64)> = reported
+        .iter()
+        .filter_map(|one| match one.event().unwrap() {
+            Event::AccountReported(news) => {
+                let code = news.errors.first().map_or(0, |error| error.code);
+                Some((news.number, news.event, code))
+            }
+            _ => None,
+        })
+        .collect();
+    let of_one = |event: &str, code| (ONE.0.to_owned(), event.to_owned(), code);
+    assert_eq!(news[1..], [of_one("PROGRESS", 0), of_one("ERROR", 130_429)]);
 }
 
 #[tokio::test]

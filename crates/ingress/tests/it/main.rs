@@ -1,9 +1,22 @@
 //! The role against a real broker: what is answered, what is stored, and where it lands.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
+mod backpressure;
+mod batches;
+mod consent;
+mod corpus;
 mod door;
 mod facts;
+mod identity_model;
+mod late;
+mod media;
 mod merging;
+mod metamorphic;
 mod parking;
+mod payloads;
+mod repair;
 mod reports;
+mod sms;
 mod stage;
+mod tls;
+mod trust;

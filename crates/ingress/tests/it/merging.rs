@@ -1,9 +1,11 @@
 //! Customers who prove to be one, and customers whose identifiers change.
 
+use casement_domain::consent::{Choice, Consent, Provenance, Topic};
 use casement_domain::id::{CustomerId, Phone, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_event::{Event, Stored, subject};
-use casement_event_log::customers;
+use casement_event_log::{consent, customers};
+use casement_shell::SystemClock;
 use casement_testkit::eventually;
 use serde_json::json;
 
@@ -191,4 +193,160 @@ async fn a_merge_that_broke_off_is_finished_by_the_next_delivery() {
     assert_eq!(customer(&stored[2]), younger);
     assert_eq!(customer(&stored[3]), older);
     assert_eq!(known(&stored[3]).summary.last_qualifying.unwrap().at, at(5));
+}
+
+#[tokio::test]
+async fn a_repeat_of_what_the_merged_customer_wrote_is_known() {
+    let stage = Stage::start().await;
+    let by_user_id: Vec<_> = (0..5)
+        .map(|index| text(&format!("wamid.{index}"), "", "US.1", index))
+        .collect();
+    stage
+        .take(&one_text(ONE, &text("wamid.old", "15550009999", "", 0)))
+        .await;
+    for message in &by_user_id {
+        stage.take(&one_text(ONE, message)).await;
+    }
+    stage
+        .take(&one_text(ONE, &text("wamid.6", "15550009999", "US.1", 6)))
+        .await;
+    let before = stage.inbound(ONE.0).await;
+    assert_eq!(customer(&before[0]), customer(before.last().unwrap()));
+    for message in &by_user_id {
+        stage.take(&one_text(ONE, message)).await;
+    }
+    assert_eq!(types(&stage.inbound(ONE.0).await), types(&before));
+}
+
+#[tokio::test]
+async fn a_customer_who_was_merged_stays_so_when_the_log_has_forgotten_it() {
+    let stage = Stage::start().await;
+    for message in [
+        text("wamid.1", "15550009999", "", 0),
+        text("wamid.2", "", "US.1", 1),
+        text("wamid.3", "15550008888", "US.1", 2),
+        text("wamid.4", "15550009999", "US.1", 3),
+    ] {
+        stage.take(&one_text(ONE, &message)).await;
+    }
+    let survivor = customer(stage.inbound(ONE.0).await.last().unwrap());
+    // The phone was linked to the one who ended, and comes alone after all of it is gone.
+    let last = stage.log.state("EVENTS").await.unwrap().last_sequence;
+    stage.log.purge_up_to("EVENTS", last + 1).await.unwrap();
+    let now = SystemClock::shared().now().as_second() - at(0).as_second();
+    for number in [ONE, TWO] {
+        let wamid = format!("wamid.later.{}", number.0);
+        let later = text(&wamid, "15550008888", "", now);
+        stage.take(&one_text(number, &later)).await;
+        let stored = stage.inbound(number.0).await;
+        assert_eq!(customer(stored.last().unwrap()), survivor, "{number:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_merged_customer_refused_is_refused_by_the_one_who_carries_on() {
+    let stage = Stage::start().await;
+    for message in [
+        text("wamid.1", "15550009999", "", 0),
+        text("wamid.2", "", "US.1", 1),
+    ] {
+        stage.take(&one_text(ONE, &message)).await;
+    }
+    let stored = stage.inbound(ONE.0).await;
+    let (older, younger) = (customer(&stored[0]), customer(&stored[1]));
+    let portfolio = PortfolioId::parse(PORTFOLIO).unwrap();
+    let refusal = Consent::of(
+        Topic::WHATSAPP_MARKETING,
+        Choice {
+            at: at(2),
+            is_refused: true,
+            provenance: Provenance {
+                source: Provenance::USER_PREFERENCES.to_owned(),
+                wording: "stop".to_owned(),
+                reference: "r1".to_owned(),
+            },
+        },
+    );
+    let change = consent::Change {
+        consent: refusal.clone(),
+        cause: consent::cause("r1"),
+        traceparent: None,
+    };
+    consent::record(
+        &stage.log,
+        "casement/test",
+        &portfolio,
+        &younger,
+        &change,
+        at(3),
+    )
+    .await
+    .unwrap();
+    stage
+        .take(&one_text(ONE, &text("wamid.3", "15550009999", "US.1", 4)))
+        .await;
+    let known = consent::read(&stage.log, &portfolio, &older).await.unwrap();
+    assert_eq!(known.consent, refusal);
+}
+
+#[tokio::test]
+async fn the_next_owner_of_a_number_is_no_merge_and_hears_nothing_of_the_former() {
+    let stage = Stage::start().await;
+    stage
+        .take(&one_text(ONE, &text("wamid.1", "15550009999", "US.1", 0)))
+        .await;
+    let system = json!({"id": "wamid.2", "timestamp": at(3).as_second().to_string(),
+        "from": "15550009999", "from_user_id": "US.1", "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": "15550008888", "user_id": "US.2"}});
+    for message in [
+        &system,
+        &text("wamid.3", "15550009999", "US.9", 5),
+        &text("wamid.4", "15550008888", "US.2", 6),
+        // The phone alone, by its time: before the change, and since.
+        &text("wamid.5", "15550009999", "", 1),
+        &text("wamid.6", "15550009999", "", 7),
+        &system,
+    ] {
+        stage.take(&one_text(ONE, message)).await;
+    }
+    let stored = stage.inbound(ONE.0).await;
+    assert!(!types(&stored).contains(&"MovedTo"), "{:?}", types(&stored));
+    let owners: Vec<_> = stored.iter().map(customer).collect();
+    let (former, next) = (&owners[0], &owners[2]);
+    assert_ne!(former, next);
+    assert_eq!(
+        owners,
+        [former, former, next, former, former, next].map(Clone::clone)
+    );
+}
+
+#[tokio::test]
+async fn a_burst_in_one_second_costs_no_more_for_each_message_than_a_trickle() {
+    const BURST: i64 = 200;
+    let stage = Stage::start().await;
+    let now = SystemClock::shared().now().as_second() - at(0).as_second();
+    let burst = |user_id: &str, spread: i64| {
+        let messages: Vec<_> = (0..BURST)
+            .map(|index| {
+                let wamid = format!("wamid.{user_id}.{index}");
+                text(&wamid, "", user_id, now - BURST + index * spread)
+            })
+            .collect();
+        webhook(&[("messages", value(ONE, "messages", json!(messages)))])
+    };
+    let cost = async |user_id, spread| {
+        let before = stage.proxy.request_bytes() + stage.proxy.reply_bytes();
+        stage.take(&burst(user_id, spread)).await;
+        stage.proxy.request_bytes() + stage.proxy.reply_bytes() - before
+    };
+    let trickle = cost("US.1", 1).await;
+    let at_once = cost("US.2", 0).await;
+    assert_eq!(
+        stage.inbound(ONE.0).await.len(),
+        usize::try_from(2 * BURST).unwrap()
+    );
+    assert!(
+        at_once < trickle * 5 / 4,
+        "{at_once} bytes instead of {trickle}"
+    );
 }

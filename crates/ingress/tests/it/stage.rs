@@ -12,8 +12,9 @@ use casement_event::{Event, Record, Stored, Uuid, v1};
 use casement_event_log::customers::Tokens;
 use casement_event_log::directory::Directory;
 use casement_event_log::{Config as LogConfig, Expect, Log};
-use casement_ingress::{App, Config, Twilio, TwilioAccount};
-use casement_shell::SystemClock;
+use casement_ingress::{App, Config, MediaApi, Twilio, TwilioAccount};
+use casement_proto::media::v1::media_service_server::MediaServiceServer;
+use casement_shell::{SharedClock, SystemClock};
 use casement_shell::config::Secret;
 use casement_shell::http::{ClientOptions, client};
 use casement_testkit::{NatsServer, Proxy, eventually};
@@ -28,6 +29,8 @@ pub(crate) const OLD_SECRET: &str = "app-secret-before";
 pub(crate) const VERIFY_TOKEN: &str = "sesame";
 pub(crate) const TWILIO_TOKEN: &str = "twilio-token";
 pub(crate) const PUBLIC_URL: &str = "https://hooks.example.com";
+/// The access token of the numbers: what cargo tells every test, read where the account says.
+pub(crate) const ACCESS_TOKEN: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) const PORTFOLIO: &str = "p1";
 
 /// A number and Meta's id of it, known from the start.
@@ -41,6 +44,7 @@ pub(crate) struct Stage {
     pub(crate) log: Log,
     pub(crate) tokens: Tokens,
     pub(crate) router: Option<Router>,
+    pub(crate) media: MediaServiceServer<MediaApi>,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) stopping: CancellationToken,
     pub(crate) running: JoinHandle<anyhow::Result<()>>,
@@ -51,23 +55,30 @@ impl Stage {
         Self::start_with(Duration::from_secs(10)).await
     }
 
-    /// Starts everything, with the role behind a proxy to the broker.
     pub(crate) async fn start_with(append_deadline: Duration) -> Self {
+        Self::start_as(config(), SystemClock::shared(), append_deadline).await
+    }
+
+    /// Starts everything, with the role behind a proxy to the broker.
+    pub(crate) async fn start_as(
+        config: Config,
+        clock: SharedClock,
+        append_deadline: Duration,
+    ) -> Self {
         let nats = NatsServer::builder().monitoring(true).start().await;
         let proxy = Proxy::start(nats.addr()).await;
         let log = connect(&nats, nats.url(), append_deadline).await;
         for (number, id) in [ONE, TWO] {
             add_number(&log, number, id).await;
         }
-        let clock = SystemClock::shared();
         let stopping = CancellationToken::new();
         let role_log = connect(&nats, proxy.url("nats"), append_deadline).await;
         let directory = Directory::start(&role_log, stopping.clone()).await;
         let tokens = Tokens::new("key".to_owned().into());
-        let role = casement_ingress::start(config(), role_log, directory, tokens.clone(), clock)
+        let role = casement_ingress::start(config, role_log, directory, tokens.clone(), clock)
             .await
             .unwrap();
-        let (router, address) = (role.router(), role.address());
+        let (router, address, media) = (role.router(), role.address(), role.service());
         let running = tokio::spawn(role.run(stopping.clone()));
         Self {
             nats,
@@ -75,6 +86,7 @@ impl Stage {
             log,
             tokens,
             router: Some(router),
+            media,
             address,
             stopping,
             running,
@@ -137,6 +149,18 @@ impl Stage {
         let number = BusinessNumber::parse(number).unwrap();
         let prefix = format!("casement.events.inbound.{}.{number}.", number.partition());
         self.all(stream::EVENTS, &prefix).await
+    }
+
+    /// Returns the bodies of all posts that were taken.
+    pub(crate) async fn raw_bodies(&self) -> Vec<String> {
+        let packs = self.all(stream::RAW, "casement.raw.").await;
+        let posts = packs.iter().flat_map(|stored| match stored.event().unwrap() {
+            Event::RawPack(pack) => pack.posts,
+            other => panic!("{}", other.event_type()),
+        });
+        posts
+            .map(|post| String::from_utf8(post.body.to_vec()).unwrap())
+            .collect()
     }
 
     pub(crate) async fn dead(&self) -> Vec<Stored> {
@@ -203,7 +227,7 @@ pub(crate) fn from_twilio(path: &str, pairs: &[(&str, &str)]) -> Request<Body> {
         .unwrap()
 }
 
-async fn connect(nats: &NatsServer, url: String, append_deadline: Duration) -> Log {
+pub(crate) async fn connect(nats: &NatsServer, url: String, append_deadline: Duration) -> Log {
     let monitoring = nats.monitoring_url().replace("http://", "");
     let config = LogConfig {
         servers: url,
@@ -215,15 +239,17 @@ async fn connect(nats: &NatsServer, url: String, append_deadline: Duration) -> L
     Log::connect(&config).await.unwrap()
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let secret = |text: &str| Secret::from_value(text);
     let app = App {
         secrets: vec![secret(SECRET), secret(OLD_SECRET)],
         verify_token: secret(VERIFY_TOKEN),
+        client_name: None,
     };
     let shop = App {
         secrets: vec![secret("shop-secret")],
         verify_token: secret("shop-token"),
+        client_name: None,
     };
     let account = TwilioAccount {
         auth_tokens: vec![secret(TWILIO_TOKEN)],
@@ -247,6 +273,9 @@ async fn add_number(log: &Log, number: &str, phone_number_id: &str) {
             portfolio_id: PORTFOLIO.to_owned(),
             waba_id: "w1".to_owned(),
             phone_number_id: phone_number_id.to_owned(),
+            token: Some(v1::SecretRef {
+                source: Some(v1::secret_ref::Source::Env("CARGO_MANIFEST_DIR".to_owned())),
+            }),
             sms: Some(v1::SmsSender {
                 sender: format!("+{number}"),
                 account_sid: "AC1".to_owned(),
@@ -328,4 +357,14 @@ pub(crate) fn types(stored: &[Stored]) -> Vec<&str> {
         .iter()
         .map(|one| one.event_type().trim_start_matches("casement.events.v1."))
         .collect()
+}
+
+/// How many posts had this outcome so far, in this process.
+pub(crate) fn outcomes(outcome: &str) -> u64 {
+    let label = format!("outcome=\"{outcome}\"");
+    let page = casement_shell::telemetry::Metrics::install().render();
+    page.lines()
+        .filter(|line| line.starts_with("casement_ingress_posts_total{") && line.contains(&label))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
 }

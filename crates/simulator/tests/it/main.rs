@@ -4,6 +4,7 @@ mod control;
 mod faults;
 mod graph;
 mod manage;
+mod media;
 mod script;
 mod sms;
 mod stage;

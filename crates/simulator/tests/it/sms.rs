@@ -158,3 +158,21 @@ async fn an_sms_can_fail_and_whatsapps_faults_leave_it_alone() {
             .is_some()
     );
 }
+
+#[tokio::test]
+async fn an_account_shows_itself_to_its_own_token_alone() {
+    let stage = Stage::set().await;
+    let url = stage.url(&format!("/2010-04-01/Accounts/{ACCOUNT}.json"));
+    for (password, status) in [(AUTH_TOKEN, 200), ("another-token", 401)] {
+        let request = stage.client.get(&url).basic_auth(ACCOUNT, Some(password));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        let body: Value = response.json().await.unwrap();
+        if status == 200 {
+            assert_eq!(body["sid"], ACCOUNT);
+            assert_eq!(body["status"], "active");
+        } else {
+            assert_eq!(body["code"], 20_003);
+        }
+    }
+}

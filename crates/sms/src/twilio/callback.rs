@@ -5,6 +5,11 @@
 //! ([`super::signature`]).
 
 use super::form;
+use crate::errors::NO_CODE;
+use crate::webhook::{Delivery, Failure, Inbound, Media, OptOut, Report, Webhook};
+
+/// How many files a message is looked at for. Twilio: at most ten.
+const MEDIA_LEN_MAX: u32 = 64;
 
 /// A callback, by what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +23,8 @@ pub enum Callback {
 /// The body is no callback that we know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// The body is no form.
-    #[error("body is no form")]
+    /// The body is neither a form nor a JSON object.
+    #[error("body is neither a form nor a JSON object")]
     NotAForm,
     /// It is neither a status nor a message.
     #[error("callback has neither a status nor a text")]
@@ -57,23 +62,14 @@ pub struct InboundSms {
     pub to: String,
     /// The text; may be empty.
     pub body: String,
-    /// How many media files came with it.
-    pub media_count: u32,
+    /// Files that came with it (MMS).
+    pub media: Vec<Media>,
+    /// In how many parts it came. Twilio puts them together.
+    pub segments: Option<u32>,
     /// What Twilio itself took the text for, if it keeps opt-outs for the sender.
     pub opt_out: Option<OptOut>,
     /// Twilio's account (`AC…`).
     pub account_sid: Option<String>,
-}
-
-/// Twilio's own reading of a keyword (`OptOutType`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OptOut {
-    /// The customer wants no more SMS; Twilio blocks them from now on (error 21610).
-    Stop,
-    /// The customer wants SMS again.
-    Start,
-    /// The customer asked for help; Twilio answered.
-    Help,
 }
 
 /// Where a message is (`MessageStatus`).
@@ -158,15 +154,76 @@ impl Status {
         )
     }
 
+    /// Returns what it means; on its way is as good as sent, since Twilio has it.
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Accepted | Self::Scheduled | Self::Queued | Self::Sending | Self::Sent => {
+                Some(Delivery::Sent)
+            }
+            Self::Delivered | Self::PartiallyDelivered => Some(Delivery::Delivered),
+            Self::Read => Some(Delivery::Read),
+            Self::Undelivered | Self::Failed | Self::Canceled => Some(Delivery::Failed),
+            Self::Receiving | Self::Received | Self::Other(_) => None,
+        }
+    }
+
     /// Returns whether the message did not and will not arrive.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Undelivered | Self::Failed | Self::Canceled)
     }
 }
 
+impl Callback {
+    /// Returns it in the form that all gateways share. Twilio tells no times.
+    pub fn into_webhook(self) -> Webhook {
+        match self {
+            Self::Status(callback) => Webhook::Report(Report {
+                delivery: callback.status.delivery(),
+                failure: callback.status.is_failure().then(|| Failure {
+                    code: callback.error_code.unwrap_or(NO_CODE),
+                    detail: String::new(),
+                }),
+                word: callback.status.as_str().to_owned(),
+                id: callback.sid,
+                to: callback.to,
+                from: callback.from,
+                account: callback.account_sid,
+                reference: None,
+                at: None,
+            }),
+            Self::Inbound(sms) => Webhook::Inbound(Inbound {
+                id: sms.sid,
+                from: sms.from,
+                to: sms.to,
+                text: sms.body,
+                media: sms.media,
+                segments: sms.segments,
+                opt_out: sms.opt_out,
+                account: sms.account_sid,
+                at: None,
+            }),
+        }
+    }
+}
+
+/// The files of a message: `MediaUrl0`, `MediaContentType0`, and so on.
+fn media<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Vec<Media> {
+    let count: u32 = text("NumMedia")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0);
+    (0..count.min(MEDIA_LEN_MAX))
+        .filter_map(|index| {
+            Some(Media {
+                url: text(&format!("MediaUrl{index}"))?.to_owned(),
+                mime_type: text(&format!("MediaContentType{index}")).map(str::to_owned),
+            })
+        })
+        .collect()
+}
+
 /// Reads the body of a callback.
 pub fn parse(body: &[u8]) -> Result<Callback, ParseError> {
-    let pairs = form::pairs(body).ok_or(ParseError::NotAForm)?;
+    let pairs = form::parameters(body).ok_or(ParseError::NotAForm)?;
     let raw = |name: &str| {
         pairs
             .iter()
@@ -196,9 +253,8 @@ pub fn parse(body: &[u8]) -> Result<Callback, ParseError> {
             from: owned("From").ok_or(ParseError::Missing("From"))?,
             to: owned("To").ok_or(ParseError::Missing("To"))?,
             body: raw("Body").unwrap_or_default().to_owned(),
-            media_count: text("NumMedia")
-                .and_then(|count| count.parse().ok())
-                .unwrap_or(0),
+            media: media(text),
+            segments: text("NumSegments").and_then(|count| count.parse().ok()),
             opt_out: match text("OptOutType").map(str::to_ascii_uppercase).as_deref() {
                 Some("STOP") => Some(OptOut::Stop),
                 Some("START") => Some(OptOut::Start),

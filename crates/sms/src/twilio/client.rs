@@ -1,5 +1,5 @@
-//! The call to Twilio's Messages resource. Posts once and classifies the answer; follows nothing
-//! up.
+//! The call to Twilio's Messages resource, which posts once, classifies the answer and follows
+//! nothing up; and the one that reads the account, to try credentials without sending.
 
 use std::{error::Error as _, time::Duration};
 
@@ -137,6 +137,29 @@ impl Rejected {
     }
 }
 
+/// What Twilio says of the account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// `active`, `suspended` or `closed`; may be empty.
+    pub status: String,
+    /// `Full`, or `Trial`, which sends to confirmed numbers only; may be empty.
+    pub kind: String,
+}
+
+/// Why the account could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// Twilio, or somebody on the way, refused.
+    #[error("refused with http {}", _0.http_status)]
+    Rejected(Rejected),
+    /// There was no answer that can be read.
+    #[error("{reason}")]
+    NoAnswer {
+        /// What happened, without content.
+        reason: String,
+    },
+}
+
 /// A field of an SMS breaks a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
@@ -238,17 +261,37 @@ impl Client {
         }
     }
 
+    /// Reads the account once. Nothing is sent or changed.
+    pub async fn account(&self) -> Result<Account, AccountError> {
+        let no_answer = |reason| AccountError::NoAnswer { reason };
+        let credentials = &self.credentials;
+        let url = self
+            .url(&[&format!("{}.json", credentials.account_sid)])
+            .map_err(no_answer)?;
+        let request = self
+            .http
+            .get(url)
+            .basic_auth(
+                &credentials.account_sid,
+                Some(credentials.auth_token.expose_secret()),
+            )
+            .timeout(self.timeout);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(no_answer(describe(&error))),
+        };
+        let status = response.status();
+        let bytes = read_body(response).await.map_err(no_answer)?;
+        read_account(status, &bytes)
+    }
+
     fn request(&self, sms: &SmsRequest) -> Result<(Url, reqwest::Request), String> {
         let Credentials {
-            base_url,
             account_sid,
             auth_token,
+            ..
         } = &self.credentials;
-        let mut url = Url::parse(base_url).map_err(|error| format!("base URL: {error}"))?;
-        url.path_segments_mut()
-            .map_err(|()| "base URL cannot have a path".to_owned())?
-            .pop_if_empty()
-            .extend(["2010-04-01", "Accounts", account_sid, "Messages.json"]);
+        let url = self.url(&[account_sid, "Messages.json"])?;
         let request = self
             .http
             .post(url.clone())
@@ -258,6 +301,18 @@ impl Client {
             .build()
             .map_err(|error| format!("request cannot be built: {}", describe(&error)))?;
         Ok((url, request))
+    }
+
+    /// Returns the URL of something below the accounts.
+    fn url(&self, below: &[&str]) -> Result<Url, String> {
+        let base_url = &self.credentials.base_url;
+        let mut url = Url::parse(base_url).map_err(|error| format!("base URL: {error}"))?;
+        url.path_segments_mut()
+            .map_err(|()| "base URL cannot have a path".to_owned())?
+            .pop_if_empty()
+            .extend(["2010-04-01", "Accounts"])
+            .extend(below);
+        Ok(url)
     }
 }
 
@@ -352,6 +407,32 @@ fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) ->
     Outcome::Unknown {
         reason: format!("http {http_status} without a Twilio error"),
     }
+}
+
+fn read_account(status: StatusCode, bytes: &[u8]) -> Result<Account, AccountError> {
+    let body: Option<Value> = serde_json::from_slice(bytes).ok();
+    let text = |key: &str| {
+        let text = body.as_ref().and_then(|body| body.get(key)?.as_str());
+        text.unwrap_or_default().to_owned()
+    };
+    let http_status = status.as_u16();
+    if !status.is_success() {
+        return Err(AccountError::Rejected(Rejected {
+            http_status,
+            code: body.as_ref().and_then(|body| integer(body.get("code")?)),
+            message: text("message"),
+            retry_after: None,
+        }));
+    }
+    if text("sid").is_empty() {
+        return Err(AccountError::NoAnswer {
+            reason: format!("http {http_status} without an account"),
+        });
+    }
+    Ok(Account {
+        status: text("status"),
+        kind: text("type"),
+    })
 }
 
 fn accepted(body: &Value) -> Option<Accepted> {

@@ -405,3 +405,44 @@ async fn a_refused_connection_or_request_sent_nothing() {
         .await;
     assert!(matches!(outcome, Outcome::NotSent { .. }), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn an_account_is_read_with_its_credentials_and_nothing_is_sent() {
+    let body = r#"{"sid":"AC1","status":"active","type":"Trial","auth_token":"secret-token"}"#;
+    let (address, task) = answer_once(http("200 OK", "", body)).await;
+    let account = client(address).account().await.expect("an account");
+    let request = task.await.expect("answered");
+    assert!(request.starts_with("GET /2010-04-01/Accounts/AC1.json HTTP/1.1\r\n"));
+    assert!(request.contains("authorization: Basic QUMxOnNlY3JldC10b2tlbg=="));
+    assert_eq!(
+        account,
+        Account {
+            status: "active".to_owned(),
+            kind: "Trial".to_owned(),
+        }
+    );
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_and_answers_that_are_none_are_told_apart() {
+    let refusal = r#"{"code":20003,"message":"Authenticate","status":401}"#;
+    let (address, _task) = answer_once(http("401 Unauthorized", "", refusal)).await;
+    match client(address).account().await {
+        Err(AccountError::Rejected(rejected)) => {
+            assert_eq!((rejected.http_status, rejected.code), (401, Some(20_003)));
+        }
+        other => panic!("{other:?}"),
+    }
+    for answer in [http("200 OK", "", "<html>"), Answer::Close] {
+        let (address, _task) = answer_once(answer).await;
+        match client(address).account().await {
+            Err(AccountError::NoAnswer { reason }) => {
+                assert!(
+                    !reason.contains("AC1") && !reason.contains("secret"),
+                    "{reason}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

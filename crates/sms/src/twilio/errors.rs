@@ -3,50 +3,10 @@
 //! The same codes come in answers to calls and in status callbacks. This module advises; bounds
 //! and back-off belong to the dispatcher.
 
-/// Stands where an error carries no code.
-pub const NO_CODE: i64 = -1;
+pub use crate::errors::{Action, ErrorRule, NO_CODE};
+use crate::errors::{RETRY, RETRY_ONCE, Row, in_table};
 
-/// What one code means to a sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorRule {
-    /// The code that was looked up.
-    pub code: i64,
-    /// What it says, in our words; fit for people.
-    pub meaning: &'static str,
-    /// What a sender does.
-    pub action: Action,
-    /// False if the code is not in the table, so that the rest is a guess.
-    pub known: bool,
-}
-
-/// What a sender does about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Try again after a back-off.
-    Retry {
-        /// True if the message may have gone out all the same: reconcile before repeating.
-        ambiguous: bool,
-        /// True if one more try is all that is worth it.
-        once: bool,
-    },
-    /// Give this message up.
-    Fail,
-    /// Give it up and record that the customer wants no SMS from this sender.
-    OptOut,
-    /// Nothing more by this account until an operator has seen to it.
-    Halt,
-}
-
-const RETRY: Action = Action::Retry {
-    ambiguous: false,
-    once: false,
-};
-const RETRY_ONCE: Action = Action::Retry {
-    ambiguous: false,
-    once: true,
-};
-
-static ROWS: &[(i64, &str, Action)] = &[
+static ROWS: &[Row] = &[
     (20_003, "credentials are wrong", Action::Halt),
     (20_005, "account is not active", Action::Halt),
     (20_429, "too many requests", RETRY),
@@ -88,20 +48,7 @@ static ROWS: &[(i64, &str, Action)] = &[
 ///
 /// Right for status callbacks. For the answer to a call, see [`lookup_response`].
 pub fn lookup(code: i64) -> ErrorRule {
-    ROWS.iter().find(|row| row.0 == code).map_or(
-        ErrorRule {
-            code,
-            meaning: "code unknown to us",
-            action: Action::Fail,
-            known: false,
-        },
-        |&(code, meaning, action)| ErrorRule {
-            code,
-            meaning,
-            action,
-            known: true,
-        },
-    )
+    in_table(ROWS, code)
 }
 
 /// Returns the rule for the answer to a call: as [`lookup`], but where the code is unknown the

@@ -10,9 +10,12 @@ mod form;
 pub mod signature;
 
 pub use client::{
-    Accepted, BODY_CHARS_MAX, Client, Credentials, DEFAULT_TIMEOUT, Outcome, Rejected,
-    RequestError, Sender, SmsRequest,
+    Accepted, Account, AccountError, BODY_CHARS_MAX, Client, Credentials, DEFAULT_TIMEOUT, Outcome,
+    Rejected, RequestError, Sender, SmsRequest,
 };
+
+/// The gateway's name, in subjects and events.
+pub const NAME: &str = "twilio";
 
 #[cfg(test)]
 mod client_tests;

@@ -42,6 +42,21 @@ pub enum SignatureError {
     BodyMismatch,
 }
 
+/// Verifies the header of a post: by its form, or where the URL vouches for the body, as Twilio's
+/// URLs do when they bring anything but a form, by that.
+pub fn verify(
+    url: &str,
+    body: &[u8],
+    header: Option<&str>,
+    auth_tokens: &[SecretString],
+) -> Result<(), SignatureError> {
+    if body_hash(url).is_some() {
+        verify_body_hash(url, body, header, auth_tokens)
+    } else {
+        verify_form(url, body, header, auth_tokens)
+    }
+}
+
 /// Verifies the header of a form post against any of several auth tokens, in constant time.
 ///
 /// `url` is the callback URL as Twilio was given it, with its query. Twilio's clients differ on

@@ -4,9 +4,10 @@ use proptest::{collection::vec, prelude::*};
 use secrecy::SecretString;
 
 use super::{
-    callback::{self, Callback, InboundSms, OptOut, ParseError, Status, StatusCallback},
-    signature::{SignatureError, sign_body_hash, sign_form, verify_body_hash, verify_form},
+    callback::{self, Callback, InboundSms, ParseError, Status, StatusCallback},
+    signature::{SignatureError, sign_body_hash, sign_form, verify, verify_body_hash, verify_form},
 };
+use crate::webhook::{Delivery, Failure, Media, OptOut, Webhook};
 
 const URL: &str = "https://brand.example/webhooks/twilio?shard=1";
 
@@ -280,12 +281,103 @@ fn a_customers_sms_is_read_by_its_parameters() {
                 from: "+4915550001".to_owned(),
                 to: "+49305550100".to_owned(),
                 body: body.to_owned(),
-                media_count: 0,
+                media: Vec::new(),
+                segments: None,
                 opt_out,
                 account_sid: Some("AC1".to_owned()),
             }))
         );
     }
+}
+
+#[test]
+fn each_post_is_verified_the_way_it_was_signed() {
+    let token = SecretString::from("token");
+    let tokens = std::slice::from_ref(&token);
+    let params = pairs(&[("Body", "stop"), ("From", "+4915550001")]);
+    let header = sign_form(URL, &params, &token);
+    assert_eq!(verify(URL, &form(&params), Some(&header), tokens), Ok(()));
+    assert_eq!(
+        verify(URL, b"Body=go", Some(&header), tokens),
+        Err(SignatureError::Mismatch)
+    );
+    let json = br#"{"MessageSid":"SM1","Body":"stop"}"#;
+    let (url, header) = sign_body_hash(URL, json, &token);
+    assert_eq!(verify(&url, json, Some(&header), tokens), Ok(()));
+    assert_eq!(
+        verify(&url, b"{}", Some(&header), tokens),
+        Err(SignatureError::BodyMismatch)
+    );
+    // Without the hash in the URL the body would not be vouched for at all.
+    assert_eq!(
+        verify(URL, json, Some(&header), tokens),
+        Err(SignatureError::Mismatch)
+    );
+    let forged = url.replace("bodySHA256=", "bodySHA256=0");
+    assert_eq!(
+        verify(&forged, json, Some(&header), tokens),
+        Err(SignatureError::Mismatch)
+    );
+}
+
+#[test]
+fn a_long_message_with_files_comes_whole() {
+    let text = "long ".repeat(100);
+    let all = pairs(&[
+        ("MessageSid", "MM1"),
+        ("From", "+4915550001"),
+        ("To", "+49305550100"),
+        ("Body", &text),
+        ("NumSegments", "4"),
+        ("NumMedia", "3"),
+        ("MediaUrl0", "https://api.twilio.com/a"),
+        ("MediaContentType0", "image/jpeg"),
+        ("MediaUrl1", "https://api.twilio.com/b"),
+    ]);
+    let Ok(Callback::Inbound(sms)) = callback::parse(&form(&all)) else {
+        panic!("no message")
+    };
+    assert_eq!((sms.body.as_str(), sms.segments), (text.as_str(), Some(4)));
+    let media = |name: &str, mime_type: Option<&str>| Media {
+        url: format!("https://api.twilio.com/{name}"),
+        mime_type: mime_type.map(str::to_owned),
+    };
+    assert_eq!(
+        sms.media,
+        [media("a", Some("image/jpeg")), media("b", None)]
+    );
+    let Webhook::Inbound(shared) = Callback::Inbound(sms.clone()).into_webhook() else {
+        panic!("no message")
+    };
+    assert_eq!((shared.text, shared.media), (sms.body, sms.media));
+    // A count that is a lie costs nothing.
+    let lie = "MessageSid=SM1&From=%2B1&To=%2B2&NumMedia=4294967295";
+    let Ok(Callback::Inbound(sms)) = callback::parse(lie.as_bytes()) else {
+        panic!("no message")
+    };
+    assert_eq!(sms.media, []);
+}
+
+#[test]
+fn a_callback_may_be_a_json_object() {
+    let json = br#" {"MessageSid": "SM1", "MessageStatus": "undelivered", "ErrorCode": 30003}"#;
+    let Ok(callback) = callback::parse(json) else {
+        panic!("no callback")
+    };
+    let Webhook::Report(report) = callback.into_webhook() else {
+        panic!("no report")
+    };
+    assert_eq!(
+        (report.id.as_str(), report.word.as_str()),
+        ("SM1", "undelivered")
+    );
+    assert_eq!(report.delivery, Some(Delivery::Failed));
+    let failure = Failure {
+        code: 30_003,
+        detail: String::new(),
+    };
+    assert_eq!(report.failure, Some(failure));
+    assert_eq!(callback::parse(b"{]"), Err(ParseError::NotAForm));
 }
 
 #[test]
@@ -325,5 +417,6 @@ proptest! {
         let tokens = tokens(&["token"]);
         let _ = verify_form(&url, &bytes, Some(&header), &tokens);
         let _ = verify_body_hash(&url, &bytes, Some(&header), &tokens);
+        let _ = verify(&url, &bytes, Some(&header), &tokens);
     }
 }

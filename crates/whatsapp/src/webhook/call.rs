@@ -44,6 +44,14 @@ pub struct CallReport {
     pub username: Option<String>,
     /// `COMPLETED`, `FAILED`, …, on `terminate`.
     pub status: Option<String>,
+    /// `duration` in seconds, by the platform's own count.
+    pub duration_seconds: Option<i64>,
+    /// What the button that was called from carried.
+    pub cta_payload: Option<String>,
+    /// What the link that was called from carried.
+    pub deeplink_payload: Option<String>,
+    /// What went wrong, if anything did.
+    pub errors: Vec<ReportedError>,
     /// `biz_opaque_callback_data` of a business-initiated call.
     pub callback_data: Option<String>,
 }
@@ -147,7 +155,7 @@ impl CallStatus {
 pub(super) fn parse(
     raw: &Value,
     business_phone: Option<&str>,
-    contacts: &Contacts<'_>,
+    contacts: &Contacts,
 ) -> Result<CallReport, Missing> {
     let id = read::required_text(raw, "id")?;
     let event = read::required_text(raw, "event")?;
@@ -188,6 +196,10 @@ pub(super) fn parse(
         profile_name: contact.profile_name,
         username: contact.username,
         status: read::first_text(raw, "status"),
+        duration_seconds: read::integer(raw, "duration"),
+        cta_payload: read::text(raw, "cta_payload"),
+        deeplink_payload: read::text(raw, "deeplink_payload"),
+        errors: status::errors(raw),
         callback_data: read::text(raw, "biz_opaque_callback_data"),
     })
 }
@@ -215,7 +227,7 @@ fn customer_phone<'a>(
 }
 
 /// Reads one element of `statuses[]` of the `calls` field.
-pub(super) fn parse_status(raw: &Value, contacts: &Contacts<'_>) -> Result<CallStatus, Missing> {
+pub(super) fn parse_status(raw: &Value, contacts: &Contacts) -> Result<CallStatus, Missing> {
     let id = read::required_text(raw, "id")?;
     let state = read::first_text(raw, "status").ok_or(Missing("status"))?;
     let at = read::required_time(raw, "timestamp")?;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Account, CallReport, CallStatus, Echo, Handover, HistoryChunk, InboundMessage, StatusReport,
-    UserIdUpdate, UserPreference,
+    Account, AppContact, CallReport, CallStatus, Echo, GroupChange, Handover, HistoryChunk,
+    InboundMessage, StatusReport, UserIdUpdate, UserPreference,
 };
 
 /// A webhook post as a flat list of items, in the order they stand in the body.
@@ -75,8 +75,12 @@ pub enum ItemKind {
     Handover(Handover),
     /// Old messages, shared when a number was onboarded from the phone app. Opens nothing.
     History(HistoryChunk),
+    /// The phone app's address book gained or lost a contact.
+    AppContact(Box<AppContact>),
+    /// A group began, ended, was blocked, or changed its members or settings.
+    GroupChange(Box<GroupChange>),
     /// News about an account, number or template.
-    Account(Account),
+    Account(Box<Account>),
     /// `value.errors[]`: the platform complains about the account or the app, not a message.
     ValueError(ReportedError),
     /// Well-formed JSON of a field or shape that we do not know.
@@ -101,6 +105,8 @@ impl ItemKind {
             Self::UserPreference(_) => "user_preference",
             Self::Handover(_) => "handover",
             Self::History(_) => "history",
+            Self::AppContact(_) => "app_contact",
+            Self::GroupChange(_) => "group_change",
             Self::Account(_) => "account",
             Self::ValueError(_) => "value_error",
             Self::Unrecognized => "unrecognized",
@@ -124,7 +130,7 @@ pub enum Channel {
 }
 
 /// An error as webhooks report it: on a value, an unsupported message or a failed status.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReportedError {
     /// See [`crate::errors::lookup`]; [`crate::errors::NO_CODE`] if there is none.
     pub code: i64,
@@ -134,4 +140,8 @@ pub struct ReportedError {
     pub message: Option<String>,
     /// `error_data.details`.
     pub details: Option<String>,
+    /// Where the platform explains it.
+    pub href: Option<String>,
+    /// `error_data`, if it says more than its details.
+    pub data: Option<Value>,
 }

@@ -1,14 +1,16 @@
 //! Customers' messages: `messages[]` of the `messages` and `standby` fields.
 //!
-//! Every type keeps its content; only what windows, identities and people need is lifted out.
-//! Whether a message opens the window is not decided here.
+//! Every type keeps its content, as read and as received. Whether a message opens the window is
+//! not decided here.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    Channel, ReportedError,
+    Channel, Content, MessageContext, Referral, ReportedError,
     contact::Contacts,
+    content, context,
+    extra::{self, Known},
     read::{self, Missing},
     status,
 };
@@ -38,19 +40,81 @@ pub struct InboundMessage {
     pub kind: MessageKind,
     /// What a person would read: body, caption, the tapped button's or row's text, emoji.
     pub text: Option<String>,
-    /// `context.id`: the message this one answers.
-    pub context_wamid: Option<String>,
-    /// True if the customer came from an ad or post; a free entry point may follow.
-    pub has_referral: bool,
+    /// `identity_key_hash` of the customer: changes with their device key.
+    pub identity_hash: Option<String>,
+    /// What the message answers or passes on.
+    pub context: Option<MessageContext>,
+    /// Set if the customer came from an ad or post; a free entry point may follow.
+    pub referral: Option<Referral>,
     /// True if the customer's app answered by itself (`response_source: automatic`).
     pub automatic: bool,
     /// Set on system messages about a changed phone or user id.
     pub identity_change: Option<IdentityChange>,
     /// `errors[]` of the message, as unsupported messages carry them.
     pub errors: Vec<ReportedError>,
+    /// What the message holds; `None` for a type that we do not know, or without its object.
+    pub content: Option<Content>,
     /// The object (or array) named by the type, whole; `Null` if there is none.
-    pub content: Value,
+    pub object: Value,
+    /// What else the message says: fields that are in none of ours, in their places; what the
+    /// customer's contact says beyond ours stands in `contact`.
+    pub extra: Option<Map<String, Value>>,
 }
+
+/// What is read of a message, beside the object that its type names.
+const KNOWN: &[(&str, Known)] = &[
+    ("id", Known::Whole),
+    ("timestamp", Known::Whole),
+    ("type", Known::Whole),
+    ("from", Known::Whole),
+    ("from_user_id", Known::Whole),
+    ("from_parent_user_id", Known::Whole),
+    ("group_id", Known::Whole),
+    ("errors", status::KNOWN_ERRORS),
+    (
+        "context",
+        Known::Fields(&[
+            ("id", Known::Whole),
+            ("message_id", Known::Whole),
+            ("from", Known::Whole),
+            ("from_user_id", Known::Whole),
+            ("forwarded", Known::Whole),
+            ("frequently_forwarded", Known::Whole),
+            (
+                "referred_product",
+                Known::Fields(&[
+                    ("catalog_id", Known::Whole),
+                    ("product_retailer_id", Known::Whole),
+                ]),
+            ),
+        ]),
+    ),
+    (
+        "referral",
+        Known::Fields(&[
+            ("source_url", Known::Whole),
+            ("source_id", Known::Whole),
+            ("source_type", Known::Whole),
+            ("headline", Known::Whole),
+            ("body", Known::Whole),
+            ("media_type", Known::Whole),
+            ("image_url", Known::Whole),
+            ("video_url", Known::Whole),
+            ("thumbnail_url", Known::Whole),
+            ("ctwa_clid", Known::Whole),
+            ("welcome_message", Known::Fields(&[("text", Known::Whole)])),
+            ("ref", Known::Whole),
+        ]),
+    ),
+    (
+        "identity",
+        Known::Fields(&[
+            ("hash", Known::Whole),
+            ("acknowledged", Known::Whole),
+            ("created_timestamp", Known::Whole),
+        ]),
+    ),
+];
 
 /// The sort of a message, from its `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -150,6 +214,10 @@ impl MessageKind {
 /// What a system message says about a customer's identifiers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityChange {
+    /// `system.type`: such as `user_changed_number`.
+    pub cause: String,
+    /// Text for people.
+    pub detail: Option<String>,
     /// The phone before, as digits.
     pub previous_phone: Option<String>,
     /// The phone now, as digits.
@@ -168,12 +236,13 @@ pub struct IdentityChange {
 pub(super) fn parse(
     raw: &Value,
     channel: Channel,
-    contacts: &Contacts<'_>,
+    contacts: &Contacts,
 ) -> Result<InboundMessage, Missing> {
     let wamid = read::required_text(raw, "id")?;
     let at = read::required_time(raw, "timestamp")?;
-    let name = read::text(raw, "type").unwrap_or_default();
-    let kind = MessageKind::parse(&name);
+    let (name, kind) = kind_of(raw);
+    let object = content::object_of(raw, &name, &kind);
+    let content = content::parse(raw, &kind, object);
     let from_phone = read::phone(raw, "from");
     let from_user_id = read::text(raw, "from_user_id").or_else(|| read::user_id(raw, "from"));
     let contact = contacts.find(from_phone.as_deref(), from_user_id.as_deref());
@@ -190,62 +259,49 @@ pub(super) fn parse(
         profile_name: contact.profile_name,
         username: contact.username,
         group_id: read::text(raw, "group_id"),
-        text: human_text(raw, &kind),
-        context_wamid: raw
-            .get("context")
-            .and_then(|context| read::text(context, "id")),
-        has_referral: raw.get("referral").is_some_and(Value::is_object),
-        automatic: is_automatic(raw),
+        identity_hash: contact.identity_hash,
+        text: content.as_ref().and_then(Content::text).map(str::to_owned),
+        context: context::parse(raw),
+        referral: context::referral(raw),
+        automatic: is_automatic(content.as_ref()),
         identity_change,
         errors: status::errors(raw),
-        content: raw.get(name.as_str()).cloned().unwrap_or(Value::Null),
+        // Without its object nothing is kept apart, and the whole message stands for it.
+        extra: object.and_then(|_| extra_of(raw, &name, contact.extra)),
+        object: object.cloned().unwrap_or(Value::Null),
+        content,
         kind,
     })
 }
 
-fn human_text(raw: &Value, kind: &MessageKind) -> Option<String> {
-    let at = |pointer: &str| {
-        raw.pointer(pointer)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    match kind {
-        MessageKind::Text => at("/text/body"),
-        MessageKind::Image => at("/image/caption"),
-        MessageKind::Video => at("/video/caption"),
-        MessageKind::Document => at("/document/caption"),
-        MessageKind::Interactive => at("/interactive/button_reply/title")
-            .or_else(|| at("/interactive/list_reply/title"))
-            .or_else(|| at("/interactive/nfm_reply/body")),
-        MessageKind::Button => at("/button/text"),
-        MessageKind::Reaction => at("/reaction/emoji"),
-        MessageKind::Order => at("/order/text"),
-        MessageKind::System => at("/system/body"),
-        MessageKind::Edit => {
-            let inner = raw.pointer("/edit/message")?;
-            let inner_kind = MessageKind::parse(&read::text(inner, "type").unwrap_or_default());
-            // An edit of an edit is nothing the platform sends; do not follow it down.
-            (inner_kind != MessageKind::Edit)
-                .then(|| human_text(inner, &inner_kind))
-                .flatten()
-        }
-        MessageKind::Audio
-        | MessageKind::Sticker
-        | MessageKind::Location
-        | MessageKind::Contacts
-        | MessageKind::Unsupported
-        | MessageKind::Revoke
-        | MessageKind::MediaPlaceholder
-        | MessageKind::RequestWelcome
-        | MessageKind::Other(_) => None,
-    }
+/// Returns the type's name and the type. Where the platform left the type out, the object that
+/// is there tells it.
+pub(super) fn kind_of(raw: &Value) -> (String, MessageKind) {
+    let name = read::text(raw, "type").or_else(|| {
+        let known = |name: &&String| !matches!(MessageKind::parse(name), MessageKind::Other(_));
+        raw.as_object()?.keys().find(known).cloned()
+    });
+    let name = name.unwrap_or_default();
+    let kind = MessageKind::parse(&name);
+    (name, kind)
 }
 
-fn is_automatic(raw: &Value) -> bool {
-    raw.pointer("/interactive/call_permission_reply/response_source")
-        .and_then(Value::as_str)
-        .is_some_and(|source| source.eq_ignore_ascii_case("automatic"))
+fn extra_of(
+    raw: &Value,
+    name: &str,
+    contact: Option<Map<String, Value>>,
+) -> Option<Map<String, Value>> {
+    let mut extra = extra::of(raw, KNOWN, Some(name)).unwrap_or_default();
+    extra.extend(contact.map(|contact| ("contact".to_owned(), Value::Object(contact))));
+    (!extra.is_empty()).then_some(extra)
+}
+
+fn is_automatic(content: Option<&Content>) -> bool {
+    let Some(Content::CallPermissionReply(reply)) = content else {
+        return false;
+    };
+    let source = reply.response_source.as_deref();
+    source.is_some_and(|source| source.eq_ignore_ascii_case("automatic"))
 }
 
 /// System messages name the identifiers before in the message itself (`from…`), those after in
@@ -264,6 +320,8 @@ fn identity_change(
         return None;
     }
     Some(IdentityChange {
+        cause: name,
+        detail: read::text(system, "body"),
         previous_phone: from_phone.map(str::to_owned),
         new_phone: read::phone(system, "wa_id").or_else(|| read::phone(system, "new_wa_id")),
         previous_user_id: from_user_id.map(str::to_owned),

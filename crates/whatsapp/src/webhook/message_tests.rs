@@ -94,8 +94,11 @@ fn a_message_carries_its_number_its_customer_and_its_place() {
     assert_eq!(message.parent_user_id.as_deref(), Some("DE.ENT.88bb"));
     assert_eq!(message.profile_name.as_deref(), Some("Ada"));
     assert_eq!(message.username.as_deref(), Some("ada.l"));
-    assert_eq!(message.context_wamid.as_deref(), Some("wamid.8"));
-    assert!(message.has_referral);
+    let context = message.context.as_ref().expect("a context");
+    assert_eq!(context.wamid.as_deref(), Some("wamid.8"));
+    assert_eq!(context.from.as_deref(), Some("49305550100"));
+    let referral = message.referral.as_ref().expect("a referral");
+    assert_eq!(referral.source_type.as_deref(), Some("ad"));
     assert_eq!(message.text.as_deref(), Some("hello"));
 }
 
@@ -193,9 +196,12 @@ fn every_type_of_message_keeps_its_content_and_its_human_text() {
         }
         let message = message(&raw);
         assert_eq!(message.kind, kind);
-        assert_eq!(message.content, content, "{name}");
+        assert_eq!(message.object, content, "{name}");
+        assert_eq!(message.extra, None, "{name}");
+        let is_known = !matches!(kind, K::Other(_));
+        assert_eq!(message.content.is_some(), is_known, "{name}");
         assert_eq!(message.text.as_deref(), text, "{name}");
-        assert!(!message.automatic && !message.has_referral && message.group_id.is_none());
+        assert!(!message.automatic && message.referral.is_none() && message.group_id.is_none());
         assert_eq!(MessageKind::parse(&name), kind);
     }
 }
@@ -376,6 +382,7 @@ fn a_system_message_says_which_identifier_became_which() {
     assert_eq!(
         phone,
         Some(IdentityChange {
+            cause: "user_changed_number".to_owned(),
             previous_phone: Some("4915550001".to_owned()),
             new_phone: Some("4915550002".to_owned()),
             previous_user_id: Some("DE.a".to_owned()),

@@ -45,12 +45,72 @@ pub(super) fn required_text(object: &Value, key: &'static str) -> Result<String,
     text(object, key).ok_or(Missing(key))
 }
 
-/// Returns an integer, also from text.
+/// Returns an integer, also from text, and from a number that is written as a fraction of one.
 pub(super) fn integer(object: &Value, key: &str) -> Option<i64> {
     match object.get(key)? {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
+    }
+}
+
+/// Up to here a double counts without gaps.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "whole, and smaller than any integer's limit"
+)]
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < WHOLE_MAX).then_some(number as i64)
+}
+
+/// Returns a finite number, also from text.
+pub(super) fn number(object: &Value, key: &str) -> Option<f64> {
+    let number = match object.get(key)? {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    number.is_finite().then_some(number)
+}
+
+/// Returns whether a field says yes, as a boolean, as text or as a number.
+pub(super) fn flag(object: &Value, key: &str) -> bool {
+    match object.get(key) {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true") || text == "1",
+        Some(Value::Number(number)) => number.as_i64() == Some(1),
+        _ => false,
+    }
+}
+
+/// Returns the text of the first of these fields that has one: the platform's own documents
+/// spell some in several ways.
+pub(super) fn any_text(object: &Value, keys: &[&str]) -> Option<String> {
+    keys.iter().find_map(|key| text(object, key))
+}
+
+/// Returns an object inside.
+pub(super) fn object<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
+    object.get(key).filter(|inner| inner.is_object())
+}
+
+/// Returns the objects of an array inside; a single object counts as an array of one.
+pub(super) fn objects<'a>(object: &'a Value, key: &str) -> Vec<&'a Value> {
+    match object.get(key) {
+        Some(Value::Array(values)) => values.iter().filter(|value| value.is_object()).collect(),
+        Some(value @ Value::Object(_)) => vec![value],
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the texts of an array inside; a single text counts as an array of one.
+pub(super) fn texts(object: &Value, key: &str) -> Vec<String> {
+    match object.get(key) {
+        Some(Value::Array(values)) => values.iter().filter_map(as_text).collect(),
+        Some(value) => as_text(value).into_iter().collect(),
+        None => Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Channel, ReportedError,
     contact::Contacts,
+    extra::Known,
     read::{self, Missing},
 };
 use crate::errors::NO_CODE;
@@ -33,6 +34,10 @@ pub struct StatusReport {
     pub recipient_participant: Option<String>,
     /// In a group: the member's business-scoped user id.
     pub recipient_participant_user_id: Option<String>,
+    /// In a group: the member's parent user id.
+    pub recipient_participant_parent_user_id: Option<String>,
+    /// `recipient_identity_key_hash`: changes with the recipient's device key.
+    pub recipient_identity_hash: Option<String>,
     /// True if the message went to a group.
     pub group: bool,
     /// The group's id, if the message went to one.
@@ -43,6 +48,8 @@ pub struct StatusReport {
     pub errors: Vec<ReportedError>,
     /// What it costs, if this report says so.
     pub pricing: Option<Pricing>,
+    /// `conversation.id`: what the message is billed under, by the older way of billing.
+    pub conversation_id: Option<String>,
     /// When the (free entry point) conversation ends; on `sent` only.
     pub conversation_expires_at: Option<Timestamp>,
     /// Such as `referral_conversion`.
@@ -111,12 +118,13 @@ pub struct Pricing {
 pub(super) fn parse(
     raw: &Value,
     channel: Channel,
-    contacts: &Contacts<'_>,
+    contacts: &Contacts,
 ) -> Result<StatusReport, Missing> {
     let wamid = read::required_text(raw, "id")?;
     let status = DeliveryStatus::parse(&read::required_text(raw, "status")?);
     let at = read::required_time(raw, "timestamp")?;
-    let group = read::text(raw, "recipient_type").is_some_and(|kind| kind == "group");
+    let group =
+        read::text(raw, "recipient_type").is_some_and(|kind| kind.eq_ignore_ascii_case("group"));
     let phone = if group {
         None
     } else {
@@ -148,8 +156,21 @@ pub(super) fn parse(
             .or(contact.parent_user_id),
         recipient_participant: read::phone(raw, "recipient_participant_id")
             .or_else(|| read::phone(raw, "participant_recipient_id")),
-        recipient_participant_user_id: read::text(raw, "recipient_participant_user_id")
-            .or_else(|| read::text(raw, "participant_recipient_user_id")),
+        recipient_participant_user_id: read::any_text(
+            raw,
+            &[
+                "recipient_participant_user_id",
+                "participant_recipient_user_id",
+            ],
+        ),
+        recipient_participant_parent_user_id: read::any_text(
+            raw,
+            &[
+                "recipient_participant_parent_user_id",
+                "participant_recipient_parent_user_id",
+            ],
+        ),
+        recipient_identity_hash: read::text(raw, "recipient_identity_key_hash"),
         group,
         group_id: if group {
             read::text(raw, "recipient_id")
@@ -162,6 +183,7 @@ pub(super) fn parse(
             .get("pricing")
             .filter(|pricing| pricing.is_object())
             .map(pricing),
+        conversation_id: conversation.and_then(|conversation| read::text(conversation, "id")),
         conversation_expires_at: conversation
             .and_then(|conversation| read::time(conversation, "expiration_timestamp")),
         conversation_origin: conversation
@@ -171,29 +193,40 @@ pub(super) fn parse(
     })
 }
 
+/// What is read of an item's `errors`.
+pub(super) const KNOWN_ERRORS: Known = Known::Each(&[
+    ("code", Known::Whole),
+    ("title", Known::Whole),
+    ("message", Known::Whole),
+    ("error_data", Known::Whole),
+    ("href", Known::Whole),
+]);
+
 /// Reads `errors[]` of an item; what is no object is left out (the item's JSON keeps it).
 pub(super) fn errors(raw: &Value) -> Vec<ReportedError> {
-    raw.get("errors")
-        .and_then(Value::as_array)
-        .map(|errors| {
-            errors
-                .iter()
-                .filter(|error| error.is_object())
-                .map(error)
-                .collect()
-        })
-        .unwrap_or_default()
+    read::objects(raw, "errors")
+        .into_iter()
+        .map(error)
+        .collect()
 }
 
 /// Reads one error object.
 pub(super) fn error(raw: &Value) -> ReportedError {
+    let data = raw.get("error_data").unwrap_or(&Value::Null);
+    let details = match data {
+        Value::String(text) => Some(text.clone()),
+        data => read::text(data, "details"),
+    };
+    let says_more = data
+        .as_object()
+        .is_some_and(|data| data.keys().any(|key| key != "details"));
     ReportedError {
         code: read::integer(raw, "code").unwrap_or(NO_CODE),
         title: read::text(raw, "title"),
         message: read::text(raw, "message"),
-        details: raw
-            .get("error_data")
-            .and_then(|data| read::text(data, "details")),
+        details,
+        href: read::text(raw, "href"),
+        data: says_more.then(|| data.clone()),
     }
 }
 

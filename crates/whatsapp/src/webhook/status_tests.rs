@@ -110,6 +110,8 @@ fn a_failed_report_says_why() {
         title: Some("t".to_owned()),
         message: Some("t".to_owned()),
         details: Some("d".to_owned()),
+        href: Some("h".to_owned()),
+        data: None,
     };
     assert_eq!(report.errors, [error]);
     assert_eq!(report.pricing, None);

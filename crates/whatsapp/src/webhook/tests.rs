@@ -133,6 +133,7 @@ fn a_new_user_id_names_the_old_one() {
             previous_parent_user_id: Some("DE.ENT.a".to_owned()),
             current_parent_user_id: Some("DE.ENT.b".to_owned()),
             phone: Some("4915550001".to_owned()),
+            detail: None,
             at: at(AT),
         })
     );
@@ -215,23 +216,56 @@ fn history_is_never_a_message() {
     let body = post(
         "history",
         &json!({
-            "metadata": {"phone_number_id": "7001"},
+            "metadata": {"phone_number_id": "7001", "display_phone_number": "49305550100"},
             "history": [{"metadata": {"phase": 1, "chunk_order": "2", "progress": 55}, "threads": [
-                {"id": "4915550001", "messages": [{"id": "w1"}, {"id": "w2"}]}, {"messages": [{"id": "w3"}]}]}],
-            "messages": [{"id": "w4", "timestamp": AT, "type": "image"}],
+                {"id": "4915550001", "messages": [
+                    {"id": "w1", "timestamp": AT, "from": "4915550001", "type": "text", "text": {"body": "x"}},
+                    {"id": "w2", "timestamp": AT + 1, "from": "49305550100", "to": "4915550001", "type": "text",
+                        "history_context": {"status": "READ"}},
+                    {"id": "w3"}]},
+                {"id": "DE.a", "messages": [{"id": "w4", "timestamp": AT, "type": "media_placeholder"}]},
+                {"id": "4915550002"}]}],
+            "messages": [{"id": "w5", "timestamp": AT, "type": "image", "from": "4915550001"}],
             "errors": [{"code": 2_593_109, "title": "declined"}],
         }),
     );
     let items = items(&body);
     let kinds: Vec<_> = items.iter().map(|item| item.kind.as_str()).collect();
     assert_eq!(kinds, ["history", "history", "value_error"]);
-    let chunk = HistoryChunk {
-        phase: Some(1),
-        chunk_order: Some(2),
-        progress: Some(55),
-        message_count: 3,
+    let chunk = |index: usize| match &items[index].kind {
+        ItemKind::History(chunk) => chunk,
+        other => panic!("{other:?}"),
     };
-    assert_eq!(items[0].kind, ItemKind::History(chunk));
+    let first = chunk(0);
+    assert_eq!(
+        (first.phase, first.chunk_order, first.progress),
+        (Some(1), Some(2), Some(55))
+    );
+    assert_eq!((first.message_count(), chunk(1).message_count()), (3, 1));
+    let [chat, hidden] = &first.threads[..] else {
+        panic!("{first:?}")
+    };
+    assert_eq!(chat.phone.as_deref(), Some("4915550001"));
+    assert_eq!(hidden.user_id.as_deref(), Some("DE.a"));
+    let sides: Vec<_> = chat.messages.iter().map(|it| it.outbound).collect();
+    assert_eq!(sides, [false, true]);
+    assert_eq!(chat.messages[1].status.as_deref(), Some("READ"));
+    let unreadable: Vec<_> = first.unreadable.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(unreadable, ["threads[0].messages[2]", "threads[2]"]);
+    assert_eq!(chunk(1).threads[0].phone.as_deref(), Some("4915550001"));
+}
+
+#[test]
+fn a_history_that_is_not_shared_says_why() {
+    let body = post(
+        "history",
+        &value(&json!({"history": [{"errors": [{"code": 2_593_109, "title": "declined"}]}]})),
+    );
+    let ItemKind::History(chunk) = only(&body).kind else {
+        panic!("no history")
+    };
+    assert_eq!(chunk.errors[0].code, 2_593_109);
+    assert!(chunk.threads.is_empty() && chunk.unreadable.is_empty());
 }
 
 #[test]
@@ -264,10 +298,15 @@ fn news_about_an_account_is_kept_whole() {
             Some(event).filter(|event| !event.is_empty())
         );
         assert_eq!(
-            account.value["message_template_id"].to_string(),
+            item.raw["message_template_id"].to_string(),
             "18446744073709551617"
         );
-        assert_eq!(account.value, item.raw);
+        if let Some(AccountFacts::TemplateStatus(status)) = &account.facts {
+            let id = status.template.id.as_deref();
+            assert_eq!(id, Some("18446744073709551617"));
+        }
+        let is_read = account.facts.is_some();
+        assert_eq!(is_read, field != "account_review_update", "{field}");
     }
 }
 
@@ -297,7 +336,8 @@ fn what_nobody_knows_is_kept() {
             &value(&json!({"conversation_context": {"a": 1}})),
         ),
         post("messages", &json!({})),
-        post("standby", &json!({"standby": {"moods": [1, 2]}})),
+        post("standby", &json!({"standby": {"mood": 1}})),
+        post("messages", &json!({"moods": []})),
         json!({"entry": [{"changes": [{"value": {"messages": []}}]}]}),
     ];
     for body in whole {
@@ -311,20 +351,18 @@ fn what_nobody_knows_is_kept() {
         (item.kind, item.origin.path.as_str()),
         (ItemKind::Unrecognized, "entry[0]")
     );
-    let beside = items(&post(
-        "messages",
-        &json!({"messages": [], "user_actions": [{"a": 1}, 2]}),
-    ));
-    assert_eq!(beside.len(), 2);
-    assert_eq!(
-        beside[1].origin.path,
-        "entry[0].changes[0].value.user_actions[1]"
-    );
-    assert!(
-        beside
-            .iter()
-            .all(|item| item.kind == ItemKind::Unrecognized)
-    );
+    for value in [
+        json!({"messages": [], "user_actions": [{"a": 1}, 2]}),
+        json!({"user_actions": [{"a": 1}, 2]}),
+    ] {
+        let new = items(&post("messages", &value));
+        assert_eq!(new.len(), 2);
+        assert_eq!(
+            new[1].origin.path,
+            "entry[0].changes[0].value.user_actions[1]"
+        );
+        assert!(new.iter().all(|item| item.kind == ItemKind::Unrecognized));
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! The other things a webhook tells: echoes, changed ids, preferences, handovers, history,
-//! accounts. Only what other code acts on is lifted out; the item's JSON keeps the rest.
+//! The other things a webhook tells: echoes, changed ids, preferences, handovers, the phone app's
+//! contacts. Only what other code acts on is lifted out; the item's JSON keeps the rest.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Channel, MessageKind,
+    Channel, Content, MessageContext, MessageKind, ReportedError,
     contact::Contacts,
+    content, context, message,
     read::{self, Missing},
+    status,
 };
 
 /// The business wrote to a customer from elsewhere: the phone app (`smb_message_echoes`) or
@@ -28,6 +30,12 @@ pub struct Echo {
     pub parent_user_id: Option<String>,
     /// What sort of message.
     pub kind: MessageKind,
+    /// What it holds.
+    pub content: Option<Content>,
+    /// What it answers or passes on.
+    pub context: Option<MessageContext>,
+    /// Its errors.
+    pub errors: Vec<ReportedError>,
 }
 
 /// A customer's business-scoped user id changed, as it does with their phone number.
@@ -43,6 +51,8 @@ pub struct UserIdUpdate {
     pub current_parent_user_id: Option<String>,
     /// The customer's phone as digits.
     pub phone: Option<String>,
+    /// Text for people.
+    pub detail: Option<String>,
     /// `timestamp`: when it changed.
     pub at: Timestamp,
 }
@@ -114,51 +124,30 @@ pub struct Handover {
     pub metadata: Option<String>,
 }
 
-/// A part of the messages from before a number was onboarded from the phone app.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HistoryChunk {
-    /// `metadata.phase`: 0 the last day, 1 the last 90 days, 2 the rest.
-    pub phase: Option<i64>,
-    /// `metadata.chunk_order`: its place among the chunks.
-    pub chunk_order: Option<i64>,
-    /// `metadata.progress`, in per cent.
-    pub progress: Option<i64>,
-    /// How many messages it holds.
-    pub message_count: usize,
-}
-
-/// News about what the business owns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Account {
-    /// The webhook field, such as `message_template_status_update`.
-    pub field: String,
-    /// What the news is about, from the field's name.
-    pub scope: AccountScope,
-    /// `event` (or `decision`) of the value, such as `APPROVED`.
-    pub event: Option<String>,
-    /// The whole value.
-    pub value: Value,
-}
-
-/// What an [`Account`] update is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AccountScope {
-    /// A message template.
-    Template,
-    /// A business phone number.
-    Number,
-    /// The WhatsApp business account, the portfolio, or the app.
-    Account,
+/// The phone app's address book gained or lost a contact (`smb_app_state_sync`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppContact {
+    /// `add` or `remove`; an edit is an `add`.
+    pub action: String,
+    /// The contact's phone as digits.
+    pub phone: Option<String>,
+    /// The contact's business-scoped user id.
+    pub user_id: Option<String>,
+    /// The contact's parent user id.
+    pub parent_user_id: Option<String>,
+    /// Name in the address book.
+    pub full_name: Option<String>,
+    /// Given name in the address book.
+    pub first_name: Option<String>,
+    /// `metadata.timestamp`: when it changed, if the platform says so.
+    pub at: Option<Timestamp>,
 }
 
 /// Reads one element of `message_echoes[]`.
-pub(super) fn echo(
-    raw: &Value,
-    channel: Channel,
-    contacts: &Contacts<'_>,
-) -> Result<Echo, Missing> {
+pub(super) fn echo(raw: &Value, channel: Channel, contacts: &Contacts) -> Result<Echo, Missing> {
     let wamid = read::required_text(raw, "id")?;
     let at = read::required_time(raw, "timestamp")?;
+    let (name, kind) = message::kind_of(raw);
     let phone = read::phone(raw, "to");
     let user_id = read::text(raw, "to_user_id").or_else(|| read::user_id(raw, "to"));
     let contact = contacts.find(phone.as_deref(), user_id.as_deref());
@@ -169,15 +158,15 @@ pub(super) fn echo(
         to_phone: phone.or(contact.phone),
         user_id: user_id.or(contact.user_id),
         parent_user_id: read::text(raw, "to_parent_user_id").or(contact.parent_user_id),
-        kind: MessageKind::parse(&read::text(raw, "type").unwrap_or_default()),
+        content: content::parse(raw, &kind, content::object_of(raw, &name, &kind)),
+        context: context::parse(raw),
+        errors: status::errors(raw),
+        kind,
     })
 }
 
 /// Reads one element of `user_id_update[]`.
-pub(super) fn user_id_update(
-    raw: &Value,
-    contacts: &Contacts<'_>,
-) -> Result<UserIdUpdate, Missing> {
+pub(super) fn user_id_update(raw: &Value, contacts: &Contacts) -> Result<UserIdUpdate, Missing> {
     let pair = |key: &str, which: &str| raw.get(key).and_then(|ids| read::text(ids, which));
     let current_user_id = pair("user_id", "current").ok_or(Missing("user_id.current"))?;
     let at = read::required_time(raw, "timestamp")?;
@@ -187,16 +176,14 @@ pub(super) fn user_id_update(
         previous_parent_user_id: pair("parent_user_id", "previous"),
         current_parent_user_id: pair("parent_user_id", "current"),
         phone: read::phone(raw, "wa_id").or(contact.phone),
+        detail: read::text(raw, "detail"),
         at,
         current_user_id,
     })
 }
 
 /// Reads one element of `user_preferences[]`.
-pub(super) fn user_preference(
-    raw: &Value,
-    contacts: &Contacts<'_>,
-) -> Result<UserPreference, Missing> {
+pub(super) fn user_preference(raw: &Value, contacts: &Contacts) -> Result<UserPreference, Missing> {
     let category = read::required_text(raw, "category")?;
     let value = read::required_text(raw, "value")?;
     let at = read::required_time(raw, "timestamp")?;
@@ -243,45 +230,17 @@ pub(super) fn handover(value: &Value) -> Result<Handover, Missing> {
     })
 }
 
-/// Reads one element of `history[]`; everything in it is optional.
-pub(super) fn history(raw: &Value) -> HistoryChunk {
-    let metadata = raw.get("metadata").unwrap_or(&Value::Null);
-    let threads = raw.get("threads").and_then(Value::as_array);
-    HistoryChunk {
-        phase: read::integer(metadata, "phase"),
-        chunk_order: read::integer(metadata, "chunk_order"),
-        progress: read::integer(metadata, "progress"),
-        message_count: threads.map_or(0, |threads| {
-            threads
-                .iter()
-                .filter_map(|thread| thread.get("messages").and_then(Value::as_array))
-                .map(Vec::len)
-                .sum()
-        }),
-    }
-}
-
-/// Returns what an account field is about, or `None` if it is no account field.
-pub(super) fn account_scope(field: &str) -> Option<AccountScope> {
-    if field.starts_with("message_template_") || field.starts_with("template_") {
-        return Some(AccountScope::Template);
-    }
-    if field.starts_with("phone_number_") {
-        return Some(AccountScope::Number);
-    }
-    let account = field.starts_with("account_")
-        || field.starts_with("business_")
-        || field.starts_with("partner_")
-        || matches!(field, "security" | "payment_configuration_update");
-    account.then_some(AccountScope::Account)
-}
-
-/// Reads an account field's value.
-pub(super) fn account(field: &str, scope: AccountScope, value: &Value) -> Account {
-    Account {
-        field: field.to_owned(),
-        scope,
-        event: read::text(value, "event").or_else(|| read::text(value, "decision")),
-        value: value.clone(),
-    }
+/// Reads one element of `state_sync[]`.
+pub(super) fn app_contact(raw: &Value) -> Result<AppContact, Missing> {
+    let action = read::required_text(raw, "action")?;
+    let contact = read::object(raw, "contact").ok_or(Missing("contact"))?;
+    Ok(AppContact {
+        action,
+        phone: read::phone(contact, "phone_number").or_else(|| read::phone(contact, "wa_id")),
+        user_id: read::text(contact, "user_id"),
+        parent_user_id: read::text(contact, "parent_user_id"),
+        full_name: read::text(contact, "full_name"),
+        first_name: read::text(contact, "first_name"),
+        at: read::object(raw, "metadata").and_then(|metadata| read::time(metadata, "timestamp")),
+    })
 }

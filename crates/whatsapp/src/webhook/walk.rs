@@ -4,9 +4,9 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Channel, Item, ItemKind, ItemOrigin, Post, call,
+    Channel, Item, ItemKind, ItemOrigin, Post, account, call,
     contact::Contacts,
-    message,
+    group, history, message,
     read::{self, Missing},
     repair, status, update,
 };
@@ -95,6 +95,9 @@ enum Reader {
     UserIdUpdate,
     UserPreference,
     History,
+    HistoryMedia,
+    AppContact,
+    Group,
     ValueError,
     Unrecognized,
 }
@@ -122,12 +125,23 @@ fn arrays_of(field: &str) -> &'static [(&'static str, Reader)] {
             ("message_echoes", Reader::Echo(Channel::PhoneApp)),
             ("errors", Reader::ValueError),
         ],
-        // Media of the history comes in posts of its own, as `messages`; it is as old.
-        "history" => &[
-            ("history", Reader::History),
-            ("messages", Reader::History),
+        "message_echoes" => &[
+            ("message_echoes", Reader::Echo(Channel::Messages)),
             ("errors", Reader::ValueError),
         ],
+        "history" => &[
+            ("history", Reader::History),
+            ("messages", Reader::HistoryMedia),
+            ("errors", Reader::ValueError),
+        ],
+        "smb_app_state_sync" => &[
+            ("state_sync", Reader::AppContact),
+            ("errors", Reader::ValueError),
+        ],
+        "group_lifecycle_update"
+        | "group_participants_update"
+        | "group_settings_update"
+        | "group_status_update" => &[("groups", Reader::Group), ("errors", Reader::ValueError)],
         "user_id_update" => &[
             ("user_id_update", Reader::UserIdUpdate),
             ("errors", Reader::ValueError),
@@ -146,9 +160,9 @@ fn walk_value(place: &Place, value: &Value, items: &mut Vec<Item>) {
         items.push(place.whole(value, ItemKind::Malformed { reason }));
         return;
     }
-    if let Some(scope) = update::account_scope(&place.field) {
-        let account = update::account(&place.field, scope, value);
-        items.push(place.whole(value, ItemKind::Account(account)));
+    if let Some(scope) = account::scope(&place.field) {
+        let account = account::parse(&place.field, scope, value);
+        items.push(place.whole(value, ItemKind::Account(Box::new(account))));
         return;
     }
     if place.field == "messaging_handovers" {
@@ -174,7 +188,7 @@ fn walk_value(place: &Place, value: &Value, items: &mut Vec<Item>) {
 }
 
 /// Reads the known arrays of `holder`, then the elements of any other array as unrecognized.
-/// Returns whether there was a known one.
+/// Returns whether there was a known one, or anything in another.
 fn walk_arrays(
     place: &Place,
     path: &str,
@@ -190,6 +204,10 @@ fn walk_arrays(
             continue;
         };
         let Some(elements) = elements.as_array() else {
+            // An absent array may also be written as null.
+            if elements.is_null() {
+                continue;
+            }
             let reason = format!("`{name}` is no array");
             items.push(place.item(
                 format!("{path}.{name}"),
@@ -202,15 +220,18 @@ fn walk_arrays(
         };
         found = true;
         for (index, raw) in elements.iter().enumerate() {
-            let kind = read_element(reader, place, raw, contacts);
+            let kind = read_element(reader, place, raw, &contacts);
             items.push(place.item(format!("{path}.{name}[{index}]"), index, raw, kind));
         }
     }
-    if found {
+    // What is new in a field whose updates come in arrays is an update, too, whatever stands
+    // beside it: posted alone it must be the same item.
+    if !known.is_empty() {
         for (name, elements) in unknown_arrays(holder.as_object(), known) {
             for (index, raw) in elements.iter().enumerate() {
-                let kind = read_element(Reader::Unrecognized, place, raw, contacts);
+                let kind = read_element(Reader::Unrecognized, place, raw, &contacts);
                 items.push(place.item(format!("{path}.{name}[{index}]"), index, raw, kind));
+                found = true;
             }
         }
     }
@@ -230,31 +251,38 @@ fn unknown_arrays<'a>(
         .filter_map(|(name, value)| Some((name, value.as_array()?)))
 }
 
-fn read_element(reader: Reader, place: &Place, raw: &Value, contacts: Contacts<'_>) -> ItemKind {
+fn read_element(reader: Reader, place: &Place, raw: &Value, contacts: &Contacts) -> ItemKind {
     if !raw.is_object() && !matches!(reader, Reader::Unrecognized) {
         return ItemKind::Malformed {
             reason: "item is no object".to_owned(),
         };
     }
+    let business = place.display_phone_number.as_deref();
     let kind = match reader {
-        Reader::Message(channel) => message::parse(raw, channel, &contacts)
+        Reader::Message(channel) => message::parse(raw, channel, contacts)
             .map(|message| ItemKind::Message(Box::new(message))),
         Reader::Status(channel) => {
-            status::parse(raw, channel, &contacts).map(|report| ItemKind::Status(Box::new(report)))
+            status::parse(raw, channel, contacts).map(|report| ItemKind::Status(Box::new(report)))
         }
-        Reader::Call => call::parse(raw, place.display_phone_number.as_deref(), &contacts)
-            .map(|report| ItemKind::Call(Box::new(report))),
+        Reader::Call => {
+            call::parse(raw, business, contacts).map(|report| ItemKind::Call(Box::new(report)))
+        }
         Reader::CallStatus => {
-            call::parse_status(raw, &contacts).map(|report| ItemKind::CallStatus(Box::new(report)))
+            call::parse_status(raw, contacts).map(|report| ItemKind::CallStatus(Box::new(report)))
         }
         Reader::Echo(channel) => {
-            update::echo(raw, channel, &contacts).map(|echo| ItemKind::Echo(Box::new(echo)))
+            update::echo(raw, channel, contacts).map(|echo| ItemKind::Echo(Box::new(echo)))
         }
-        Reader::UserIdUpdate => update::user_id_update(raw, &contacts).map(ItemKind::UserIdUpdate),
+        Reader::UserIdUpdate => update::user_id_update(raw, contacts).map(ItemKind::UserIdUpdate),
         Reader::UserPreference => {
-            update::user_preference(raw, &contacts).map(ItemKind::UserPreference)
+            update::user_preference(raw, contacts).map(ItemKind::UserPreference)
         }
-        Reader::History => Ok(ItemKind::History(update::history(raw))),
+        Reader::History => Ok(ItemKind::History(history::chunk(raw, business, contacts))),
+        Reader::HistoryMedia => history::single(raw, business, contacts).map(ItemKind::History),
+        Reader::AppContact => {
+            update::app_contact(raw).map(|contact| ItemKind::AppContact(Box::new(contact)))
+        }
+        Reader::Group => group::parse(raw).map(|change| ItemKind::GroupChange(Box::new(change))),
         Reader::ValueError => Ok(ItemKind::ValueError(status::error(raw))),
         Reader::Unrecognized => Ok(ItemKind::Unrecognized),
     };

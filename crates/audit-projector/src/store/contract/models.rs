@@ -46,6 +46,29 @@ pub(in crate::store) async fn a_fact_that_arrives_twice_counts_once(fixture: &Fi
     );
 }
 
+pub(in crate::store) async fn a_late_fact_that_was_archived_before_counts_once(fixture: &Fixture) {
+    let head = archive_messages(fixture, &[1, 2]).await;
+    let first = stored("EVENTS", 1);
+    let late = |fact_id: &str| -> Event {
+        v1::LateFact {
+            conversation: Some(fixture::conversation()),
+            fact_type: first.event_type().to_owned(),
+            fact: first.payload.to_vec(),
+            fact_id: fact_id.to_owned(),
+            ..Default::default()
+        }
+        .into()
+    };
+    let again = record("EVENTS", 3, &late(crate::index::event_id(&first)));
+    let head = archive(fixture, head, vec![again]).await;
+    let row = conversation(fixture).await;
+    assert_eq!((row.inbound_count, row.position.sequence), (2, 3));
+    // One that the log lost before anybody saw it is a fact as any other.
+    let lost = record("EVENTS", 4, &late("another"));
+    archive(fixture, head, vec![lost]).await;
+    assert_eq!(conversation(fixture).await.inbound_count, 3);
+}
+
 pub(in crate::store) async fn a_late_fact_never_undoes_what_is_newer(fixture: &Fixture) {
     let said = |second, text: &str, profile_name: &str| {
         v1::InboundMessageReceived {

@@ -1,14 +1,12 @@
 //! Sessions: how they are set up, what becomes of broken ones, and which refusals are for good.
 
-use std::collections::BTreeMap;
-
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
 
-use super::super::{Error, failed};
+use super::super::{Applied, Error, applied, failed};
 use super::ACQUIRE_TIMEOUT;
 
 /// A connection on loan. It is closed, and not given back, unless it is known to be in order:
@@ -116,25 +114,23 @@ async fn is_up_to_date(
     connection: &mut PgConnection,
     migrations: &Migrator,
 ) -> Result<bool, sqlx::Error> {
+    Ok(migrated(connection).await? == Some(applied(migrations)))
+}
+
+/// Returns which migrations were applied; `None` if none ever was.
+pub(super) async fn migrated(
+    connection: &mut PgConnection,
+) -> Result<Option<Applied>, sqlx::Error> {
     let there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
     if !sqlx::query_scalar::<_, bool>(there)
         .fetch_one(&mut *connection)
         .await?
     {
-        return Ok(false);
+        return Ok(None);
     }
-    let applied = sqlx::query("SELECT version, checksum FROM _sqlx_migrations WHERE success")
-        .fetch_all(connection)
-        .await?;
-    let mut found = BTreeMap::new();
-    for row in applied {
-        found.insert(row.try_get::<i64, _>(0)?, row.try_get::<Vec<u8>, _>(1)?);
-    }
-    let wanted: BTreeMap<i64, Vec<u8>> = migrations
-        .iter()
-        .map(|migration| (migration.version, migration.checksum.to_vec()))
-        .collect();
-    Ok(found == wanted)
+    let migrated = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(migrated).fetch_all(connection).await?;
+    Ok(Some(rows.into_iter().collect()))
 }
 
 /// Whether no waiting mends it: the configuration or the database has to be changed by somebody.

@@ -70,6 +70,17 @@ impl Stage {
     }
 
     pub(crate) async fn record_template(&self, name: &str, is_approved: bool) {
+        let category = v1::TemplateCategory::Utility;
+        self.record_template_of(category, name, is_approved).await;
+    }
+
+    /// A template of any category.
+    pub(crate) async fn record_template_of(
+        &self,
+        category: v1::TemplateCategory,
+        name: &str,
+        is_approved: bool,
+    ) {
         let status = if is_approved {
             v1::TemplateStatus::Approved
         } else {
@@ -80,7 +91,7 @@ impl Stage {
                 waba_id: WABA.to_owned(),
                 name: name.to_owned(),
                 language: "en".to_owned(),
-                category: v1::TemplateCategory::Utility.into(),
+                category: category.into(),
                 status: status.into(),
                 body: "Order {{1}} is ready".to_owned(),
                 body_parameter_count: 1,

@@ -1,0 +1,231 @@
+//! What the dispatcher counts. No label names a customer, a message or a number.
+
+use std::time::Duration;
+
+use casement_domain::message::{Event, Message, Outcome};
+use casement_domain::routing::Route;
+use casement_event_log::directory::Directory;
+use casement_shell::telemetry::{Metric, describe};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::provider::Answer;
+
+const METRICS: &[Metric] = &[
+    Metric::counter(
+        "casement_dispatcher_requests_total",
+        "Messages accepted and durable.",
+    ),
+    Metric::counter(
+        "casement_dispatcher_attempts_total",
+        "Claims, by channel and route.",
+    )
+    .with(&[
+        &[("channel", "whatsapp"), ("route", "free_form")],
+        &[("channel", "whatsapp"), ("route", "template")],
+        &[("channel", "sms"), ("route", "sms")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_sends_total",
+        "What attempts came to, by channel, route and outcome: accepted, rejected, unknown, or abandoned after having been unknown.",
+    )
+    .with(&[
+        &[("channel", "whatsapp"), ("route", "free_form"), ("outcome", "accepted")],
+        &[("channel", "whatsapp"), ("route", "template"), ("outcome", "accepted")],
+        &[("channel", "sms"), ("route", "sms"), ("outcome", "accepted")],
+        &[("channel", "whatsapp"), ("route", "free_form"), ("outcome", "unknown")],
+        &[("channel", "whatsapp"), ("route", "template"), ("outcome", "unknown")],
+        &[("channel", "sms"), ("route", "sms"), ("outcome", "unknown")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_messages_total",
+        "Messages that are over, by outcome.",
+    )
+    .with(&[
+        &[("outcome", "delivered")],
+        &[("outcome", "failed")],
+        &[("outcome", "expired")],
+        &[("outcome", "cancelled")],
+        &[("outcome", "unknown")],
+    ]),
+    Metric::histogram(
+        "casement_dispatcher_provider_call_seconds",
+        "How long calls to a provider took, by channel and answer: accepted, refused, or unknown.",
+    )
+    .with(&[
+        &[("channel", "whatsapp"), ("answer", "accepted")],
+        &[("channel", "sms"), ("answer", "accepted")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_holds_total",
+        "Messages held until their customer writes, released, or expired while they were held.",
+    )
+    .with(&[
+        &[("event", "held")],
+        &[("event", "released")],
+        &[("event", "expired")],
+    ]),
+    Metric::gauge(
+        "casement_dispatcher_held_messages",
+        "Messages that are held now.",
+    ),
+    Metric::gauge(
+        "casement_dispatcher_waiting_messages",
+        "Messages that no provider has accepted yet, those held among them.",
+    ),
+    Metric::gauge(
+        "casement_dispatcher_paused_numbers",
+        "Business numbers that are paused now: their messages wait.",
+    ),
+    Metric::gauge(
+        "casement_dispatcher_active_replicas",
+        "1 on the replica that sends, 0 on one that stands by.",
+    ),
+    Metric::counter(
+        "casement_dispatcher_deliveries_total",
+        "What customers' devices did with messages, by channel and status.",
+    )
+    .with(&[
+        &[("channel", "whatsapp"), ("status", "delivered")],
+        &[("channel", "sms"), ("status", "delivered")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_unmatched_reports_total",
+        "Reports about messages that are no longer on the log.",
+    ),
+];
+
+pub(crate) fn start() {
+    describe(METRICS);
+}
+
+/// A message was accepted.
+pub(crate) fn requested() {
+    metrics::counter!("casement_dispatcher_requests_total").increment(1);
+}
+
+/// An event stands on the log; `before` and `after` are its message around it.
+pub(crate) fn happened(event: &Event, before: &Message, after: &Message) {
+    let routed = |attempt: u32| after.attempt(attempt).map(|attempt| labels(attempt.route));
+    let sent = |attempt: u32, outcome: &'static str| {
+        if let Some((channel, route)) = routed(attempt) {
+            metrics::counter!(
+                "casement_dispatcher_sends_total",
+                "channel" => channel, "route" => route, "outcome" => outcome
+            )
+            .increment(1);
+        }
+    };
+    match event {
+        Event::Held { .. } => held("held"),
+        Event::Released { .. } => held("released"),
+        Event::AttemptStarted { route, .. } => {
+            let (channel, route) = labels(*route);
+            metrics::counter!(
+                "casement_dispatcher_attempts_total", "channel" => channel, "route" => route
+            )
+            .increment(1);
+        }
+        Event::AttemptAccepted { attempt, .. } => sent(*attempt, "accepted"),
+        Event::AttemptRejected { attempt, .. } => sent(*attempt, "rejected"),
+        Event::AttemptUnknown { attempt, .. } => sent(*attempt, "unknown"),
+        Event::AttemptAbandoned { attempt, .. } => sent(*attempt, "abandoned"),
+        Event::DeliveryAdvanced {
+            attempt, status, ..
+        } => {
+            if let Some((channel, _)) = routed(*attempt) {
+                let status = format!("{status:?}").to_lowercase();
+                metrics::counter!(
+                    "casement_dispatcher_deliveries_total", "channel" => channel, "status" => status
+                )
+                .increment(1);
+            }
+        }
+        Event::Ended { outcome, .. } => ended(label(*outcome)),
+        Event::Expired { .. } => {
+            if matches!(before.phase, casement_domain::message::Phase::Held { .. }) {
+                held("expired");
+            }
+            ended("expired");
+        }
+        Event::Cancelled { .. } => ended("cancelled"),
+        Event::Requested { .. } | Event::Deferred { .. } | Event::DeliveryContradicted { .. } => {}
+    }
+}
+
+/// A provider was called.
+pub(crate) fn called(route: Route, answer: &Answer, took: Duration) {
+    let (channel, _) = labels(route);
+    metrics::histogram!(
+        "casement_dispatcher_provider_call_seconds",
+        "channel" => channel, "answer" => answer.label()
+    )
+    .record(took.as_secs_f64());
+}
+
+/// A report found no message.
+pub(crate) fn unmatched() {
+    metrics::counter!("casement_dispatcher_unmatched_reports_total").increment(1);
+}
+
+/// So many messages wait, and so many of them are held.
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+pub(crate) fn waiting(waiting: usize, held: usize) {
+    metrics::gauge!("casement_dispatcher_waiting_messages").set(waiting as f64);
+    metrics::gauge!("casement_dispatcher_held_messages").set(held as f64);
+}
+
+/// Shows what is paused and who is active, until stopped.
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+pub(crate) async fn watch(
+    directory: Directory,
+    mut is_active: watch::Receiver<bool>,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut accounts = directory.changed();
+    // A sender that is gone has said its last.
+    let (mut follows_accounts, mut follows_lease) = (true, true);
+    loop {
+        let is_on = *is_active.borrow_and_update();
+        metrics::gauge!("casement_dispatcher_active_replicas").set(f64::from(u8::from(is_on)));
+        accounts.borrow_and_update();
+        let numbers = directory.numbers();
+        let paused = numbers.iter().filter(|number| number.paused).count();
+        metrics::gauge!("casement_dispatcher_paused_numbers").set(paused as f64);
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            changed = accounts.changed(), if follows_accounts => follows_accounts = changed.is_ok(),
+            changed = is_active.changed(), if follows_lease => follows_lease = changed.is_ok(),
+        }
+    }
+}
+
+fn held(event: &'static str) {
+    metrics::counter!("casement_dispatcher_holds_total", "event" => event).increment(1);
+}
+
+fn ended(outcome: &'static str) {
+    metrics::counter!("casement_dispatcher_messages_total", "outcome" => outcome).increment(1);
+}
+
+/// Channel and route in the words of a label.
+pub(crate) fn labels(route: Route) -> (&'static str, &'static str) {
+    match route {
+        Route::FreeForm => ("whatsapp", "free_form"),
+        Route::Template => ("whatsapp", "template"),
+        Route::Sms => ("sms", "sms"),
+        Route::Hold => ("none", "hold"),
+    }
+}
+
+fn label(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Unconfirmed => "unconfirmed",
+        Outcome::Failed => "failed",
+        Outcome::Expired => "expired",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Unknown => "unknown",
+        Outcome::UnreachableBySms => "unreachable_by_sms",
+    }
+}

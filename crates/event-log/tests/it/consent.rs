@@ -1,0 +1,171 @@
+//! What customers allow: joined, whoever writes it, and never lost.
+
+use casement_domain::consent::{Choice, Consent, Provenance, Topic};
+use casement_domain::id::{CustomerId, PortfolioId};
+use casement_event::subject::{self, stream};
+use casement_event::{Event, Record, Uuid, v1};
+use casement_event_log::consent::{self, Change, ConsentError, Known};
+use casement_event_log::{Expect, Log};
+use jiff::Timestamp;
+
+use crate::stage::{customer, stage};
+
+const SOURCE: &str = "casement/test";
+
+fn portfolio() -> PortfolioId {
+    PortfolioId::parse("p1").unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn word(topic: Topic, second: i64, is_refused: bool, message: &str) -> Change {
+    let choice = Choice {
+        at: at(second),
+        is_refused,
+        provenance: Provenance {
+            source: Provenance::SMS_KEYWORD.to_owned(),
+            wording: "stop".to_owned(),
+            reference: consent::cause(message),
+        },
+    };
+    Change {
+        consent: Consent::of(topic, choice),
+        cause: consent::cause(message),
+        traceparent: None,
+    }
+}
+
+async fn record(log: &Log, who: &CustomerId, change: &Change) -> Known {
+    consent::record(log, SOURCE, &portfolio(), who, change, at(99))
+        .await
+        .unwrap()
+}
+
+async fn read(log: &Log, who: &CustomerId) -> Known {
+    consent::read(log, &portfolio(), who).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_last_record_says_it_whole_and_names_what_it_rests_on() {
+    let (_server, log) = stage().await;
+    let ana = customer("ana");
+    assert_eq!(read(&log, &ana).await, Known::default());
+    assert_eq!(read(&log, &ana).await.refusals().sequence, None);
+
+    record(&log, &ana, &word(Topic::SMS, 1, true, "SM1")).await;
+    let both = record(&log, &ana, &word(Topic::WHATSAPP_MARKETING, 2, true, "w")).await;
+    assert_eq!(read(&log, &ana).await, both);
+    let refusals = both.refusals();
+    assert!(refusals.sms && refusals.marketing);
+    assert_eq!(refusals.sequence, Some(both.sequence));
+
+    let subject = subject::consent(&portfolio(), &ana);
+    let stored = log
+        .last(stream::CUSTOMERS, &subject)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.header("ce-customer"), Some("ana"));
+    assert_eq!(stored.header("ce-source"), Some(SOURCE));
+    let Ok(Event::ConsentRecorded(event)) = stored.event() else {
+        panic!("{}", stored.event_type())
+    };
+    assert_eq!(event.causes, ["SM1", "w"].map(consent::cause));
+    let sms = event
+        .consents
+        .iter()
+        .find(|one| one.channel() == v1::Channel::Sms)
+        .unwrap();
+    assert_eq!(
+        (sms.provenance.as_str(), sms.wording.as_str(), sms.allowed),
+        ("SMS_KEYWORD", "stop", false)
+    );
+    assert_eq!(sms.provider_message_hash, consent::cause("SM1"));
+    assert_eq!(read(&log, &customer("bea")).await, Known::default());
+}
+
+#[tokio::test]
+async fn a_repeat_appends_nothing_and_never_takes_back_what_came_after() {
+    let (_server, log) = stage().await;
+    let ana = customer("ana");
+    let stop = word(Topic::SMS, 1, true, "SM1");
+    let first = record(&log, &ana, &stop).await;
+    assert_eq!(record(&log, &ana, &stop).await, first);
+    let lifted = record(&log, &ana, &word(Topic::SMS, 2, false, "SM2")).await;
+    assert!(!lifted.refusals().sms);
+    // The gateway repeats the old STOP, and it bears the time at which it came again.
+    for second in [1, 3] {
+        let again = record(&log, &ana, &word(Topic::SMS, second, true, "SM1")).await;
+        assert_eq!(again, lifted, "{second}");
+    }
+    // What is older than what is known changes nothing, either.
+    assert_eq!(
+        record(&log, &ana, &word(Topic::SMS, 0, true, "SM0")).await,
+        lifted
+    );
+    assert_eq!(log.state(stream::CUSTOMERS).await.unwrap().messages, 2);
+}
+
+#[tokio::test]
+async fn two_who_write_at_once_lose_neither_word() {
+    let (server, one) = stage().await;
+    let other = crate::stage::log(&server).await;
+    for round in 0..10 {
+        let ana = customer(&format!("ana{round}"));
+        let (stop, marketing) = (
+            word(Topic::SMS, 1, true, "SM1"),
+            word(Topic::WHATSAPP_MARKETING, 1, true, "w"),
+        );
+        let (a, b) = tokio::join!(record(&one, &ana, &stop), record(&other, &ana, &marketing));
+        assert_ne!(a.sequence, b.sequence);
+        let refusals = read(&one, &ana).await.refusals();
+        assert!(refusals.sms && refusals.marketing);
+    }
+}
+
+#[tokio::test]
+async fn who_carries_on_for_a_customer_keeps_their_refusals() {
+    let (_server, log) = stage().await;
+    let (ended, survivor) = (customer("ended"), customer("survivor"));
+    let carry_over = async || {
+        consent::carry_over(&log, SOURCE, &portfolio(), &ended, &survivor, at(99))
+            .await
+            .unwrap();
+    };
+    carry_over().await;
+    assert_eq!(log.state(stream::CUSTOMERS).await.unwrap().messages, 0);
+    record(&log, &ended, &word(Topic::SMS, 5, true, "SM1")).await;
+    record(&log, &survivor, &word(Topic::SMS, 3, false, "SM2")).await;
+    for _ in 0..2 {
+        carry_over().await;
+    }
+    assert!(read(&log, &survivor).await.refusals().sms);
+    assert_eq!(log.state(stream::CUSTOMERS).await.unwrap().messages, 3);
+    // What was said to the one is known to the other: its repeat changes nothing.
+    record(&log, &survivor, &word(Topic::SMS, 6, false, "SM3")).await;
+    let known = record(&log, &survivor, &word(Topic::SMS, 7, true, "SM1")).await;
+    assert!(!known.refusals().sms);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_permission() {
+    let (_server, log) = stage().await;
+    let ana = customer("ana");
+    let odd = v1::ConsentRecorded {
+        consents: vec![v1::Consent {
+            channel: 99,
+            ..v1::Consent::default()
+        }],
+        ..v1::ConsentRecorded::default()
+    };
+    let subject = subject::consent(&portfolio(), &ana);
+    let record = Record::new(subject, Uuid::new_v4(), SOURCE, at(0), odd);
+    log.append(record, Expect::Anything).await.unwrap();
+    let error = consent::read(&log, &portfolio(), &ana).await.unwrap_err();
+    assert!(matches!(
+        error,
+        ConsentError::Unreadable { sequence: 1, .. }
+    ));
+}

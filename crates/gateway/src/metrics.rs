@@ -1,0 +1,67 @@
+//! What the gateway counts.
+
+use std::time::Duration;
+
+use casement_shell::telemetry::{Metric, describe};
+use tonic::Code;
+
+use crate::problem::code_name;
+
+const METRICS: &[Metric] = &[
+    Metric::counter(
+        "casement_gateway_calls_total",
+        "Calls that are over, by protocol (grpc, json), service and code; service `none` for a call that reached none.",
+    )
+    .with(&[
+        &[("protocol", "grpc"), ("service", "none"), ("code", "UNIMPLEMENTED")],
+        &[("protocol", "json"), ("service", "none"), ("code", "NOT_FOUND")],
+    ]),
+    Metric::histogram(
+        "casement_gateway_call_seconds",
+        "How long calls took to their end, by protocol and service.",
+    )
+    .with(&[
+        &[("protocol", "grpc"), ("service", "none")],
+        &[("protocol", "json"), ("service", "none")],
+    ]),
+    Metric::gauge(
+        "casement_gateway_open_calls",
+        "Calls and streams in flight.",
+    ),
+    Metric::counter(
+        "casement_gateway_limited_total",
+        "Calls refused because their brand is over a limit, by reason.",
+    )
+    .with(&[
+        &[("reason", crate::limits::RATE_LIMITED)],
+        &[("reason", crate::limits::CONCURRENCY_LIMITED)],
+    ]),
+];
+
+pub(crate) fn start() {
+    describe(METRICS);
+}
+
+/// A call begins.
+pub(crate) fn begun() {
+    metrics::gauge!("casement_gateway_open_calls").increment(1.0);
+}
+
+/// A call is over.
+pub(crate) fn over(protocol: &'static str, service: &'static str, code: Code, took: Duration) {
+    metrics::gauge!("casement_gateway_open_calls").decrement(1.0);
+    metrics::counter!(
+        "casement_gateway_calls_total",
+        "protocol" => protocol, "service" => service, "code" => code_name(code)
+    )
+    .increment(1);
+    metrics::histogram!(
+        "casement_gateway_call_seconds", "protocol" => protocol, "service" => service
+    )
+    .record(took.as_secs_f64());
+}
+
+/// A call was refused by a limit.
+pub(crate) fn limited(reason: &'static str) {
+    metrics::counter!("casement_gateway_limited_total", "reason" => reason).increment(1);
+}
