@@ -94,6 +94,9 @@ ended=$(docker wait "$story")
 demo compose logs --no-log-prefix story
 [[ $ended == 0 ]] || fail "the story went wrong"
 
+say "the doctor"
+demo compose run --rm doctor || fail "the doctor finds something wrong"
+
 say "a restart of every container under traffic"
 : >"$work/notes"
 python3 "$ROOT/tests/compose/traffic.py" run "${books[@]}" &
@@ -148,12 +151,12 @@ for line in sys.stdin:
 }
 before=$(reaches)
 demo compose stop 2>/dev/null
-for volume in nats postgres; do
+for volume in nats postgres media; do
     docker run --rm -v "casement-try-demo_$volume:/from:ro" -v "$work:/to" debian:bookworm-slim \
         tar -C /from -czf "/to/$volume.tar.gz" .
 done
 demo compose down -v --timeout 10 2>/dev/null
-for volume in nats postgres; do
+for volume in nats postgres media; do
     docker run --rm -v "casement-try-demo_$volume:/to" -v "$work:/from:ro" debian:bookworm-slim \
         tar -C /to -xzf "/from/$volume.tar.gz"
 done

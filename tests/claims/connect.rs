@@ -153,7 +153,7 @@ async fn what_is_wrong_at_meta_is_told_with_what_to_do_and_nothing_is_changed() 
                 ..same.clone()
             },
             &[],
-            &["secrets/meta-token", "190/463", "expired", "System users"],
+            &["secrets/graph-token", "190/463", "expired", "System users"],
         ),
         (
             TokenConfig {
@@ -266,7 +266,7 @@ async fn what_works_for_now_only_is_warned_of() {
         "133010",
         "131030",
         "[[number]]",
-        "token_file = \"secrets/meta-token\"",
+        "token_file = \"secrets/graph-token\"",
     ] {
         assert!(told.contains(word), "{word:?} is not told: {told}");
     }
@@ -357,7 +357,7 @@ async fn each_refusal_of_a_send_stands_on_the_message_and_its_fix_helps() {
         waba_id: WABA.to_owned(),
         token: "EAAG-a-new-token".into(),
     });
-    scene.write("secrets/meta-token", "EAAG-a-new-token");
+    scene.write("secrets/graph-token", "EAAG-a-new-token");
     scene.send_until(ANA, &BY_TEMPLATE, is_delivered).await;
 }
 

@@ -21,7 +21,7 @@ use tonic::{Request, Status};
 use crate::stack::{NUMBER, RECOVERY_MAX};
 
 /// The token of the tests.
-pub(crate) const API_TOKEN: &str = "test-api-token-0123456789";
+pub const API_TOKEN: &str = "test-api-token-0123456789";
 
 /// Puts the token on every call.
 #[derive(Debug, Clone, Copy)]

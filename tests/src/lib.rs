@@ -5,9 +5,15 @@
 //! checked against the simulator's books, never against our own tables.
 
 mod clients;
+mod collector;
 mod events;
+mod examples;
 mod stack;
 
-pub use clients::{Clients, free_form, template};
+pub use clients::{API_TOKEN, Clients, free_form, template};
+pub use collector::{Collector, Span, SpanKind, clear_of, names};
 pub use events::{Events, Heard};
-pub use stack::{NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, Stack, WABA};
+pub use examples::{
+    asyncapi, node_client, node_subscriber, python_client, python_subscriber, rust_subscriber,
+};
+pub use stack::{ACCESS_TOKEN, NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, SMS_SENDER, Stack, WABA};

@@ -1,6 +1,8 @@
 //! Starting, stopping and breaking the system.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -28,8 +30,13 @@ pub const PHONE_NUMBER_ID: &str = "106540352242922";
 /// The business account that owns the templates.
 pub const WABA: &str = "102290129340398";
 
+/// The sender of the number's SMS.
+pub const SMS_SENDER: &str = "+15550009999";
+
+/// The number's access token at Meta.
+pub const ACCESS_TOKEN: &str = "test-access-token";
+
 const APP_SECRET: &str = "test-app-secret";
-const ACCESS_TOKEN: &str = "test-access-token";
 const TWILIO_ACCOUNT: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const TWILIO_TOKEN: &str = "test-twilio-token";
 
@@ -46,10 +53,12 @@ pub enum Role {
     Dispatcher,
     /// Archive and queries.
     AuditProjector,
+    /// One address for all of them; not started unless asked for.
+    Gateway,
 }
 
 impl Role {
-    /// Every role, in the order they are started.
+    /// Every role that each stack has, in the order they are started.
     pub const ALL: [Self; 5] = [
         Self::Accounts,
         Self::Ingress,
@@ -65,6 +74,7 @@ impl Role {
             Self::WindowTracker => "window-tracker",
             Self::Dispatcher => "dispatcher",
             Self::AuditProjector => "audit-projector",
+            Self::Gateway => "gateway",
         }
     }
 }
@@ -80,6 +90,8 @@ pub struct Options {
     pub call_timeout: &'static str,
     /// Lease of the active dispatcher; `0s` for none.
     pub lease: &'static str,
+    /// The `[telemetry]` section.
+    pub telemetry: String,
 }
 
 impl Default for Options {
@@ -89,6 +101,7 @@ impl Default for Options {
             reconcile_after: "4s",
             call_timeout: "2s",
             lease: "1s",
+            telemetry: String::new(),
         }
     }
 }
@@ -121,6 +134,18 @@ impl Stack {
 
     /// Starts everything, and returns once every role is ready.
     pub async fn with(options: Options) -> Self {
+        let mut stack = Self::without_roles(&options).await;
+        for role in Role::ALL {
+            stack.spawn(role, 0);
+        }
+        for role in Role::ALL {
+            stack.ready(role, 0).await;
+        }
+        stack
+    }
+
+    /// Starts all but the roles, which are configured and not started.
+    pub async fn without_roles(options: &Options) -> Self {
         let nats = NatsServer::builder()
             .sync_always(true)
             .monitoring(true)
@@ -128,12 +153,12 @@ impl Stack {
             .await;
         let folder = TempDir::new().expect("a temporary folder");
         let webhooks_port = free_port();
-        let running = Simulator::start(simulator(&options, webhooks_port))
+        let running = Simulator::start(simulator(options, webhooks_port))
             .await
             .expect("simulator");
         let http = casement_shell::http::client(&casement_shell::http::ClientOptions::default())
             .expect("an HTTP client");
-        let mut stack = Self {
+        let stack = Self {
             nats,
             simulator: running.handle(),
             running,
@@ -143,14 +168,14 @@ impl Stack {
             webhooks_port,
             http,
         };
-        stack.write_files(&options);
-        for role in Role::ALL {
-            stack.spawn(role, 0);
-        }
-        for role in Role::ALL {
-            stack.ready(role, 0).await;
-        }
+        stack.write_files(options);
         stack
+    }
+
+    /// Returns the path of a file in the system's folder: `casement.toml`, `accounts.toml`, and
+    /// the secrets `access-token` and `twilio-token`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Starts a role again, or for the first time under another copy's number.
@@ -191,6 +216,34 @@ impl Stack {
             port(Role::Accounts, 0),
             port(Role::AuditProjector, 0),
         )
+    }
+
+    /// Returns the port where a role answers.
+    pub fn api_port(&self, role: Role, copy: usize) -> u16 {
+        self.ports[&(role, copy)].api
+    }
+
+    /// Returns clients that call the gateway, which was started.
+    pub fn clients_of_gateway(&self) -> Clients {
+        let port = self.ports[&(Role::Gateway, 0)].api;
+        Clients::new(port, port, port, port)
+    }
+
+    /// Returns the metrics page of a role.
+    pub async fn metrics(&self, role: Role) -> String {
+        let port = self.ports[&(role, 0)].health;
+        let answer = self
+            .http
+            .get(format!("http://127.0.0.1:{port}/metrics"))
+            .send()
+            .await
+            .expect("a page of metrics");
+        answer.text().await.expect("a page of text")
+    }
+
+    /// Returns the `HOST:PORT` of a role's health and metrics pages.
+    pub fn pages(&self, role: Role) -> String {
+        format!("127.0.0.1:{}", self.ports[&(role, 0)].health)
     }
 
     /// Subscribes to every event with a plain NATS client.
@@ -269,6 +322,18 @@ impl Stack {
             .arg(format!("127.0.0.1:{}", ports.api))
             .arg("--health-listen")
             .arg(format!("127.0.0.1:{}", ports.health));
+        if role == Role::Gateway {
+            for (area, role) in [
+                ("WINDOWS", Role::WindowTracker),
+                ("MESSAGES", Role::Dispatcher),
+                ("ACCOUNTS", Role::Accounts),
+                ("ARCHIVE", Role::AuditProjector),
+                ("MEDIA", Role::Ingress),
+            ] {
+                let url = format!("http://127.0.0.1:{}", self.ports[&(role, 0)].api);
+                command.env(format!("CASEMENT__GATEWAY__UPSTREAMS__{area}"), url);
+            }
+        }
         self.processes
             .insert((role, copy), Process::start(&mut command));
     }
@@ -299,6 +364,8 @@ impl Stack {
         let write = |name: &str, text: &str| {
             let path = self.folder.path().join(name);
             std::fs::write(&path, text).expect("a file in a folder of ours");
+            // Each of them holds a secret, or says where one is.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
             path.display().to_string()
         };
         let token = write("access-token", ACCESS_TOKEN);
@@ -313,6 +380,7 @@ impl Stack {
             reconcile_after,
             call_timeout,
             lease,
+            telemetry,
         } = options;
         write(
             "casement.toml",
@@ -336,6 +404,9 @@ listen = "127.0.0.1:{webhooks_port}"
 [ingress.apps.default]
 secrets = ["{APP_SECRET}"]
 verify_token = "test-verify-token"
+[ingress.media]
+graph_url = "{simulator}"
+retry_schedule = ["200ms", "1s"]
 [ingress.twilio]
 public_url = "{webhooks}"
 [ingress.twilio.accounts.default]
@@ -358,6 +429,8 @@ twilio_url = "{simulator}"
 twilio_callback_url = "{webhooks}/webhooks/twilio"
 [archive]
 database_path = "{archive}"
+[telemetry]
+{telemetry}
 "#,
                 folder = self.folder.path().display(),
                 nats = self.nats.url(),
@@ -423,7 +496,8 @@ fn simulator(options: &Options, webhooks_port: u16) -> SimulatorConfig {
     ];
     config.twilio.account_sid = String::from(TWILIO_ACCOUNT);
     config.twilio.auth_token = TWILIO_TOKEN.into();
-    config.twilio.senders = vec!["+15550009999".to_owned()];
+    config.twilio.senders = vec![SMS_SENDER.to_owned()];
+    config.twilio.inbound_url = Some(format!("http://127.0.0.1:{webhooks_port}/webhooks/twilio"));
     config.limits.pair = None;
     config.webhook_retry.first = SignedDuration::from_millis(50);
     config.webhook_retry.longest = SignedDuration::from_millis(500);
@@ -455,7 +529,7 @@ phone_number_id = "{PHONE_NUMBER_ID}"
 display_name = "The Shop"
 token_file = "{token}"
 [number.sms]
-sender = "+15550009999"
+sender = "{SMS_SENDER}"
 account_sid = "{TWILIO_ACCOUNT}"
 auth_token_file = "{twilio}"
 {}{}"#,

@@ -96,7 +96,7 @@ impl Scene {
         };
         std::fs::create_dir(scene.path("secrets")).expect("a folder");
         for (name, secret) in [
-            ("secrets/meta-token", META_TOKEN),
+            ("secrets/graph-token", META_TOKEN),
             ("secrets/app-secret", APP_SECRET),
             ("secrets/verify-token", VERIFY_TOKEN),
             ("secrets/api-token", API_TOKEN),
@@ -134,7 +134,7 @@ impl Scene {
         let usual = [
             ("--waba", WABA),
             ("--phone-number-id", PHONE_NUMBER_ID),
-            ("--token-file", "secrets/meta-token"),
+            ("--token-file", "secrets/graph-token"),
             ("--app-secret-file", "secrets/app-secret"),
             ("--graph-url", &graph_url),
         ];

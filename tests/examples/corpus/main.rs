@@ -1,7 +1,12 @@
 //! Posts a folder of webhook payloads written by others, and says what became of each.
 //!
 //! Each file maps names to full payloads. Every payload must get 200, and end as events or
-//! parked; a dead letter is a failure.
+//! parked; a dead letter is a failure. Then the same updates are posted otherwise: taken apart,
+//! in one post, in another order, repeated, with one poisoned item among them. The same facts and
+//! the same final states must come of them.
+
+mod arrange;
+mod outcome;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,8 +18,13 @@ use casement_proto::account::v1::PutNumberRequest;
 use casement_testkit::eventually;
 use casement_tests::Stack;
 
+use outcome::Outcome;
+
 /// After how many looks without a new event a replay counts as over.
 const SETTLED_AFTER: usize = 20;
+
+/// After how many looks without a pack in hand all posts count as normalised.
+const IDLE_FOR: usize = 3;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -78,7 +88,83 @@ async fn run() -> anyhow::Result<(usize, usize)> {
         }
     }
     stack.stop().await;
-    Ok((passed, failed))
+    let (same, other) = arrangements(&payloads, &numbers).await?;
+    Ok((passed + same, failed + other))
+}
+
+/// Posts the same updates in several arrangements, each to a system of its own; returns how many
+/// led to the same, and how many did not.
+async fn arrangements(
+    payloads: &[(String, Vec<u8>)],
+    numbers: &BTreeSet<String>,
+) -> anyhow::Result<(usize, usize)> {
+    let mut posts = Vec::new();
+    for (index, (_, body)) in payloads.iter().enumerate() {
+        let mut post = serde_json::from_slice(body)?;
+        arrange::tell_apart(&mut post, index);
+        posts.push(post);
+    }
+    let expected = amount(&posts, numbers).await?;
+    for (event_type, count) in expected.types() {
+        say(&format!("{count:5} {event_type}"));
+    }
+    let alone = arrange::split(&posts);
+    let twice = [alone.clone(), posts.clone()].concat();
+    let mut poisoned = posts.clone();
+    poisoned.insert(posts.len() / 2, arrange::poison(&posts[0]));
+    let (mut same, mut other) = (0, 0);
+    for (name, posts, dead) in [
+        ("each update alone", alone.clone(), 0),
+        ("all in one post", vec![arrange::merged(&posts)], 0),
+        ("in another order", arrange::shuffled(alone, 0x5eed), 0),
+        ("repeated", arrange::shuffled(twice, 0xbeef), 0),
+        (
+            "with one poisoned item",
+            vec![arrange::merged(&poisoned)],
+            1,
+        ),
+    ] {
+        let outcome = amount(&posts, numbers).await?;
+        match outcome.differs(&expected, dead) {
+            None => same += 1,
+            Some(difference) => {
+                other += 1;
+                say(&format!("{name}: {difference}"));
+            }
+        }
+    }
+    Ok((same, other))
+}
+
+/// Returns what posts amount to in a system that knows the numbers.
+async fn amount(
+    posts: &[serde_json::Value],
+    numbers: &BTreeSet<String>,
+) -> anyhow::Result<Outcome> {
+    let stack = Stack::start().await;
+    let client = stack.nats.client().await;
+    record(&stack, numbers).await?;
+    for post in posts {
+        let status = stack.post(&serde_json::to_vec(post)?).await;
+        anyhow::ensure!(status == Some(200), "answered {status:?}");
+    }
+    settled(&client).await?;
+    let outcome = outcome::outcome(&client).await;
+    stack.stop().await;
+    outcome
+}
+
+/// Waits until every pack is done. What others make of the facts, and what files are fetched
+/// again, goes on.
+async fn settled(client: &async_nats::Client) -> anyhow::Result<()> {
+    let mut same = 0;
+    eventually("all posts are normalised", async || {
+        same = if idle(client).await? { same + 1 } else { 0 };
+        anyhow::ensure!(same >= IDLE_FOR, "packs are in hand");
+        anyhow::Ok(())
+    })
+    .await;
+    Ok(())
 }
 
 /// Records the numbers that items were parked for, and waits until what was parked is replayed.
@@ -88,6 +174,27 @@ async fn replay(
     numbers: &BTreeSet<String>,
 ) -> anyhow::Result<u64> {
     let before = count(client, "EVENTS").await?;
+    record(stack, numbers).await?;
+    // Replay has no end that could be waited for; what comes last must have come before.
+    let (mut last, mut same) = (0, 0);
+    let events = eventually("parked items are replayed", async || {
+        let now = count(client, "EVENTS").await?;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        anyhow::ensure!(
+            same >= SETTLED_AFTER && now > before,
+            "{} events so far",
+            now - before
+        );
+        anyhow::Ok(now - before)
+    })
+    .await;
+    let dead = count(client, "DEAD").await?;
+    anyhow::ensure!(dead == 0, "{dead} dead letters");
+    Ok(events)
+}
+
+async fn record(stack: &Stack, numbers: &BTreeSet<String>) -> anyhow::Result<()> {
     let mut accounts = stack.clients().accounts;
     for (index, phone_number_id) in numbers.iter().enumerate() {
         let token = v1::SecretRef {
@@ -108,23 +215,7 @@ async fn replay(
             })
             .await?;
     }
-    // Replay has no end that could be waited for; what comes last must have come before.
-    let (mut last, mut same) = (0, 0);
-    let events = eventually("parked items are replayed", async || {
-        let now = count(client, "EVENTS").await?;
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        anyhow::ensure!(
-            same >= SETTLED_AFTER && now > before,
-            "{} events so far",
-            now - before
-        );
-        anyhow::Ok(now - before)
-    })
-    .await;
-    let dead = count(client, "DEAD").await?;
-    anyhow::ensure!(dead == 0, "{dead} dead letters");
-    Ok(events)
+    Ok(())
 }
 
 fn phone_number_ids(payloads: &[(String, Vec<u8>)]) -> anyhow::Result<BTreeSet<String>> {
