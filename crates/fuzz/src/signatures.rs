@@ -1,7 +1,10 @@
 //! Signatures of webhooks.
 
+use casement_sms::generic::signature as generic;
 use casement_sms::twilio::signature as twilio;
+use casement_sms::vonage::signature as vonage;
 use casement_whatsapp::signature as meta;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
 use crate::cut;
@@ -18,6 +21,7 @@ pub fn signatures(input: &[u8]) {
     let header = String::from_utf8_lossy(header);
     of_meta(&secret, &header, body);
     of_twilio(&secret, &header, body);
+    of_others(&secret, &header, body);
 }
 
 fn of_meta(secret: &str, header: &str, body: &[u8]) {
@@ -60,6 +64,35 @@ fn of_twilio(secret: &str, header: &str, body: &[u8]) {
     assert!(twilio::verify_body_hash(&signed_url, body, Some(&signed), secrets).is_ok());
     if let Some(changed) = changed(body) {
         assert!(twilio::verify_body_hash(&signed_url, &changed, Some(&signed), secrets).is_err());
+    }
+}
+
+/// Whoever does not know the secret gets nowhere, whatever the header says.
+fn of_others(secret: &str, header: &str, body: &[u8]) {
+    let secrets = vec![SecretString::from(format!("k{secret}"))];
+    let now = Timestamp::UNIX_EPOCH;
+    let account = vonage::Account {
+        secrets: secrets.clone(),
+        api_key: None,
+        application_id: None,
+        tolerance: SignedDuration::MAX,
+    };
+    for header in [header.to_owned(), format!("Bearer {header}")] {
+        assert!(vonage::verify(&account, body, Some(&header), now).is_err());
+    }
+    for (algorithm, encoding) in [
+        (generic::Algorithm::Sha256, generic::Encoding::Hex),
+        (generic::Algorithm::Sha1, generic::Encoding::Base64),
+    ] {
+        let signing = generic::Signing {
+            secrets: secrets.clone(),
+            header: "x-signature".to_owned(),
+            prefix: String::new(),
+            algorithm,
+            encoding,
+            stamp: None,
+        };
+        assert!(generic::verify(&signing, body, |_| Some(header), now).is_err());
     }
 }
 

@@ -32,7 +32,7 @@ pub struct ConversationApi {
 /// Where a page of conversations ends: expiry, number, customer.
 type ListKey = (Option<i64>, String, String);
 
-/// Where a page of a timeline ends: time, stream, incarnation, sequence.
+/// Where a page of a timeline ends: stored time, stream, incarnation, sequence.
 type TimelinePageKey = (i64, String, String, u64);
 
 #[tonic::async_trait]
@@ -125,8 +125,8 @@ impl ConversationService for ConversationApi {
         let question = [key.number.as_str(), key.customer_id.as_str()];
         let before =
             page::key::<TimelinePageKey>(&question, &request.page_token).map_err(bad_token)?;
-        let before = before.map(|(event_time, stream, incarnation, sequence)| TimelineKey {
-            event_time: of_nanoseconds(event_time),
+        let before = before.map(|(stored_time, stream, incarnation, sequence)| TimelineKey {
+            stored_time: of_nanoseconds(stored_time),
             event: EventKey {
                 stream,
                 incarnation,
@@ -154,8 +154,8 @@ impl ConversationService for ConversationApi {
                     incarnation,
                     sequence,
                 } = EventKey::of(last);
-                let event_time = nanoseconds(last.index.event_time);
-                page::token(&question, (event_time, stream, incarnation, sequence))
+                let stored_time = nanoseconds(last.stored.stored_at);
+                page::token(&question, (stored_time, stream, incarnation, sequence))
             })
             .unwrap_or_default();
         let items = page.rows.iter().map(item).collect();
@@ -227,6 +227,7 @@ fn key(number_: &str, customer_id: &str) -> Result<ConversationKey, Status> {
 fn item(row: &Row) -> proto::TimelineItem {
     proto::TimelineItem {
         time: Some(timestamp(row.index.event_time)),
+        stored_time: Some(timestamp(row.stored.stored_at)),
         event_type: row.index.event_type.clone(),
         event_id: row.index.event_id.clone(),
         summary: summary(&row.stored),

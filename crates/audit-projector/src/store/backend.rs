@@ -229,14 +229,14 @@ impl<B: Backend> Store for B {
         query.and_text("customer_id = ?", Some(&of.customer_id));
         query.and("is_repeat = FALSE", []);
         if let Some(before) = before {
-            let time = Value::Integer(nanoseconds(before.event_time));
+            let time = Value::Integer(nanoseconds(before.stored_time));
             let key = std::iter::once(time).chain(event_key(&before.event));
             query.and(
-                "(event_time_ns, stream, incarnation, sequence) < (?, ?, ?, ?)",
+                "(stored_time_ns, stream, incarnation, sequence) < (?, ?, ?, ?)",
                 key,
             );
         }
-        let order = "event_time_ns DESC, stream DESC, incarnation DESC, sequence DESC";
+        let order = "stored_time_ns DESC, stream DESC, incarnation DESC, sequence DESC";
         query.order(order, limit.rows_max.saturating_add(1));
         Box::pin(page(self, query, limit))
     }

@@ -43,6 +43,7 @@ macro_rules! suite {
             rows::events_are_listed_in_order_by_what_is_asked_for
             rows::a_page_ends_at_its_rows_or_at_its_bytes
             rows::a_timeline_tells_each_fact_once_newest_first
+            rows::a_timeline_goes_by_when_the_log_took_each_fact
             models::a_fact_that_arrives_twice_counts_once
             models::a_late_fact_that_was_archived_before_counts_once
             models::a_late_fact_never_undoes_what_is_newer

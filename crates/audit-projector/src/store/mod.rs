@@ -226,7 +226,7 @@ impl EventKey {
 /// Place of a row in a timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimelineKey {
-    pub(crate) event_time: Timestamp,
+    pub(crate) stored_time: Timestamp,
     pub(crate) event: EventKey,
 }
 

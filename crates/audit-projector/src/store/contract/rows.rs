@@ -348,7 +348,7 @@ pub(in crate::store) async fn a_timeline_tells_each_fact_once_newest_first(fixtu
     assert_eq!((told, page.has_more), (vec![3, 2], true));
     let last = &page.rows[1];
     let before = TimelineKey {
-        event_time: last.index.event_time,
+        stored_time: last.stored.stored_at,
         event: EventKey::of(last),
     };
     let page = fixture
@@ -358,6 +358,28 @@ pub(in crate::store) async fn a_timeline_tells_each_fact_once_newest_first(fixtu
         .unwrap();
     let told: Vec<_> = page.rows.iter().map(|row| row.stored.sequence).collect();
     assert_eq!((told, page.has_more), (vec![1], false));
+}
+
+pub(in crate::store) async fn a_timeline_goes_by_when_the_log_took_each_fact(fixture: &Fixture) {
+    // What was stored second happened first, by the clock of whoever told.
+    let mut report = stored("EVENTS", 2);
+    let told_at = stored("EVENTS", 1).stored_at - jiff::SignedDuration::from_mins(1);
+    for (name, value) in &mut report.headers {
+        if name == casement_event::header::TIME {
+            *value = told_at.to_string();
+        }
+    }
+    archive(
+        fixture,
+        Head::start("EVENTS", "1a"),
+        vec![stored("EVENTS", 1), report],
+    )
+    .await;
+    let key = conversation_key();
+    let page = fixture.store.timeline(&key, None, ALL).await.unwrap();
+    let told: Vec<_> = page.rows.iter().map(|row| row.stored.sequence).collect();
+    assert_eq!(told, [2, 1]);
+    assert_eq!(page.rows[0].index.event_time, told_at);
 }
 
 pub(in crate::store) async fn the_first_row_since_a_time_bounds_the_purge(fixture: &Fixture) {
