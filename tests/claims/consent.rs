@@ -23,11 +23,10 @@ fn text(text: &str) -> v1::Content {
 }
 
 fn of_sms(decision: &v1::Decision) -> v1::Candidate {
-    let candidates = decision.candidates.iter();
+    let mut candidates = decision.candidates.iter();
     candidates
-        .filter(|one| one.route() == v1::Route::Sms)
+        .find(|one| one.route() == v1::Route::Sms)
         .cloned()
-        .next()
         .expect("every route has a verdict")
 }
 
@@ -167,5 +166,9 @@ async fn preview(clients: &casement_tests::Clients, content: v1::Content) -> v1:
         evaluate_time: None,
     };
     let answer = clients.messages.clone().preview_route(request).await;
-    answer.unwrap().into_inner().decision.expect("a decision")
+    answer
+        .expect("a preview")
+        .into_inner()
+        .decision
+        .expect("a decision")
 }

@@ -2,8 +2,8 @@
 
 mod archive;
 mod connect;
-mod doctor;
 mod consent;
+mod doctor;
 mod faults;
 mod media;
 mod metrics;
@@ -12,5 +12,6 @@ mod repair;
 mod sends;
 mod story;
 mod traces;
+mod trackers;
 mod webhooks;
 mod windows;

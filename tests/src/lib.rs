@@ -16,4 +16,6 @@ pub use events::{Events, Heard};
 pub use examples::{
     asyncapi, node_client, node_subscriber, python_client, python_subscriber, rust_subscriber,
 };
-pub use stack::{ACCESS_TOKEN, NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, SMS_SENDER, Stack, WABA};
+pub use stack::{
+    ACCESS_TOKEN, NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, SMS_SENDER, Stack, WABA,
+};

@@ -92,6 +92,9 @@ pub struct Options {
     pub lease: &'static str,
     /// The `[telemetry]` section.
     pub telemetry: String,
+    /// Servers of a broker of the test's own and copies of each stream there, in place of the
+    /// stack's broker.
+    pub cluster: Option<(String, usize)>,
 }
 
 impl Default for Options {
@@ -102,6 +105,7 @@ impl Default for Options {
             call_timeout: "2s",
             lease: "1s",
             telemetry: String::new(),
+            cluster: None,
         }
     }
 }
@@ -381,14 +385,18 @@ impl Stack {
             call_timeout,
             lease,
             telemetry,
+            cluster,
         } = options;
+        let alone = (self.nats.url(), 1);
+        let (servers, replicas) = cluster.as_ref().unwrap_or(&alone);
         write(
             "casement.toml",
             &format!(
                 r#"
 data_dir = "{folder}"
 [log]
-servers = "{nats}"
+servers = "{servers}"
+replicas = {replicas}
 monitoring = "{monitoring}"
 [customers]
 token_key = "test-token-key-of-some-length"
@@ -433,7 +441,6 @@ database_path = "{archive}"
 {telemetry}
 "#,
                 folder = self.folder.path().display(),
-                nats = self.nats.url(),
                 token = crate::clients::API_TOKEN,
                 webhooks_port = self.webhooks_port,
                 archive = self.archive().display(),

@@ -234,6 +234,7 @@ mod tests {
             times: Some(v1::Times {
                 event_time: Some(timestamp(at)),
                 received_time: None,
+                ..v1::Times::default()
             }),
             ..reported("APPROVED", &content())
         };

@@ -20,9 +20,11 @@ fn of(event: &Event) -> Option<String> {
         Event::InboundMessageReceived(event) => said("customer wrote", &event.kind, &event.text),
         Event::InboundSmsReceived(event) => said("customer wrote", "sms", &event.text),
         Event::InboundCallReceived(event) => format!("call: {}", event.event.to_lowercase()),
-        Event::EchoReceived(event) => {
-            said("business wrote outside of Casement", &event.kind, &event.text)
-        }
+        Event::EchoReceived(event) => said(
+            "business wrote outside of Casement",
+            &event.kind,
+            &event.text,
+        ),
         Event::HistoryImported(event) => format!(
             "{} messages from before onboarding imported",
             event.messages.len()

@@ -37,18 +37,17 @@ impl Traces {
                 db.operation.batch.size = batch.entries.len(),
             )
         };
-        let insert = match events.as_slice() {
-            [only] => only.in_scope(span),
-            _ => {
-                let insert = span();
-                for traceparent in stored()
-                    .filter_map(|stored| stored.header(header::TRACEPARENT))
-                    .take(LINKS_MAX)
-                {
-                    telemetry::link_to(&insert, traceparent);
-                }
-                insert
+        let insert = if let [only] = events.as_slice() {
+            only.in_scope(span)
+        } else {
+            let insert = span();
+            for traceparent in stored()
+                .filter_map(|stored| stored.header(header::TRACEPARENT))
+                .take(LINKS_MAX)
+            {
+                telemetry::link_to(&insert, traceparent);
             }
+            insert
         };
         Self { events, insert }
     }

@@ -3,8 +3,8 @@
 pub(crate) mod audit;
 pub(crate) mod connect;
 pub(crate) mod conversation;
-pub(crate) mod doctor;
 pub(crate) mod dead;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod healthcheck;
 pub(crate) mod media;

@@ -81,7 +81,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Events(command) => commands::events::run(command).await,
         Command::Audit(command) => commands::audit::run(command).await,
         Command::Replay(command) => commands::replay::run(command).await,
-        Command::Dead(command) => commands::dead::run(command).await,
+        Command::Dead(command) => Box::pin(commands::dead::run(command)).await,
         Command::Parked(command) => commands::parked::run(command).await,
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
     }

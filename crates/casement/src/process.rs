@@ -136,7 +136,7 @@ fn configured(
     let config = Config::load(mode, args.config.as_deref(), overrides)?;
     if args.print_config {
         // Before the checks: what is printed helps to find what they complain about.
-        output::line(print(&config)?.trim_end())?;
+        output::line(casement_ingress::cite(&print(&config)?).trim_end())?;
         return Ok(None);
     }
     config.check(which, mode)?;
@@ -174,7 +174,7 @@ async fn with_broker(mut plan: Plan) -> anyhow::Result<()> {
     let mut stops = signals::listen()?;
     let listeners = Listeners::bind(&mut plan).await?;
     if !plan.config.log.servers.is_empty() {
-        return with_demo(plan, None, listeners, stops).await;
+        return Box::pin(with_demo(plan, None, listeners, stops)).await;
     }
     let folder = data_folder(&plan.config.data_dir)?;
     plan.config.data_dir.clone_from(&folder);
@@ -187,7 +187,7 @@ async fn with_broker(mut plan: Plan) -> anyhow::Result<()> {
         _ = stops.recv() => return Ok(()),
     };
     let own = (nats.url(), nats.monitoring());
-    let outcome = with_demo(plan, Some(own), listeners, stops).await;
+    let outcome = Box::pin(with_demo(plan, Some(own), listeners, stops)).await;
     nats.stop().await;
     outcome
 }

@@ -8,6 +8,7 @@ use casement_domain::id::{CustomerId, PortfolioId};
 use casement_event::convert::ConvertError;
 use casement_event_log::Log;
 use casement_event_log::consent::{self, Change, ConsentError, Known};
+use casement_event_log::conversation;
 use casement_sms::errors::{self, Action};
 use jiff::Timestamp;
 
@@ -70,7 +71,8 @@ pub(crate) async fn learn(
     let (source, now) = ("casement/dispatcher", engine.clock.now());
     // Who carries on for the customer has to be kept to it, too.
     let key = message.key();
-    for id in engine.present(&key).await?.1 {
+    let (_, ids) = conversation::follow(&engine.log, &portfolio, &key).await?;
+    for id in ids {
         consent::record(&engine.log, source, &portfolio, &id, &change, now).await?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use casement_domain::id::{CustomerId, MessageId, PortfolioId};
+use casement_domain::id::{MessageId, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_domain::message::{self, AttemptState, Event as MessageEvent, Message, Next, Phase};
 use casement_domain::routing::{self, Decision, Input, Route, Sender};
@@ -10,7 +10,8 @@ use casement_event::convert::message::{Details, decision as stored_decision, rea
 use casement_event::convert::{ConvertError, inbound::read_addresses};
 use casement_event::{Uuid, v1};
 use casement_event_log::consent::ConsentError;
-use casement_event_log::conversation::{self, Key, Present, PresentError};
+use casement_event_log::conversation::{self, PresentError};
+use casement_event_log::customers::{self, ResolveError, Tokens};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Log};
 use casement_shell::clock::SharedClock;
@@ -29,13 +30,11 @@ use crate::{compose, consent, trace};
 /// How long a message of a paused or unknown number waits before it is looked at again.
 const PAUSED_RECHECK: SignedDuration = SignedDuration::from_secs(5);
 
-/// How often a customer who moved is followed on; each move is a merge of two customers.
-const MOVES_MAX: usize = 8;
-
 /// All that driving a message needs.
 pub(crate) struct Engine {
     pub(crate) log: Log,
     pub(crate) directory: Directory,
+    pub(crate) tokens: Tokens,
     pub(crate) clock: SharedClock,
     pub(crate) rules: Rules,
     pub(crate) rates: Rates,
@@ -62,6 +61,8 @@ pub(crate) enum DriveError {
     Load(#[from] LoadError),
     #[error("window could not be read")]
     Present(#[from] PresentError),
+    #[error("whose the phone is could not be looked up")]
+    Holder(#[from] ResolveError),
     #[error(transparent)]
     Consent(#[from] ConsentError),
     #[error("event could not be appended")]
@@ -95,7 +96,7 @@ impl DriveError {
             Self::Load(error) => error.is_hopeless(),
             Self::Present(error) => error.is_hopeless(),
             Self::Convert(_) => true,
-            Self::Append(_) | Self::Evidence(_) | Self::Consent(_) => false,
+            Self::Append(_) | Self::Evidence(_) | Self::Consent(_) | Self::Holder(_) => false,
         }
     }
 }
@@ -206,11 +207,18 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Routed, DriveError> {
         let (request, key) = (&of.request, of.key());
-        let (present, ids) = self.present(&key).await?;
         let portfolio = PortfolioId::parse(&account.portfolio_id).map_err(ConvertError::Id)?;
+        let (present, ids) = conversation::follow(&self.log, &portfolio, &key).await?;
         let allowed = Box::pin(consent::read(&self.log, &portfolio, &ids)).await?;
         let asked = read_addresses(&request.addresses.clone().unwrap_or_default())?;
-        let addresses = asked.or(&present.addresses);
+        let mut addresses = asked.or(&present.addresses);
+        if let Some(phone) = &addresses.phone {
+            let holder = customers::holder(&self.log, &self.tokens, &portfolio, phone).await?;
+            // It may be somebody else's since the customer showed it, or the message was accepted.
+            if !holder.allows(&ids, asked.phone.is_some()) {
+                addresses.phone = None;
+            }
+        }
         let content = request.content.clone().unwrap_or_default();
         let template = content.template.as_ref().map(|asked| {
             let known = self
@@ -243,27 +251,6 @@ impl Engine {
             decision: routing::route(&input, now),
             addresses,
         })
-    }
-
-    /// Reads what is true of a conversation, at the customer who carries it on; returns all ids
-    /// that the customer goes or went by from here on, too.
-    pub(crate) async fn present(
-        &self,
-        key: &Key,
-    ) -> Result<(Present, Vec<CustomerId>), PresentError> {
-        let mut key = key.clone();
-        let mut ids = vec![key.customer.clone()];
-        let mut present = conversation::read(&self.log, &key).await?;
-        for _ in 0..MOVES_MAX {
-            let Some(survivor) = present.survivor.clone() else {
-                break;
-            };
-            ids.push(survivor.clone());
-            key.customer = survivor;
-            let carried_on = conversation::read(&self.log, &key).await?;
-            present = present.carried_on_by(carried_on);
-        }
-        Ok((present, ids))
     }
 
     /// Claims, and if the claim is ours, makes the call and records what it came to.

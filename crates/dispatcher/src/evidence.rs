@@ -1,5 +1,6 @@
 //! What Meta proved about a window: refusals as closed, and deliveries of free-form.
 
+use casement_domain::id::PortfolioId;
 use casement_domain::message::{Attempt, DeliveryStatus};
 use casement_domain::routing::Route;
 use casement_domain::window::Evidence;
@@ -58,7 +59,9 @@ pub(crate) async fn record(
         number: conversation.number.clone(),
         customer: conversation.customer.clone(),
     };
-    let customer = conversation::carried_on(log, &key).await?.customer;
+    let portfolio = PortfolioId::parse(&conversation.portfolio).map_err(ConvertError::Id)?;
+    let key = conversation::carried_on(log, &portfolio, &key).await?;
+    let customer = key.customer;
     let stored_conversation = v1::Conversation {
         customer_id: customer.as_str().to_owned(),
         ..conversation.stored()

@@ -324,7 +324,14 @@ impl Messages {
     async fn find(&self, account: &v1::Number, checked: &Checked) -> Result<Option<Key>, Status> {
         let number = checked.number.clone();
         let customer = match &checked.customer {
-            Named::Id(customer) => Some(customer.clone()),
+            // It may have ended so long ago that only its link says so.
+            Named::Id(customer) => {
+                let portfolio = portfolio(account)?;
+                let survivor = customers::survivor(&self.engine.log, &portfolio, customer)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
+                Some(survivor.unwrap_or_else(|| customer.clone()))
+            }
             Named::Addresses(addresses) => {
                 let portfolio = portfolio(account)?;
                 customers::find(&self.engine.log, &self.tokens, &portfolio, addresses)

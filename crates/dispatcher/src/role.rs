@@ -80,6 +80,7 @@ pub fn start(
     let engine = Engine {
         log,
         directory,
+        tokens: tokens.clone(),
         clock,
         rules,
         rates: Rates::default(),
@@ -207,5 +208,9 @@ impl Now for IndexClock {
 
     fn is_trusted(&self) -> bool {
         self.0.agreement(None).is_ok()
+    }
+
+    fn hear(&self, broker: Timestamp, waited: Duration) {
+        self.0.hear(broker, waited);
     }
 }

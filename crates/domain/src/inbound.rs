@@ -5,96 +5,16 @@
 //! repetition or delay of the facts before it. This module does not decide whether the window
 //! is open; `window` does.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::id::{FactId, Phone};
 
+mod policy;
+
+pub use policy::{Kind, OverrideError, QualifyingPolicy, RULES, Rule, Source, rule, rule_of};
+
 /// The version of the qualification rules in this module, stored with each summary.
 pub const POLICY_VERSION: u32 = 1;
-
-/// A kind of customer event, as far as the window cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Any content a customer sends: text, media, location, contacts, replies, taps, orders.
-    Content,
-    /// A reaction to a message, or its removal. The platform says neither way.
-    Reaction,
-    /// The customer edited an earlier message. The platform says neither way.
-    Edit,
-    /// The customer revoked an earlier message. The platform says neither way.
-    Revoke,
-    /// The customer sent something that the API cannot show. A message all the same.
-    Unsupported,
-    /// Made by the platform itself, such as a changed number.
-    System,
-    /// Sent by the customer's app on its own, such as an automatic call-permission answer.
-    Automatic,
-    /// The customer called, answered or not, or accepted a call from the business.
-    Call,
-    /// A call event that the customer did not cause: ringing, rejected, recorded.
-    CallProgress,
-    /// The business wrote by other means.
-    Echo,
-    /// A message from before onboarding.
-    History,
-    /// Sent in a group chat, which has a window of its own.
-    Group,
-    /// An SMS. Another channel altogether.
-    Sms,
-    /// A choice about what the business may send.
-    Preference,
-    /// The thread passed to another responder.
-    ThreadHandover,
-}
-
-/// Which kinds of customer event open or refresh the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QualifyingPolicy {
-    /// Reactions count. Off by default: undocumented, and a refused reply costs more.
-    pub reaction: bool,
-    /// Edits count. Off by default: undocumented.
-    pub edit: bool,
-    /// Revocations count. Off by default: undocumented.
-    pub revoke: bool,
-    /// Unsupported messages count. On by default: the customer did write.
-    pub unsupported: bool,
-}
-
-impl Default for QualifyingPolicy {
-    fn default() -> Self {
-        Self {
-            reaction: false,
-            edit: false,
-            revoke: false,
-            unsupported: true,
-        }
-    }
-}
-
-impl QualifyingPolicy {
-    /// Returns whether an event of this kind opens or refreshes the window.
-    ///
-    /// Meta: any message or call of the customer starts or refreshes 24 hours; statuses and
-    /// what the business sends do not.
-    pub fn qualifies(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Content | Kind::Call => true,
-            Kind::Reaction => self.reaction,
-            Kind::Edit => self.edit,
-            Kind::Revoke => self.revoke,
-            Kind::Unsupported => self.unsupported,
-            Kind::System
-            | Kind::Automatic
-            | Kind::CallProgress
-            | Kind::Echo
-            | Kind::History
-            | Kind::Group
-            | Kind::Sms
-            | Kind::Preference
-            | Kind::ThreadHandover => false,
-        }
-    }
-}
 
 /// The latest fact that opened or refreshed the window.
 ///
@@ -178,6 +98,9 @@ pub struct Summary {
     pub user_id: Option<AsOf<String>>,
     /// Parent user id, as last seen.
     pub parent_user_id: Option<AsOf<String>>,
+    /// The latest time stated by a fact that was put back to its receipt, if the fact may come
+    /// again when that time has become possible.
+    pub stated_until: Option<Timestamp>,
 }
 
 impl Summary {
@@ -191,6 +114,7 @@ impl Summary {
             phone: self.phone.max(other.phone),
             user_id: self.user_id.max(other.user_id),
             parent_user_id: self.parent_user_id.max(other.parent_user_id),
+            stated_until: self.stated_until.max(other.stated_until),
         }
     }
 
@@ -245,6 +169,48 @@ impl Fact {
             phone: as_of(self.at, self.addresses.phone.clone()),
             user_id: as_of(self.at, self.addresses.user_id.clone()),
             parent_user_id: as_of(self.at, self.addresses.parent_user_id.clone()),
+            stated_until: None,
+        }
+    }
+}
+
+/// For how long the platform repeats a webhook that was not answered. Meta: webhooks, retries.
+pub const REPEATS_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// When a fact counts as having happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// When, as far as windows care.
+    pub at: Timestamp,
+    /// What its source stated, if that cannot be true.
+    pub stated: Option<Timestamp>,
+}
+
+impl Placed {
+    /// Returns until when the fact may come again with the time it stated: by then it could have
+    /// happened. What lies beyond all repeats is put back each time.
+    pub fn repeats_until(&self, received: Timestamp) -> Option<Timestamp> {
+        let last = received.saturating_add(REPEATS_FOR).ok()?;
+        self.stated.filter(|stated| *stated <= last)
+    }
+}
+
+/// Returns when a fact counts as having happened: as its source says, unless that lies ahead of
+/// its receipt by more than clocks may differ.
+///
+/// Nothing happens after it was heard of. A time from the future would keep a window open for
+/// longer than the platform does.
+pub fn placed(stated: Timestamp, received: Timestamp, tolerance: SignedDuration) -> Placed {
+    let latest = received.saturating_add(tolerance).unwrap_or(Timestamp::MAX);
+    if stated > latest {
+        Placed {
+            at: received,
+            stated: Some(stated),
+        }
+    } else {
+        Placed {
+            at: stated,
+            stated: None,
         }
     }
 }
@@ -289,45 +255,37 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_event_qualifies_as_documented() {
-        let policy = QualifyingPolicy::default();
-        let table = [
-            (Kind::Content, true),
-            (Kind::Call, true),
-            (Kind::Unsupported, true),
-            (Kind::Reaction, false),
-            (Kind::Edit, false),
-            (Kind::Revoke, false),
-            (Kind::System, false),
-            (Kind::Automatic, false),
-            (Kind::CallProgress, false),
-            (Kind::Echo, false),
-            (Kind::History, false),
-            (Kind::Group, false),
-            (Kind::Sms, false),
-            (Kind::Preference, false),
-            (Kind::ThreadHandover, false),
-        ];
-        for (kind, expected) in table {
-            assert_eq!(policy.qualifies(kind), expected, "{kind:?}");
-        }
-        let all = QualifyingPolicy {
-            reaction: true,
-            edit: true,
-            revoke: true,
-            unsupported: false,
-        };
-        assert!(all.qualifies(Kind::Reaction) && all.qualifies(Kind::Edit));
-        assert!(all.qualifies(Kind::Revoke) && !all.qualifies(Kind::Unsupported));
-    }
-
-    #[test]
     fn a_fact_not_later_than_the_latest_must_be_searched_for() {
         let known = fact(10, Kind::Content).summary(&QualifyingPolicy::default());
         assert_eq!(arrival(&known, at(11)), Arrival::New);
         assert_eq!(arrival(&known, at(10)), Arrival::Search);
         assert_eq!(arrival(&known, at(9)), Arrival::Search);
         assert_eq!(arrival(&Summary::default(), at(9)), Arrival::New);
+    }
+
+    #[test]
+    fn a_time_ahead_of_its_receipt_is_put_back_beyond_the_tolerance_only() {
+        let tolerance = SignedDuration::from_secs(60);
+        let week = REPEATS_FOR.as_secs();
+        let table = [
+            // stated, received → counts as, put back, may come again with its own time
+            (100, 100, 100, false, false),
+            (99, 1_000_000, 99, false, false),
+            (159, 100, 159, false, false),
+            (160, 100, 160, false, false),
+            (161, 100, 100, true, true),
+            (100 + week, 100, 100, true, true),
+            (101 + week, 100, 100, true, false),
+        ];
+        for (stated, received, counts, is_put_back, repeats) in table {
+            let placed = placed(at(stated), at(received), tolerance);
+            assert_eq!(placed.at, at(counts), "{stated} {received}");
+            assert_eq!(placed.stated, is_put_back.then_some(at(stated)));
+            let until = placed.repeats_until(at(received));
+            assert_eq!(until, repeats.then_some(at(stated)), "{stated} {received}");
+        }
+        let end = Timestamp::MAX;
+        assert_eq!(super::placed(end, end, tolerance).stated, None);
     }
 
     #[test]

@@ -497,4 +497,6 @@ fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod tests;

@@ -11,10 +11,14 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::connect::Log;
+use crate::customers::{self, ResolveError};
 use crate::{AppendError, Expect, ReadError};
 
 /// How often a change is joined anew because another writer was faster.
 const ROUNDS_MAX: usize = 64;
+
+/// How often a customer proves to be another while a change is written.
+const MERGES_MAX: usize = 16;
 
 /// How many provider messages a record remembers, so that repeats of them change nothing.
 const CAUSES_LEN_MAX: usize = 64;
@@ -77,6 +81,9 @@ pub enum ConsentError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Who carries on for the customer is not known now.
+    #[error("who carries on for the customer could not be looked up")]
+    Survivor(#[from] ResolveError),
     /// Other writers were faster every time.
     #[error("consent kept changing")]
     Contended,
@@ -113,6 +120,8 @@ pub async fn read(
 
 /// Joins a change to what a customer allows, and returns what is in force then. Repeats change
 /// nothing and append nothing.
+///
+/// If the customer has proved to be another, or does so meanwhile, the change ends there, too.
 pub async fn record(
     log: &Log,
     source: &'static str,
@@ -134,7 +143,17 @@ pub async fn record(
         traceparent: change.traceparent.as_deref(),
         now,
     };
-    writing.join(customer, &added).await
+    let mut customer = customer.clone();
+    for _ in 0..MERGES_MAX {
+        let known = writing.join(&customer, &added).await?;
+        // Looked up after it was written: the link is written before what stood here is carried
+        // over, so either that took it along, or the link is seen now.
+        match customers::survivor(log, portfolio, &customer).await? {
+            None => return Ok(known),
+            Some(survivor) => customer = survivor,
+        }
+    }
+    Err(ConsentError::Contended)
 }
 
 /// Takes what an ended customer id allows over to the one that carries on.

@@ -3,13 +3,14 @@
 //! The newest message of each family says it all, since each carries the join of those before it.
 //! This module reads; it decides nothing and keeps nothing.
 
-use casement_domain::id::{BusinessNumber, CustomerId};
+use casement_domain::id::{BusinessNumber, CustomerId, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_domain::window::{Event as WindowEvent, Facts, Published, evolve};
 use casement_event::convert::{ConvertError, inbound, window};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{DecodeError, Event, Stored, header, v1};
 
+use crate::customers::{self, ResolveError};
 use crate::{Log, ReadError};
 
 /// How many customers in a row may have ended. They are ordered by age, so there is no circle.
@@ -52,6 +53,9 @@ pub struct Present {
     pub addresses: Addresses,
     /// Who carries on, if this customer id has ended.
     pub survivor: Option<CustomerId>,
+    /// Whether anything that the customer did stands on the log. If not, this id may have ended so
+    /// long ago that the log has forgotten it; [`follow`] asks its link.
+    pub is_heard: bool,
     /// The brand that the events name; empty if none does.
     pub brand: String,
     /// The portfolio that the events name; empty if none does.
@@ -128,6 +132,12 @@ pub enum PresentError {
         /// Its type.
         event_type: String,
     },
+    /// Who carries on for an id of which nothing stands there is not known now.
+    #[error("who carries the conversation on could not be looked up")]
+    Survivor(#[from] ResolveError),
+    /// More customers in a row have ended than can be.
+    #[error("more than {MOVES_MAX} customers in a row have ended")]
+    Circle,
 }
 
 impl PresentError {
@@ -137,7 +147,8 @@ impl PresentError {
         match self {
             Self::Read(_) => false,
             Self::Decode { source, .. } => matches!(source, DecodeError::Malformed { .. }),
-            Self::Convert { .. } | Self::Foreign { .. } => true,
+            Self::Survivor(error) => matches!(error, ResolveError::Unreadable(_)),
+            Self::Convert { .. } | Self::Foreign { .. } | Self::Circle => true,
         }
     }
 }
@@ -183,15 +194,50 @@ pub async fn read(log: &Log, key: &Key) -> Result<Present, PresentError> {
     Ok(present)
 }
 
+/// Reads the present of whoever carries a conversation on at this number, with what those who
+/// ended bring along; returns all ids that the customer goes or went by from here on, too, the
+/// present one last.
+pub async fn follow(
+    log: &Log,
+    portfolio: &PortfolioId,
+    key: &Key,
+) -> Result<(Present, Vec<CustomerId>), PresentError> {
+    let mut key = key.clone();
+    let mut ids = vec![key.customer.clone()];
+    let mut present = read(log, &key).await?;
+    loop {
+        let next = match present.survivor.take() {
+            None if !present.is_heard => customers::survivor(log, portfolio, &key.customer).await?,
+            told => told,
+        };
+        let Some(next) = next else {
+            return Ok((present, ids));
+        };
+        if ids.len() > MOVES_MAX {
+            return Err(PresentError::Circle);
+        }
+        key.customer = next.clone();
+        ids.push(next);
+        present = present.carried_on_by(read(log, &key).await?);
+    }
+}
+
 /// Follows a customer who ended to the one who carries on at this number; whoever writes about a
 /// conversation writes there.
-pub async fn carried_on(log: &Log, key: &Key) -> Result<Key, PresentError> {
+pub async fn carried_on(
+    log: &Log,
+    portfolio: &PortfolioId,
+    key: &Key,
+) -> Result<Key, PresentError> {
     let mut key = key.clone();
     for _ in 0..MOVES_MAX {
         let Some(stored) = log
             .last(stream::EVENTS, &key.subject(Family::Inbound))
             .await?
         else {
+            // The log may have forgotten that it ended; its link has not.
+            let survivor = customers::survivor(log, portfolio, &key.customer).await?;
+            key.customer = survivor.unwrap_or(key.customer);
             break;
         };
         let known = converted(&stored, inbound::known(&decoded(&stored)?))?;
@@ -226,6 +272,7 @@ impl Present {
         let event = decoded(stored)?;
         let known = converted(stored, inbound::known(&event))?;
         let said = Facts::of(&known.summary);
+        self.is_heard = true;
         let last = self.facts.last_qualifying.take();
         self.facts.last_qualifying = said.last_qualifying.max(last);
         self.facts.thread_owner = said.thread_owner;

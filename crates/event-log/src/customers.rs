@@ -11,6 +11,7 @@
 //!
 //! What proves what is decided in the domain. Ending a customer's subjects is not done here.
 
+mod holder;
 mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +28,7 @@ use jiff::Timestamp;
 use crate::connect::Log;
 use crate::{AppendError, Expect, ReadError};
 
+pub use holder::{Holder, holder};
 pub use tokens::Tokens;
 
 /// How often a resolution is begun anew because another writer was faster.
@@ -64,9 +66,10 @@ pub struct Resolved {
     /// The customer. If all links lead to one who was merged before, that one: whoever goes on
     /// with it finds its subjects ended, or asks [`survivor`].
     pub customer: CustomerId,
-    /// Customers who proved to be this one, and whose links are still theirs: their subjects
-    /// must be ended, and then their links moved with [`adopt`]. As long as that is not done,
-    /// whoever meets the links is told again.
+    /// Customers who proved to be this one and were met on the way to it, the furthest first:
+    /// their subjects must be ended, and then their links moved with [`adopt`]. As long as that is
+    /// not done, whoever meets the links is told again, also of those between, whom somebody may
+    /// have left halfway.
     pub merged: Vec<CustomerId>,
 }
 
@@ -79,7 +82,7 @@ pub async fn find(
     addresses: &Addresses,
 ) -> Result<Option<CustomerId>, ResolveError> {
     let sighting = Sighting::of(addresses.clone(), Timestamp::MAX);
-    let rows = load(log, tokens, portfolio, &sighting).await?;
+    let (rows, _) = load(log, tokens, portfolio, &sighting).await?;
     let resolution = customer::resolve(&sighting, &links(&rows));
     let Some((found, _)) = resolution.customer else {
         return Ok(None);
@@ -94,8 +97,19 @@ pub async fn survivor(
     portfolio: &PortfolioId,
     customer: &CustomerId,
 ) -> Result<Option<CustomerId>, ResolveError> {
-    let root = root(log, portfolio, customer).await?;
-    Ok(root.map(|(survivor, _)| survivor))
+    let way = way(log, portfolio, customer).await?;
+    Ok(way.map(|way| way.survivor))
+}
+
+/// Returns the customer that this one proved to be, who may have proved to be another since;
+/// `None` if this one carries on.
+pub async fn successor(
+    log: &Log,
+    portfolio: &PortfolioId,
+    customer: &CustomerId,
+) -> Result<Option<CustomerId>, ResolveError> {
+    let link = read(log, &merged_subject(portfolio, customer)).await?;
+    Ok(link.map(|(_, link)| link.customer))
 }
 
 /// Returns who has the given addresses now and carries on if it was merged, minting a customer
@@ -136,14 +150,14 @@ pub async fn identify(
         now,
     };
     for _ in 0..ROUNDS_MAX {
-        let rows = load(log, tokens, portfolio, sighting).await?;
+        let (rows, ways) = load(log, tokens, portfolio, sighting).await?;
         if rows.is_empty() {
             return Err(ResolveError::Nameless);
         }
         let resolution = customer::resolve(sighting, &links(&rows));
-        match linking.write(&rows, &resolution).await? {
-            Written::All(resolved) => return Ok(resolved),
-            Written::Overtaken => {}
+        if let Some(customer) = linking.write(&rows, &resolution).await? {
+            let merged = ended(sighting, &rows, &ways, &resolution, &customer);
+            return Ok(Resolved { customer, merged });
         }
     }
     Err(ResolveError::Contended)
@@ -173,12 +187,12 @@ pub async fn adopt(
         if !ended.contains(&stored.customer) {
             continue;
         }
-        let Some((survivor, age)) = root(log, portfolio, &stored.customer).await? else {
+        let Some(way) = way(log, portfolio, &stored.customer).await? else {
             continue;
         };
         let moved = Link {
-            customer: survivor,
-            age,
+            customer: way.survivor,
+            age: way.age,
             tenure: stored.tenure.clone(),
         };
         match linking.link(&row, &moved).await {
@@ -206,13 +220,61 @@ fn links(rows: &[Row]) -> Vec<(Identifier, Link)> {
         .collect()
 }
 
+/// The way from a customer who was merged to the one who carries on.
+struct Way {
+    /// That customer, and those between.
+    ended: Vec<CustomerId>,
+    survivor: CustomerId,
+    age: u64,
+}
+
+type Ways = HashMap<CustomerId, Way>;
+
+/// Returns who was met on the way to a customer and has to be ended, the furthest first.
+///
+/// Whoever was left halfway by somebody else is among them: a fact may stand there of which the
+/// customer who carries on knows nothing yet.
+fn ended(
+    sighting: &Sighting,
+    rows: &[Row],
+    ways: &Ways,
+    resolution: &Resolution,
+    customer: &CustomerId,
+) -> Vec<CustomerId> {
+    let mut met: Vec<&CustomerId> = Vec::new();
+    for row in rows {
+        let Some(stored) = &row.stored else { continue };
+        let tenure = &stored.tenure;
+        let is_former = tenure.since.is_some_and(|since| sighting.at < since);
+        let named = [
+            Some(&stored.customer).filter(|_| resolution.known.contains(&row.identifier)),
+            tenure.former.as_ref().filter(|_| is_former),
+        ];
+        for named in named.into_iter().flatten() {
+            match ways.get(named) {
+                Some(way) => met.extend(&way.ended),
+                None if resolution.merged.contains(named) => met.push(named),
+                None => {}
+            }
+        }
+    }
+    met.extend(&resolution.merged);
+    let mut ended: Vec<CustomerId> = Vec::new();
+    for one in met {
+        if one != customer && !ended.contains(one) {
+            ended.push(one.clone());
+        }
+    }
+    ended
+}
+
 /// Reads the links, and if they lead to several customers, who of them carry on.
 async fn load(
     log: &Log,
     tokens: &Tokens,
     portfolio: &PortfolioId,
     sighting: &Sighting,
-) -> Result<Vec<Row>, ResolveError> {
+) -> Result<(Vec<Row>, Ways), ResolveError> {
     let mut rows = load_rows(log, tokens, portfolio, sighting).await?;
     let named: BTreeSet<CustomerId> = rows
         .iter()
@@ -220,27 +282,27 @@ async fn load(
         .flat_map(|link| std::iter::once(&link.customer).chain(&link.tenure.former))
         .cloned()
         .collect();
+    let mut ways = Ways::new();
     if named.len() < 2 {
-        return Ok(rows);
+        return Ok((rows, ways));
     }
-    let mut roots = HashMap::new();
     for customer in named {
-        if let Some(root) = root(log, portfolio, &customer).await? {
-            roots.insert(customer, root);
+        if let Some(way) = way(log, portfolio, &customer).await? {
+            ways.insert(customer, way);
         }
     }
     for link in rows.iter_mut().filter_map(|row| row.link.as_mut()) {
-        if let Some((survivor, age)) = roots.get(&link.customer) {
-            link.customer = survivor.clone();
-            link.age = *age;
+        if let Some(way) = ways.get(&link.customer) {
+            link.customer = way.survivor.clone();
+            link.age = way.age;
         }
         if let Some(former) = &mut link.tenure.former
-            && let Some((survivor, _)) = roots.get(former)
+            && let Some(way) = ways.get(former)
         {
-            *former = survivor.clone();
+            *former = way.survivor.clone();
         }
     }
-    Ok(rows)
+    Ok((rows, ways))
 }
 
 async fn load_rows(
@@ -266,19 +328,25 @@ async fn load_rows(
 }
 
 /// Follows the links of those who were merged; `None` if this one was not.
-async fn root(
+async fn way(
     log: &Log,
     portfolio: &PortfolioId,
     customer: &CustomerId,
-) -> Result<Option<(CustomerId, u64)>, ResolveError> {
-    let mut found = None;
+) -> Result<Option<Way>, ResolveError> {
+    let mut found: Option<Way> = None;
     let mut next = customer.clone();
     for _ in 0..MERGES_MAX {
         let Some((_, link)) = read(log, &merged_subject(portfolio, &next)).await? else {
             return Ok(found);
         };
+        let mut ended = found.map_or_else(Vec::new, |way| way.ended);
+        ended.push(next);
         next = link.customer.clone();
-        found = Some((link.customer, link.age));
+        found = Some(Way {
+            ended,
+            survivor: link.customer,
+            age: link.age,
+        });
     }
     Err(ResolveError::Unreadable(format!(
         "more than {MERGES_MAX} customers in a row were merged"
@@ -331,12 +399,6 @@ async fn read(log: &Log, subject: &str) -> Result<Option<(u64, Link)>, ResolveEr
     Ok(Some((stored.sequence, link)))
 }
 
-enum Written {
-    All(Resolved),
-    /// Another writer was faster.
-    Overtaken,
-}
-
 struct Linking<'a> {
     log: &'a Log,
     source: &'static str,
@@ -345,7 +407,12 @@ struct Linking<'a> {
 }
 
 impl Linking<'_> {
-    async fn write(&self, rows: &[Row], resolution: &Resolution) -> Result<Written, ResolveError> {
+    /// Writes what follows, and returns the customer; `None` if another writer was faster.
+    async fn write(
+        &self,
+        rows: &[Row],
+        resolution: &Resolution,
+    ) -> Result<Option<CustomerId>, ResolveError> {
         let (customer, mut age) = if let Some(known) = &resolution.customer {
             known.clone()
         } else {
@@ -356,7 +423,7 @@ impl Linking<'_> {
         for merged in &resolution.merged {
             match self.merge(merged, &customer, age).await {
                 Ok(_) => {}
-                Err(AppendError::Conflict { .. }) => return Ok(Written::Overtaken),
+                Err(AppendError::Conflict { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -379,23 +446,11 @@ impl Linking<'_> {
             match self.link(row, &link).await {
                 Ok(sequence) if age == 0 => age = sequence,
                 Ok(_) => {}
-                Err(AppendError::Conflict { .. }) => return Ok(Written::Overtaken),
+                Err(AppendError::Conflict { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut merged: Vec<CustomerId> = Vec::new();
-        for row in rows
-            .iter()
-            .filter(|row| resolution.known.contains(&row.identifier))
-        {
-            if let Some(stored) = &row.stored
-                && stored.customer != customer
-                && !merged.contains(&stored.customer)
-            {
-                merged.push(stored.customer.clone());
-            }
-        }
-        Ok(Written::All(Resolved { customer, merged }))
+        Ok(Some(customer))
     }
 
     /// Writes who carries on for a customer; once for ever.

@@ -7,7 +7,8 @@
 //! restarted can never make a thing happen twice. It costs tens of bytes a deadline, moving
 //! one costs nothing, and a crash loses none.
 //!
-//! Nothing is handed out before the index has caught up with what the stream held at the start.
+//! Nothing is handed out before the index has caught up with what the stream held at the start,
+//! nor before the broker's time was heard once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -21,7 +22,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::Log;
+use crate::witness::testify;
 use crate::{Followed, Start, metrics};
+
+pub use crate::witness::Now;
 
 /// How many due subjects may wait to be taken.
 const DUE_LEN_MAX: usize = 1_024;
@@ -41,14 +45,6 @@ const HELD_UP_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long after it could not be read a due message is read again.
 const READ_AGAIN_AFTER: SignedDuration = SignedDuration::from_millis(200);
-
-/// The clock that deadlines are measured by.
-pub trait Now: Send + Sync {
-    /// Returns the present time.
-    fn now(&self) -> Timestamp;
-    /// Returns whether the time can be trusted; nothing is handed out while it cannot.
-    fn is_trusted(&self) -> bool;
-}
 
 /// How an index follows and hands out.
 #[derive(Debug, Clone)]
@@ -87,12 +83,13 @@ pub struct Index {
 pub struct Handle {
     appointments: mpsc::Sender<(Key, Timestamp, u64)>,
     progress: watch::Receiver<Progress>,
+    heard: watch::Receiver<bool>,
 }
 
 /// How far an index has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Everything that stood on the log at the start is known.
+    /// Everything that stood on the log at the start is known, and so is the broker's time.
     pub is_caught_up: bool,
     /// Deadlines waiting.
     pub len: usize,
@@ -112,6 +109,14 @@ impl Index {
         let (due_in, due) = mpsc::channel(DUE_LEN_MAX);
         let (appointments, appointed) = mpsc::channel(APPOINTMENTS_LEN_MAX);
         let (progress_in, progress) = watch::channel(Progress::default());
+        let (heard_in, heard) = watch::channel(false);
+        tokio::spawn(testify(
+            log.clone(),
+            options.stream,
+            std::sync::Arc::clone(&clock),
+            heard_in,
+            stopping.clone(),
+        ));
         let running = Running {
             log: log.clone(),
             options,
@@ -119,6 +124,7 @@ impl Index {
             due: due_in,
             appointed,
             progress: progress_in,
+            heard: heard.clone(),
             book: Book::default(),
         };
         tokio::spawn(running.run(stopping, see));
@@ -127,6 +133,7 @@ impl Index {
             handle: Handle {
                 appointments,
                 progress,
+                heard,
             },
         }
     }
@@ -151,6 +158,13 @@ impl Handle {
             .appointments
             .send((key(subject), deadline, sequence))
             .await;
+    }
+
+    /// Waits until the clock has heard the broker's time once: before, nobody can say that it is
+    /// right. Returns also once the index has stopped.
+    pub async fn heard(&self) {
+        // An error says that the index has stopped.
+        let _ = self.heard.clone().wait_for(|heard| *heard).await;
     }
 
     /// Returns how far the index has come.
@@ -270,6 +284,7 @@ struct Running {
     due: mpsc::Sender<Due>,
     appointed: mpsc::Receiver<(Key, Timestamp, u64)>,
     progress: watch::Sender<Progress>,
+    heard: watch::Receiver<bool>,
     book: Book,
 }
 
@@ -285,7 +300,8 @@ impl Running {
         let mut is_caught_up = false;
         let mut seen = 0;
         loop {
-            let sleep = self.sleep(is_caught_up);
+            let is_heard = *self.heard.borrow_and_update();
+            let sleep = self.sleep(is_caught_up && is_heard);
             tokio::select! {
                 () = stopping.cancelled() => return,
                 followed = follower.next() => match followed {
@@ -309,24 +325,26 @@ impl Running {
                 Some((key, deadline, sequence)) = self.appointed.recv() => {
                     self.book.put_back(key, deadline, sequence);
                 }
+                Ok(()) = self.heard.changed() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
+            let is_ready = is_caught_up && *self.heard.borrow();
             metrics::deadlines(&family, self.book.current.len());
             let progress = Progress {
-                is_caught_up,
+                is_caught_up: is_ready,
                 len: self.book.current.len(),
                 sequence: seen,
             };
             self.progress
                 .send_if_modified(|known| std::mem::replace(known, progress) != progress);
-            if is_caught_up && self.clock.is_trusted() && !self.hand_out().await {
+            if is_ready && self.clock.is_trusted() && !self.hand_out().await {
                 return;
             }
         }
     }
 
-    fn sleep(&self, is_caught_up: bool) -> Duration {
-        let Some(next) = self.book.next().filter(|_| is_caught_up) else {
+    fn sleep(&self, is_ready: bool) -> Duration {
+        let Some(next) = self.book.next().filter(|_| is_ready) else {
             return SLEEP_MAX;
         };
         if self.due.capacity() == 0 || !self.clock.is_trusted() {

@@ -35,8 +35,8 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// beyond makes a batch.
 const IN_FLIGHT_MAX: usize = 32;
 
-/// How long what arrives waits for a batch in flight. One that takes longer has trouble, which is
-/// nobody else's.
+/// How long a few that arrive wait for a batch in flight. One that takes longer has trouble, which
+/// is not theirs.
 const GATHER_MAX: Duration = Duration::from_millis(50);
 
 /// How many appends may wait for the writer before callers wait to hand theirs over.
@@ -142,8 +142,10 @@ impl Writer {
         if self.gathers_until().is_some() {
             return;
         }
-        if self.waiting.len() >= BATCH_LEN_MIN && self.batch_since.is_none() {
-            self.send_batch(log);
+        if self.waiting.len() >= BATCH_LEN_MIN {
+            if self.batch_since.is_none() {
+                self.send_batch(log);
+            }
             return;
         }
         let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());

@@ -18,6 +18,7 @@ mod scan;
 mod streams;
 mod trace;
 mod wire;
+mod witness;
 mod work;
 
 pub mod consent;

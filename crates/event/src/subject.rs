@@ -70,6 +70,15 @@ pub fn conversation(family: Family, number: &BusinessNumber, customer: &Customer
     )
 }
 
+/// Returns the filter over all conversations of one number in a family.
+pub fn number_filter(family: Family, number: &BusinessNumber) -> String {
+    format!(
+        "casement.events.{}.{}.{number}.>",
+        family.token(),
+        number.partition()
+    )
+}
+
 /// Returns the filter over all families of one conversation: any newer fact of the customer.
 pub fn conversation_any(number: &BusinessNumber, customer: &CustomerId) -> String {
     format!(

@@ -127,11 +127,9 @@ const fn call(
 }
 
 /// A call whose answer is a file.
-const fn file(call: Call) -> Call {
-    Call {
-        answer: Answer::File,
-        ..call
-    }
+const fn file(mut call: Call) -> Call {
+    call.answer = Answer::File;
+    call
 }
 
 /// Every call.
@@ -174,6 +172,21 @@ pub(crate) const CALLS: &[Call] = &[
         "BatchGetWindows",
         Scope::Read,
         &[post("/v1/windows:batchGet")],
+    ),
+    call(
+        WINDOWS,
+        "WatchWindows",
+        Scope::Read,
+        &[get("/v1/windows:watch")],
+    ),
+    call(
+        WINDOWS,
+        "ExplainWindow",
+        Scope::Read,
+        &[
+            get("/v1/numbers/{number}/customers/{customer.customer_id}/window:explain"),
+            get("/v1/numbers/{number}/window:explain"),
+        ],
     ),
     call(
         CONVERSATIONS,

@@ -5,14 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::http::HeaderName;
 
-use casement_domain::inbound::QualifyingPolicy;
+use casement_domain::inbound::{self, OverrideError, QualifyingPolicy};
 use casement_shell::config::{ConfigError, Secret};
 use casement_shell::server;
 use casement_shell::tls::TlsConfig;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::media::MediaConfig;
 
@@ -23,6 +23,9 @@ use crate::sms::{self, Readers};
 
 /// The name of the application and of the account that the paths without a name mean.
 pub const DEFAULT_NAME: &str = "default";
+
+/// The largest tolerance of times ahead: windows stay open by as much longer than the platform's.
+const FUTURE_TOLERANCE_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Highest rate that can be told from none.
 const RATE_MAX: u32 = 1_000_000;
@@ -50,8 +53,10 @@ pub struct Config {
     pub generic_sms: BTreeMap<String, GenericSms>,
     /// The words by which customers stop SMS and take them up again, by language.
     pub sms_keywords: BTreeMap<String, Words>,
-    /// Which customer events count that the platform says nothing about.
+    /// Which customer events open or refresh the window.
     pub qualifying: Qualifying,
+    /// How far the time of an event may lie ahead of its receipt; beyond, it counts as of then.
+    pub future_tolerance: SignedDuration,
     /// Files that come with customers' messages.
     pub media: MediaConfig,
 }
@@ -126,18 +131,45 @@ pub struct TwilioAccount {
     pub auth_tokens: Vec<Secret>,
 }
 
-/// Which customer events open or refresh the window where Meta's pages do not say.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Qualifying {
-    /// Reactions.
-    pub reaction: bool,
-    /// Edits of an earlier message.
-    pub edit: bool,
-    /// Withdrawals of an earlier message.
-    pub revoke: bool,
-    /// Messages that the platform does not pass on, or of a type that is not known here.
-    pub unsupported: bool,
+/// Which customer events open or refresh the window: a row for each kind.
+///
+/// Rows that the platform documents can only be told what is documented.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, bool>")]
+pub struct Qualifying(QualifyingPolicy);
+
+impl TryFrom<BTreeMap<String, bool>> for Qualifying {
+    type Error = OverrideError;
+
+    fn try_from(rows: BTreeMap<String, bool>) -> Result<Self, Self::Error> {
+        let policy = QualifyingPolicy::default();
+        let set = rows
+            .iter()
+            .try_fold(policy, |policy, (name, opens)| policy.with(name, *opens));
+        set.map(Self)
+    }
+}
+
+impl Serialize for Qualifying {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.rows().map(|(rule, opens)| (rule.name, opens)))
+    }
+}
+
+/// Adds to a printed configuration where each row of `ingress.qualifying` comes from.
+pub fn cite(printed: &str) -> String {
+    let mut is_inside = false;
+    let lines = printed.lines().map(|line| {
+        if line.starts_with('[') {
+            is_inside = line == "[ingress.qualifying]";
+        }
+        let row = line.split_once(" = ").filter(|_| is_inside);
+        match row.and_then(|(name, _)| inbound::rule(name)) {
+            Some(rule) => format!("{line} # {}", rule.source),
+            None => line.to_owned(),
+        }
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
 impl Default for Config {
@@ -153,6 +185,7 @@ impl Default for Config {
             generic_sms: BTreeMap::new(),
             sms_keywords: sms::words::defaults(),
             qualifying: Qualifying::default(),
+            future_tolerance: SignedDuration::from_secs(60),
             media: MediaConfig::default(),
         }
     }
@@ -203,26 +236,9 @@ impl Limits {
     }
 }
 
-impl Default for Qualifying {
-    fn default() -> Self {
-        let policy = QualifyingPolicy::default();
-        Self {
-            reaction: policy.reaction,
-            edit: policy.edit,
-            revoke: policy.revoke,
-            unsupported: policy.unsupported,
-        }
-    }
-}
-
 impl From<Qualifying> for QualifyingPolicy {
     fn from(of: Qualifying) -> Self {
-        Self {
-            reaction: of.reaction,
-            edit: of.edit,
-            revoke: of.revoke,
-            unsupported: of.unsupported,
-        }
+        of.0
     }
 }
 
@@ -249,6 +265,12 @@ impl Config {
         if let Some(name) = self.limits.problem() {
             return Err(ConfigError::check(format!(
                 "`ingress.limits.{name}` is out of range: nothing, or anything, could be taken"
+            )));
+        }
+        if self.future_tolerance.is_negative() || self.future_tolerance > FUTURE_TOLERANCE_MAX {
+            return Err(ConfigError::check(format!(
+                "`ingress.future_tolerance` is {:#}: it must be 0 to {FUTURE_TOLERANCE_MAX:#}",
+                self.future_tolerance
             )));
         }
         let proxy = &self.proxy;
@@ -348,6 +370,8 @@ fn one(at: &str, secret: &Secret) -> Result<SecretString, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use casement_domain::inbound::Kind;
+
     use super::*;
 
     fn read(json: &str) -> Result<Config, serde_json::Error> {
@@ -367,7 +391,8 @@ mod tests {
         let keys = config.keys().unwrap();
         assert_eq!(keys.apps["default"].secrets.len(), 2);
         assert_eq!(keys.twilio["default"].len(), 1);
-        assert!(config.qualifying.reaction && config.qualifying.unsupported);
+        let policy = QualifyingPolicy::from(config.qualifying);
+        assert!(policy.qualifies(Kind::Reaction) && policy.qualifies(Kind::Unsupported));
         for unknown in [
             r#"{"port": 1}"#,
             r#"{"twilio": {"url": "x"}}"#,
@@ -376,6 +401,41 @@ mod tests {
         ] {
             assert!(read(unknown).is_err(), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_row_that_the_platform_documents_cannot_be_overridden() {
+        for (row, told) in [
+            ("\"text\": false", "Meta: sending messages"),
+            ("\"echo\": true", "`echo` cannot be overridden"),
+            ("\"history\": true", "it does not open the window"),
+            (
+                "\"statuses\": true",
+                "`statuses` is no kind of customer event",
+            ),
+        ] {
+            let error = read(&format!(r#"{{"qualifying": {{{row}}}}}"#)).unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        read(r#"{"qualifying": {"text": true, "echo": false}}"#).unwrap();
+    }
+
+    #[test]
+    fn the_printed_table_has_each_row_with_its_source_and_reads_back() {
+        let config = read(r#"{"qualifying": {"reaction": true}}"#).unwrap();
+        let printed = serde_json::to_value(config.qualifying).unwrap();
+        let rows = printed.as_object().unwrap();
+        assert_eq!(rows.len(), inbound::RULES.len());
+        assert_eq!(rows["reaction"], true);
+        let again: Qualifying = serde_json::from_value(printed.clone()).unwrap();
+        assert_eq!(again, config.qualifying);
+
+        let cited = cite("[a]\ntext = true\n[ingress.qualifying]\ntext = true\nedit = false\n");
+        assert!(
+            cited.starts_with("[a]\ntext = true\n[ingress.qualifying]\ntext = true # Meta: "),
+            "{cited}"
+        );
+        assert!(cited.contains("edit = false # undocumented: "), "{cited}");
     }
 
     #[test]
@@ -429,6 +489,7 @@ mod tests {
                 "limits.body_timeout",
             ),
             (r#"{"limits": {"held_mib": 3}}"#, "limits.held_mib"),
+            (r#"{"future_tolerance": "61m"}"#, "ingress.future_tolerance"),
         ] {
             let error = trust(json).unwrap_err();
             assert!(error.contains(named), "{error}");

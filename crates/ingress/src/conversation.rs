@@ -58,6 +58,10 @@ pub(crate) async fn settle(
     if draft.addresses.is_empty() && draft.previous.is_none() {
         return Ok(Settled::Nameless);
     }
+    let draft = &draft.placed(post.received, desk.future_tolerance);
+    if draft.stated_at.is_some() {
+        metrics::counter!("casement_ingress_facts_put_back_total").increment(1);
+    }
     let sighting = Sighting {
         at: draft.at,
         current: draft.addresses.clone(),
@@ -152,7 +156,8 @@ impl Last {
     async fn load_living(desk: &Desk, home: &Home, customer: &CustomerId) -> Result<Self, Setback> {
         let mut last = Self::load(desk, home, customer).await?;
         if last.sequence == 0 {
-            last.survivor = customers::survivor(&desk.log, &home.portfolio, customer).await?;
+            // One step only: each on the way is ended before the next is gone on to.
+            last.survivor = customers::successor(&desk.log, &home.portfolio, customer).await?;
         }
         Ok(last)
     }
@@ -204,10 +209,14 @@ enum Decision {
 }
 
 async fn decide(desk: &Desk, last: &Last, draft: &Draft) -> Result<Decision, Setback> {
-    let earliest = draft
-        .at
-        .saturating_sub(draft.repeats_within)
-        .unwrap_or(draft.at);
+    // It may stand there as a fact of its receipt, from when its time was not possible yet.
+    let may_stand_earlier = last.summary.stated_until >= Some(draft.at);
+    let repeats_within = if may_stand_earlier {
+        draft.repeats_within.max(inbound::REPEATS_FOR)
+    } else {
+        draft.repeats_within
+    };
+    let earliest = draft.at.saturating_sub(repeats_within).unwrap_or(draft.at);
     if last.summary.last_event_at.is_some() {
         if inbound::arrival(&last.summary, earliest) == Arrival::New {
             return Ok(Decision::New);
@@ -242,7 +251,7 @@ async fn append(
     draft: &Draft,
     (customer, sighting): (CustomerId, &Sighting),
 ) -> Result<Settled, Setback> {
-    let contribution = draft.fact(post.received).summary(&desk.policy);
+    let contribution = draft.summary(post.received, &desk.policy);
     let mut customer = customer;
     for _ in 0..ROUNDS_MAX {
         let subject = conversation(Family::Inbound, &home.number, &customer);
@@ -263,7 +272,10 @@ async fn append(
         let before = last.summary.last_event_at;
         let stamp = |summary: &Summary| Stamp {
             conversation: home.conversation(&customer),
-            times: post.times(draft.at),
+            times: v1::Times {
+                stated_time: draft.stated_at.map(convert::timestamp),
+                ..post.times(draft.at)
+            },
             origin: origin.clone(),
             summary: convert::inbound::summary(summary),
             qualifies: desk.policy.qualifies(draft.kind),

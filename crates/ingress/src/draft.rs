@@ -2,7 +2,9 @@
 //! before it. Pure: what an item becomes, and whether it counts, is decided here.
 
 use casement_domain::id::{BusinessNumber, Phone};
-use casement_domain::inbound::{Addresses, Fact, Kind, ThreadOwner};
+use casement_domain::inbound::{
+    self, Addresses, Fact, Kind, Placed, QualifyingPolicy, Summary, ThreadOwner,
+};
 use casement_event::{Event, Uuid, convert, id, v1};
 use casement_whatsapp::webhook::{
     CallDirection, CallReport, CallStatus, Channel, Content, Echo, Handover, IdentityChange,
@@ -23,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) id: Uuid,
     /// When it happened, as far as windows care.
     pub(crate) at: Timestamp,
+    /// The time that the provider gave, if it lay too far ahead to be true.
+    pub(crate) stated_at: Option<Timestamp>,
     pub(crate) kind: Kind,
     pub(crate) provider_id: String,
     /// The customer's identifiers, as they are now.
@@ -42,6 +46,7 @@ impl Draft {
         Self {
             id,
             at,
+            stated_at: None,
             kind,
             provider_id: String::new(),
             addresses: Addresses::default(),
@@ -49,6 +54,30 @@ impl Draft {
             thread_owner: None,
             repeats_within: SignedDuration::ZERO,
             event: event.into(),
+        }
+    }
+
+    /// Puts what is said to have happened after it was heard of back to when that was.
+    pub(crate) fn placed(&self, received: Timestamp, tolerance: SignedDuration) -> Self {
+        let placed = inbound::placed(self.at, received, tolerance);
+        let mut draft = self.clone();
+        draft.at = placed.at;
+        draft.stated_at = placed.stated;
+        if placed.stated.is_some() {
+            draft.repeats_within = draft.repeats_within.max(inbound::REPEATS_FOR);
+        }
+        draft
+    }
+
+    /// Returns what the fact alone amounts to.
+    pub(crate) fn summary(&self, received: Timestamp, policy: &QualifyingPolicy) -> Summary {
+        let placed = Placed {
+            at: self.at,
+            stated: self.stated_at,
+        };
+        Summary {
+            stated_until: placed.repeats_until(received),
+            ..self.fact(received).summary(policy)
         }
     }
 
@@ -142,6 +171,15 @@ pub(crate) fn kind_of(message: &InboundMessage) -> Kind {
     }
 }
 
+/// Returns the name of the policy's row for a message of this kind.
+fn rule_of(message: &InboundMessage, kind: Kind) -> &'static str {
+    if kind == Kind::Content && message.channel == Channel::Standby {
+        return "standby";
+    }
+    let named = inbound::rule(message.kind.as_str()).filter(|rule| rule.kind == kind);
+    named.unwrap_or_else(|| inbound::rule_of(kind)).name
+}
+
 fn is_unsupported_edit(message: &InboundMessage) -> bool {
     matches!(&message.content, Some(Content::Unsupported { kind: Some(kind) }) if kind == "edit")
 }
@@ -212,6 +250,7 @@ pub(crate) fn message(number: &BusinessNumber, item: &Item, message: &InboundMes
         username: stored::text(&message.username),
         identity_hash: stored::text(&message.identity_hash),
         extra_json: extra.map(|extra| extra.to_string()).unwrap_or_default(),
+        policy_rule: rule_of(message, kind).to_owned(),
         ..v1::InboundMessageReceived::default()
     };
     // The platform's own messages say nothing about who may answer.
@@ -377,17 +416,19 @@ struct Told<'a> {
 }
 
 fn call_event(number: &BusinessNumber, item: &Item, told: Told<'_>) -> Draft {
+    let (kind, rule) = match (told.opens, told.event) {
+        (false, _) => (Kind::CallProgress, "call_progress"),
+        (true, "terminate") => (Kind::Call, "call_terminate"),
+        (true, "ACCEPTED") => (Kind::Call, "call_accepted"),
+        (true, _) => (Kind::Call, "call_connect"),
+    };
     let event = v1::InboundCallReceived {
         provider_call_id: told.id.to_owned(),
         event: told.event.to_owned(),
         direction: told.direction.to_owned(),
         content_json: item.raw.to_string(),
+        policy_rule: rule.to_owned(),
         ..told.says
-    };
-    let kind = if told.opens {
-        Kind::Call
-    } else {
-        Kind::CallProgress
     };
     let id = id::inbound(number, &format!("{}:{}", told.id, told.event));
     Draft {

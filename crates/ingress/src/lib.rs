@@ -61,7 +61,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{App, Config, DEFAULT_NAME, Limits, Proxy, Qualifying, Twilio, TwilioAccount};
+pub use config::{
+    App, Config, DEFAULT_NAME, Limits, Proxy, Qualifying, Twilio, TwilioAccount, cite,
+};
 pub use http::BODY_BYTES_MAX;
 pub use media::{MediaApi, MediaConfig};
 pub use sms::config::{
@@ -141,6 +143,7 @@ pub async fn start(
         tokens,
         clock,
         policy: config.qualifying.into(),
+        future_tolerance: config.future_tolerance,
         queues: queue::Queues::new(),
         horizon: search::Horizon::default(),
         recent: recent::Recent::default(),

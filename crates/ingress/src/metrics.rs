@@ -63,6 +63,10 @@ const METRICS: &[Metric] = &[
         "casement_ingress_customers_merged_total",
         "Customers who proved to be the same as another.",
     ),
+    Metric::counter(
+        "casement_ingress_facts_put_back_total",
+        "Facts whose stated time lay too far ahead, and that count as of their receipt.",
+    ),
 ];
 
 pub(crate) fn start() {

@@ -13,7 +13,7 @@ use casement_event_log::customers::Tokens;
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Expect, Log, Position};
 use casement_shell::SharedClock;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::SOURCE;
@@ -31,6 +31,8 @@ pub(crate) struct Desk {
     pub(crate) tokens: Tokens,
     pub(crate) clock: SharedClock,
     pub(crate) policy: QualifyingPolicy,
+    /// How far a fact's time may lie ahead of its receipt.
+    pub(crate) future_tolerance: SignedDuration,
     pub(crate) horizon: Horizon,
     pub(crate) recent: Recent,
     pub(crate) heads: Heads,
@@ -99,6 +101,7 @@ impl Post {
         v1::Times {
             event_time: Some(timestamp(at)),
             received_time: Some(timestamp(self.received)),
+            stated_time: None,
         }
     }
 

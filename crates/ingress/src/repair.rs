@@ -118,6 +118,7 @@ impl Repair {
             tokens,
             clock,
             policy: config.qualifying.into(),
+            future_tolerance: config.future_tolerance,
             horizon: search::Horizon::default(),
             recent: crate::recent::Recent::default(),
             heads: crate::heads::Heads::default(),

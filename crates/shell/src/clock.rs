@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -20,6 +20,10 @@ pub const DISAGREEMENT_MAX: SignedDuration = SignedDuration::from_secs(2);
 /// How long a sleeper of the [`SystemClock`] sleeps before it looks at the clock again, so that a
 /// [`SystemClock::realign`] or a suspended machine delays it no longer than this.
 const SLEEP_SLICE: Duration = Duration::from_millis(500);
+
+/// For how long wall clock and broker must agree with one another, against the monotonic clock,
+/// before it gives in. A clock that is set wrong and put right at once never gets that far.
+const REALIGN_AFTER: Duration = Duration::from_secs(5);
 
 /// Where the present comes from.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -32,15 +36,23 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// How far the wall clock has moved away from this one: positive if the wall clock is ahead.
     fn drift(&self) -> SignedDuration;
 
+    /// How far the broker's clock was away from this one when it was last heard: positive if it
+    /// was ahead. Zero before it was heard.
+    fn broker_drift(&self) -> SignedDuration;
+
+    /// Takes a testimony: at some moment of the last `waited` the broker's clock, with which it
+    /// stamps what it stores, stood at `broker`. A clock of virtual time ignores it.
+    fn hear(&self, broker: Timestamp, waited: Duration);
+
     /// Whether decisions that depend on time may be made now.
     ///
-    /// `witness` is a moment somebody else read just now, such as the broker's stored time of a
-    /// message appended a moment ago; without one only the wall clock is asked. A clock of virtual
-    /// time has no witness but itself: pass `None` with a [`ManualClock`].
+    /// `witness` is a moment somebody else read just now; without one the wall clock is asked, and
+    /// what the broker last said ([`Clock::hear`]). A clock of virtual time has no witness but
+    /// itself: pass `None` with a [`ManualClock`].
     ///
     /// # Errors
-    /// When either parts from this clock by more than [`DISAGREEMENT_MAX`]: then nothing may be
-    /// fired, and the caller holds its readiness latch until they agree again.
+    /// When any of them parts from this clock by more than [`DISAGREEMENT_MAX`]: then nothing may
+    /// be fired, and the caller holds its readiness latch until they agree again.
     fn agreement(&self, witness: Option<Timestamp>) -> Result<(), Disagreement> {
         let wall_clock = self.drift();
         if wall_clock.abs() > DISAGREEMENT_MAX {
@@ -48,10 +60,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
                 ahead_by: wall_clock,
             });
         }
-        let Some(witness) = witness else {
-            return Ok(());
+        let broker = match witness {
+            Some(witness) => witness.duration_since(self.now()),
+            None => self.broker_drift(),
         };
-        let broker = witness.duration_since(self.now());
         if broker.abs() > DISAGREEMENT_MAX {
             return Err(Disagreement::Broker { ahead_by: broker });
         }
@@ -88,17 +100,37 @@ impl fmt::Display for Distance {
         } else {
             "ahead of"
         };
-        write!(f, "{:#} {direction}", self.0.abs())
+        let distance = self.0.abs();
+        // Finer than this nobody wants to know it.
+        let distance = distance.round(Unit::Millisecond).unwrap_or(distance);
+        write!(f, "{distance:#} {direction}")
     }
 }
 
 /// Real time: the wall clock's reading at the start, moved on by the monotonic clock.
 ///
 /// A wall clock that is set back or forward while the process runs does not move it; it shows in
-/// [`Clock::drift`] instead.
-#[derive(Debug)]
+/// [`Clock::drift`] instead. A broker that lives at another time shows in [`Clock::broker_drift`].
+///
+/// Only when wall clock and broker say the same for some seconds, and this clock another thing,
+/// does it give in and start over from the wall clock: the machine was suspended, or the process
+/// started before its time was set. Until then nobody may rest on it, and it says so. Where broker
+/// and process share one wall clock their agreement proves less: whoever sets such a machine's
+/// clock wrong, and leaves it so, moves this clock, too, as a restart would.
 pub struct SystemClock {
     anchor: Arc<Mutex<Anchor>>,
+    wall: WallClock,
+    heard: Mutex<Heard>,
+}
+
+/// Reads the wall clock.
+pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the broker said last, and since when wall clock and broker stand together against us.
+#[derive(Debug, Default)]
+struct Heard {
+    ahead_by: SignedDuration,
+    outvoted_since: Option<Instant>,
 }
 
 /// One moment on both clocks.
@@ -111,8 +143,15 @@ struct Anchor {
 impl SystemClock {
     /// Reads the wall clock once and goes on from there.
     pub fn new() -> Self {
+        Self::with_wall(Arc::new(wall_now))
+    }
+
+    /// The same over another wall clock, which a test can set.
+    pub fn with_wall(wall: WallClock) -> Self {
         Self {
-            anchor: Arc::new(Mutex::new(Anchor::read())),
+            anchor: Arc::new(Mutex::new(Anchor::at(wall()))),
+            wall,
+            heard: Mutex::default(),
         }
     }
 
@@ -121,19 +160,34 @@ impl SystemClock {
         Arc::new(Self::new())
     }
 
-    /// Starts over from the wall clock if `witness`, a moment the broker read just now, confirms it
-    /// within [`DISAGREEMENT_MAX`]. Returns whether it did.
-    ///
-    /// A machine that was suspended, or started before its time was set, would otherwise disagree
-    /// for as long as the process lives. The time may jump either way, so call this only while
-    /// [`Clock::agreement`] fails and nothing is being fired.
-    pub fn realign(&self, witness: Timestamp) -> bool {
-        let fresh = Anchor::read();
-        if witness.duration_since(fresh.wall).abs() > DISAGREEMENT_MAX {
-            return false;
-        }
-        *lock(&self.anchor) = fresh;
-        true
+    /// Starts over from the wall clock. The time may jump either way.
+    fn realign(&self, wall: Timestamp) {
+        let before = self.now();
+        *lock(&self.anchor) = Anchor::at(wall);
+        let moved = wall.duration_since(before);
+        tracing::warn!(
+            moved = %format_args!("{moved:#}"),
+            "clock starts over: wall clock and broker agree with one another and not with it"
+        );
+    }
+}
+
+/// How far a moment of the last `waited` before `now` was away from the clock that shows `now`,
+/// beyond what the wait explains.
+fn distance(heard: Timestamp, waited: Duration, now: Timestamp) -> SignedDuration {
+    let earliest = now.saturating_sub(waited).unwrap_or(Timestamp::MIN);
+    if heard < earliest {
+        heard.duration_since(earliest)
+    } else {
+        heard.duration_since(now).max(SignedDuration::ZERO)
+    }
+}
+
+impl fmt::Debug for SystemClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemClock")
+            .field("now", &self.now())
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,14 +218,36 @@ impl Clock for SystemClock {
     }
 
     fn drift(&self) -> SignedDuration {
-        wall_now().duration_since(self.now())
+        (self.wall)().duration_since(self.now())
+    }
+
+    fn broker_drift(&self) -> SignedDuration {
+        lock(&self.heard).ahead_by
+    }
+
+    fn hear(&self, broker: Timestamp, waited: Duration) {
+        let mut heard = lock(&self.heard);
+        let (now, wall) = (self.now(), (self.wall)());
+        heard.ahead_by = distance(broker, waited, now);
+        let is_disputed = heard.ahead_by.abs() > DISAGREEMENT_MAX
+            || wall.duration_since(now).abs() > DISAGREEMENT_MAX;
+        let is_outvoted = is_disputed && distance(broker, waited, wall).abs() <= DISAGREEMENT_MAX;
+        if !is_outvoted {
+            heard.outvoted_since = None;
+            return;
+        }
+        let since = *heard.outvoted_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REALIGN_AFTER {
+            self.realign(wall);
+            *heard = Heard::default();
+        }
     }
 }
 
 impl Anchor {
-    fn read() -> Self {
+    fn at(wall: Timestamp) -> Self {
         Self {
-            wall: wall_now(),
+            wall,
             monotonic: Instant::now(),
         }
     }
@@ -202,6 +278,7 @@ pub struct ManualClock {
 struct ManualState {
     now: Timestamp,
     drift: SignedDuration,
+    broker_drift: SignedDuration,
     sleepers_count: u64,
     /// By the moment they wait for, then by who came first.
     sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
@@ -214,6 +291,7 @@ impl ManualClock {
             state: Arc::new(Mutex::new(ManualState {
                 now,
                 drift: SignedDuration::ZERO,
+                broker_drift: SignedDuration::ZERO,
                 sleepers_count: 0,
                 sleepers: BTreeMap::new(),
             })),
@@ -247,6 +325,11 @@ impl ManualClock {
     /// Pretends that the wall clock is ahead of this one by `drift`.
     pub fn set_drift(&self, drift: SignedDuration) {
         lock(&self.state).drift = drift;
+    }
+
+    /// Pretends that the broker's clock is ahead of this one by `drift`.
+    pub fn set_broker_drift(&self, drift: SignedDuration) {
+        lock(&self.state).broker_drift = drift;
     }
 
     /// The earliest moment somebody is waiting for.
@@ -284,6 +367,12 @@ impl Clock for ManualClock {
     fn drift(&self) -> SignedDuration {
         lock(&self.state).drift
     }
+
+    fn broker_drift(&self) -> SignedDuration {
+        lock(&self.state).broker_drift
+    }
+
+    fn hear(&self, _: Timestamp, _: Duration) {}
 }
 
 impl fmt::Debug for ManualClock {
@@ -300,103 +389,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_system_clock_advances_with_the_monotonic_clock() {
-        let clock = SystemClock::new();
-        let start = clock.now();
-        tokio::time::advance(Duration::from_hours(1)).await;
-        assert_eq!(clock.now().duration_since(start).as_secs(), 3600);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wall_clock_left_behind_is_a_disagreement() {
-        // Virtual time runs ahead of the wall clock, as if the wall clock had been set back.
-        let clock = SystemClock::new();
-        assert_eq!(clock.agreement(None), Ok(()));
-        tokio::time::advance(Duration::from_mins(1)).await;
-        assert!(clock.drift() < -SignedDuration::from_secs(50));
-        assert!(matches!(
-            clock.agreement(None),
-            Err(Disagreement::WallClock { .. })
-        ));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_confirmed_wall_clock_ends_the_disagreement() {
-        let clock = SystemClock::new();
-        tokio::time::advance(Duration::from_mins(1)).await;
-        assert!(
-            !clock.realign(clock.now()),
-            "the witness contradicts the wall clock"
-        );
-        assert!(clock.realign(wall_now()));
-        assert_eq!(clock.agreement(Some(wall_now())), Ok(()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sleeper_wakes_at_its_moment_and_not_before() {
-        let clock = SystemClock::new();
-        let moment = clock.now() + SignedDuration::from_millis(1_234);
-        clock.sleep_until(moment).await;
-        assert!(clock.now() >= moment);
-        assert!(clock.now().duration_since(moment) < SignedDuration::from_millis(20));
-        clock.sleep_until(moment).await;
-    }
-
-    #[test]
-    fn a_witness_more_than_two_seconds_away_is_a_disagreement() {
-        let clock = ManualClock::new(at(1_000));
-        for (witness, agrees) in [
-            (998, true),
-            (1_000, true),
-            (1_002, true),
-            (1_003, false),
-            (997, false),
-        ] {
-            assert_eq!(
-                clock.agreement(Some(at(witness))).is_ok(),
-                agrees,
-                "{witness}"
-            );
-        }
-        clock.set_drift(SignedDuration::from_millis(-2_001));
-        assert_eq!(
-            clock.agreement(None).unwrap_err().to_string(),
-            "wall clock is 2s 1ms behind ours"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_manual_clock_wakes_the_earliest_deadline_first() {
-        let clock = ManualClock::new(at(0));
-        let woken = Arc::new(Mutex::new(Vec::new()));
-        let mut sleepers = tokio::task::JoinSet::new();
-        for second in [30, 10, 20, 99] {
-            let sleep = clock.sleep_until(at(second));
-            let woken = Arc::clone(&woken);
-            sleepers.spawn(async move {
-                sleep.await;
-                lock(&woken).push(second);
-            });
-        }
-        tokio::task::yield_now().await;
-        assert_eq!(clock.next_wake(), Some(at(10)));
-        clock.advance(SignedDuration::from_secs(9));
-        clock.set(at(50));
-        for _ in 0..3 {
-            sleepers.join_next().await.unwrap().unwrap();
-        }
-        assert_eq!(*lock(&woken), [10, 20, 30]);
-        assert_eq!(clock.next_wake(), Some(at(99)));
-        sleepers.abort_all();
-        while sleepers.join_next().await.is_some() {}
-        assert_eq!(clock.next_wake(), None, "whoever gave up is not waited for");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! Nothing here stands in for a part of ours; nothing here is used outside of tests. What is
 //! missing on the machine is a panic that says how to get it: no test skips.
 
+mod cluster;
 mod eventually;
 mod nats;
 mod port;
@@ -11,6 +12,7 @@ mod postgres;
 mod process;
 mod proxy;
 
+pub use cluster::NatsCluster;
 pub use eventually::{Answer, EVENTUALLY_MAX, eventually, eventually_within};
 pub use nats::{NatsServer, NatsServerBuilder, nats_server_bin};
 pub use port::free_port;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::Config;
 use bytes::Bytes;
-use casement_testkit::{NatsServer, Proxy, eventually};
+use casement_testkit::{NatsCluster, NatsServer, Proxy, eventually};
 
 async fn stream(context: &jetstream::Context) -> jetstream::stream::Stream {
     let config = Config {
@@ -146,6 +146,45 @@ async fn a_lost_acknowledgement_does_not_mean_a_lost_message() {
             .await?
             .await
             .map(|ack| ack.sequence)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_servers_of_a_cluster_store_while_the_third_is_paused_and_only_follows() {
+    let cluster = NatsCluster::start().await;
+    let context = jetstream::new(cluster.client(0).await);
+    let config = Config {
+        name: "T".to_owned(),
+        subjects: vec!["t.>".to_owned()],
+        num_replicas: 3,
+        ..Config::default()
+    };
+    context.create_stream(config).await.expect("a stream");
+    cluster.make_follower(2, &["T"]).await;
+    cluster.pause(2);
+    eventually("two of three store", async || {
+        let published = context.publish("t.a", Bytes::from_static(b"kept")).await;
+        published
+            .map_err(|error| error.to_string())?
+            .await
+            .map_err(|error| error.to_string())
+    })
+    .await;
+    cluster.resume(2);
+    let other = jetstream::new(cluster.client(2).await);
+    eventually("the third has it, too", async || {
+        let stream = other
+            .get_stream("T")
+            .await
+            .map_err(|error| error.to_string())?;
+        let info = stream.cached_info();
+        let cluster = info.cluster.as_ref().ok_or("no cluster")?;
+        if cluster.replicas.iter().all(|replica| replica.current) {
+            Ok(())
+        } else {
+            Err(format!("{:?}", cluster.replicas))
+        }
     })
     .await;
 }

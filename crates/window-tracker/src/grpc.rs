@@ -3,6 +3,7 @@
 //! Every answer is computed from what stands on the log at that moment, through the stream's
 //! leader; there is no cache that could be behind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use casement_domain::id::{BusinessNumber, CustomerId, Phone, PortfolioId};
@@ -18,12 +19,14 @@ use casement_proto::window::v1::window_service_server::WindowService;
 use casement_shell::auth::{Caller, Scope, require};
 use casement_shell::grpc::{bad_field, reason, refuse};
 use futures::StreamExt as _;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use crate::answer;
 use crate::present::{self, Key, Present, PresentError};
 use crate::tracker::Tracker;
+use crate::{answer, explain, watch};
 
 /// Most windows that may be asked for at once.
 pub const BATCH_LEN_MAX: usize = 1_000;
@@ -41,14 +44,15 @@ const POSITION_PAUSES: (Duration, Duration) =
 /// Longest BSUID that is looked up, in bytes; Meta's are far shorter.
 const RECIPIENT_LEN_MAX: usize = 256;
 
-/// How many merges an answer follows.
-const MERGES_MAX: usize = 16;
-
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Windows {
     tracker: Tracker,
     tokens: Tokens,
+    /// Ends the streams.
+    closing: CancellationToken,
+    /// One permit for each stream.
+    watches: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -87,11 +91,93 @@ impl WindowService for Windows {
             .await;
         Ok(Response::new(api::BatchGetWindowsResponse { results }))
     }
+
+    type WatchWindowsStream = watch::Answers;
+
+    async fn watch_windows(
+        &self,
+        request: Request<api::WatchWindowsRequest>,
+    ) -> Result<Response<Self::WatchWindowsStream>, Status> {
+        let caller = require(&request, Scope::Read)?;
+        let answers = self.watch(caller, request.get_ref()).await?;
+        Ok(Response::new(answers))
+    }
+
+    async fn explain_window(
+        &self,
+        request: Request<api::ExplainWindowRequest>,
+    ) -> Result<Response<api::ExplainWindowResponse>, Status> {
+        let caller = require(&request, Scope::Read)?;
+        let request = request.into_inner();
+        let request = api::GetWindowRequest {
+            number: request.number,
+            customer: request.customer,
+            not_before: request.not_before,
+        };
+        let read = self.reading(&caller, &request).await?;
+        let explained = explain::explain(&self.tracker, &read.conversations, &read.present);
+        let explained = explained.await.map_err(|error| present_failed(&error))?;
+        Ok(Response::new(api::ExplainWindowResponse {
+            window: Some(read.window),
+            ..explained
+        }))
+    }
 }
 
 impl Windows {
-    pub(crate) fn new(tracker: Tracker, tokens: Tokens) -> Self {
-        Self { tracker, tokens }
+    pub(crate) fn new(tracker: Tracker, tokens: Tokens, closing: CancellationToken) -> Self {
+        Self {
+            tracker,
+            tokens,
+            closing,
+            watches: Arc::new(Semaphore::new(watch::WATCHES_MAX)),
+        }
+    }
+
+    async fn watch(
+        &self,
+        caller: Caller,
+        request: &api::WatchWindowsRequest,
+    ) -> Result<watch::Answers, Status> {
+        if request.numbers.len() > watch::NUMBERS_MAX {
+            let problem = format!(
+                "has {} numbers: at most {}",
+                request.numbers.len(),
+                watch::NUMBERS_MAX
+            );
+            return Err(bad_field("numbers", problem));
+        }
+        let numbers = request.numbers.iter();
+        let numbers = numbers
+            .map(|number| Ok(self.account(&caller, number)?.number))
+            .collect::<Result<Vec<_>, Status>>()?;
+        let kinds = watch::kinds(&request.kinds)?;
+        let from = watch::from(&self.tracker.log, &request.after_position).await?;
+        self.wait_for(&request.after_position).await?;
+        let permit = Arc::clone(&self.watches).try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            refuse(
+                Code::ResourceExhausted,
+                "TOO_MANY_WATCHES",
+                format!(
+                    "{} callers watch already, the most there may be",
+                    watch::WATCHES_MAX
+                ),
+            )
+        })?;
+        let watched = watch::Watched {
+            caller,
+            numbers,
+            kinds,
+        };
+        Ok(watch::start(
+            &self.tracker,
+            watched,
+            from,
+            watch::Limits::default(),
+            self.closing.clone(),
+            permit,
+        ))
     }
 
     async fn result(&self, caller: &Caller, request: &api::GetWindowRequest) -> api::WindowResult {
@@ -112,6 +198,14 @@ impl Windows {
         caller: &Caller,
         request: &api::GetWindowRequest,
     ) -> Result<api::Window, Status> {
+        Ok(self.reading(caller, request).await?.window)
+    }
+
+    async fn reading(
+        &self,
+        caller: &Caller,
+        request: &api::GetWindowRequest,
+    ) -> Result<Reading, Status> {
         let account = self.account(caller, &request.number)?;
         let wanted = request
             .customer
@@ -130,19 +224,32 @@ impl Windows {
         };
         let Some(customer) = customer else {
             let window = answer::never_wrote(number.e164(), String::new());
-            return Ok(self.at(window, 0));
+            return Ok(Reading {
+                window: self.at(window, 0),
+                conversations: Vec::new(),
+                present: Present::default(),
+            });
         };
         let key = Key { number, customer };
-        let (key, present) = self.follow(key).await?;
+        let (conversations, present) = self.follow(&account.portfolio, key).await?;
+        let key = conversations.last().ok_or_else(unreadable)?.clone();
         if present.is_empty() {
             // An id that somebody made up was never seen; one that a link names was, elsewhere.
             let customer_id = if is_linked { key.customer.as_str() } else { "" };
             let window = answer::never_wrote(key.number.e164(), customer_id.to_owned());
-            return Ok(self.at(window, 0));
+            return Ok(Reading {
+                window: self.at(window, 0),
+                conversations,
+                present,
+            });
         }
         let now = self.tracker.clock.now();
         let window = answer::window(&key, &present, &self.tracker.policy, now);
-        Ok(self.at(window, present.newest))
+        Ok(Reading {
+            window: self.at(window, present.newest),
+            conversations,
+            present,
+        })
     }
 
     /// A number of another brand is as unknown as one that nobody has.
@@ -171,33 +278,27 @@ impl Windows {
     ) -> Result<Option<CustomerId>, Status> {
         customers::find(&self.tracker.log, &self.tokens, portfolio, addresses)
             .await
-            .map_err(|error| match error {
-                ResolveError::Read(error) => read_failed(&error),
-                error => {
-                    tracing::error!(error = %error, "customer could not be looked up");
-                    unreadable()
-                }
-            })
+            .map_err(|error| lookup_failed(&error))
     }
 
-    /// Reads the conversation, or that of the customer who carries it on.
-    async fn follow(&self, mut key: Key) -> Result<(Key, Present), Status> {
-        let mut present = self.read(&key).await?;
-        for _ in 0..MERGES_MAX {
-            let Some(survivor) = present.survivor.take() else {
-                return Ok((key, present));
-            };
-            key.customer = survivor;
-            present = present.carried_on_by(self.read(&key).await?);
-        }
-        tracing::error!(merges = MERGES_MAX, "customers were merged in a circle");
-        Err(unreadable())
-    }
-
-    async fn read(&self, key: &Key) -> Result<Present, Status> {
-        present::read(&self.tracker.log, key)
+    /// Reads the conversation, or that of the customer who carries it on: the last of those that
+    /// come with it, the first being the one that was asked for.
+    async fn follow(
+        &self,
+        portfolio: &PortfolioId,
+        key: Key,
+    ) -> Result<(Vec<Key>, Present), Status> {
+        let (present, ids) = present::follow(&self.tracker.log, portfolio, &key)
             .await
-            .map_err(|error| present_failed(&error))
+            .map_err(|error| present_failed(&error))?;
+        let number = key.number.clone();
+        let others = ids.into_iter().map(|customer| Key {
+            number: number.clone(),
+            customer,
+        });
+        let mut keys: Vec<Key> = std::iter::once(key.clone()).chain(others).collect();
+        keys.dedup();
+        Ok((keys, present))
     }
 
     /// Waits until the log holds what the caller has seen.
@@ -244,6 +345,14 @@ impl Windows {
     }
 }
 
+/// What an answer rests on.
+struct Reading {
+    window: api::Window,
+    /// From the customer who was asked for to the one who carries on; empty if nobody is known.
+    conversations: Vec<Key>,
+    present: Present,
+}
+
 struct Account {
     number: BusinessNumber,
     portfolio: PortfolioId,
@@ -282,9 +391,14 @@ fn wanted_customer(customer: &Customer) -> Result<Wanted, Status> {
     })
 }
 
-fn present_failed(error: &PresentError) -> Status {
+pub(crate) fn present_failed(error: &PresentError) -> Status {
     match error {
         PresentError::Read(error) => read_failed(error),
+        PresentError::Survivor(error) => lookup_failed(error),
+        PresentError::Circle => {
+            tracing::error!(error = %error, "window cannot be read");
+            unreadable()
+        }
         PresentError::Decode { sequence, .. }
         | PresentError::Convert { sequence, .. }
         | PresentError::Foreign { sequence, .. } => {
@@ -294,7 +408,17 @@ fn present_failed(error: &PresentError) -> Status {
     }
 }
 
-fn read_failed(error: &ReadError) -> Status {
+fn lookup_failed(error: &ResolveError) -> Status {
+    match error {
+        ResolveError::Read(error) => read_failed(error),
+        error => {
+            tracing::error!(error = %error, "customer could not be looked up");
+            unreadable()
+        }
+    }
+}
+
+pub(crate) fn read_failed(error: &ReadError) -> Status {
     match error {
         ReadError::Unavailable { .. } => {
             tracing::warn!(error = %error, "log cannot be read");
@@ -307,7 +431,7 @@ fn read_failed(error: &ReadError) -> Status {
     }
 }
 
-fn unreadable() -> Status {
+pub(crate) fn unreadable() -> Status {
     refuse(
         Code::Internal,
         "RECORD_UNREADABLE",

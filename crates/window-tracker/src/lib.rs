@@ -15,14 +15,16 @@
 //!
 //! - `tracker`: tells what is to be told about it.
 //! - `role`: what sets the tracker to work: new facts, and deadlines.
-//! - `answer`, `grpc`: `WindowService`.
+//! - `answer`, `explain`, `watch`, `grpc`: `WindowService`.
 
 mod answer;
 mod config;
+mod explain;
 mod grpc;
 mod metrics;
 mod role;
 mod tracker;
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,8 @@ pub struct Role {
     config: Config,
     tokens: Tokens,
     latch: Latch,
+    /// Ends the streams of the service.
+    closing: CancellationToken,
 }
 
 /// Takes what the role needs. `tokens` must be those that the ingress links customers with.
@@ -81,15 +83,20 @@ pub fn start(
         config,
         tokens,
         latch: readiness.latch(ROLE),
+        closing: CancellationToken::new(),
     })
 }
 
 impl Role {
     /// The gRPC service, good to serve at once. Whoever serves it puts the tokens in front.
     pub fn service(&self) -> WindowServiceServer<Windows> {
-        WindowServiceServer::new(Windows::new(self.tracker.clone(), self.tokens.clone()))
-            .max_decoding_message_size(REQUEST_BYTES_MAX)
-            .max_encoding_message_size(RESPONSE_BYTES_MAX)
+        WindowServiceServer::new(Windows::new(
+            self.tracker.clone(),
+            self.tokens.clone(),
+            self.closing.clone(),
+        ))
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(RESPONSE_BYTES_MAX)
     }
 
     /// Tells about windows until the stop, then finishes what is in hand.
@@ -97,6 +104,12 @@ impl Role {
         // Ends the index also when this future is dropped.
         let stopping = stopping.child_token();
         let _stop_on_drop = stopping.clone().drop_guard();
+        // Before all else: a server that drains waits for its streams.
+        let _close_on_drop = self.closing.clone().drop_guard();
+        let close = async {
+            stopping.cancelled().await;
+            self.closing.cancel();
+        };
 
         let options = Options {
             stream: stream::EVENTS,
@@ -114,14 +127,17 @@ impl Role {
         );
         let progress = index.handle().progress();
         tokio::join!(
-            self.take_facts(stopping.clone()),
+            close,
+            self.take_facts(index.handle(), stopping.clone()),
             self.take_deadlines(index, stopping.clone()),
             self.keep_ready(progress, stopping.clone()),
         );
         Ok(())
     }
 
-    async fn take_facts(&self, stopping: CancellationToken) {
+    async fn take_facts(&self, index: Handle, stopping: CancellationToken) {
+        // Facts tell of ends, too, and until the broker was heard nobody contradicts our clock.
+        index.heard().await;
         let work = WorkSpec {
             name: ROLE,
             stream: stream::EVENTS,
@@ -261,5 +277,9 @@ impl Now for ShellClock {
 
     fn is_trusted(&self) -> bool {
         self.0.agreement(None).is_ok()
+    }
+
+    fn hear(&self, broker: Timestamp, waited: Duration) {
+        self.0.hear(broker, waited);
     }
 }

@@ -9,6 +9,7 @@ use casement_event::convert::window::{Conversation, record};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Expect, Log, Position};
 use casement_shell::SharedClock;
+use casement_shell::clock::Disagreement;
 use jiff::Timestamp;
 
 use crate::metrics;
@@ -38,6 +39,9 @@ pub(crate) enum AdvanceError {
     /// Others were faster every time.
     #[error("window kept changing")]
     Contended,
+    /// Time gave something to tell, and the time cannot be trusted.
+    #[error("time cannot be trusted")]
+    Clock(#[source] Disagreement),
 }
 
 impl AdvanceError {
@@ -45,7 +49,7 @@ impl AdvanceError {
     pub(crate) fn is_hopeless(&self) -> bool {
         match self {
             Self::Present(error) => error.is_hopeless(),
-            Self::Append(_) | Self::Contended => false,
+            Self::Append(_) | Self::Contended | Self::Clock(_) => false,
         }
     }
 }
@@ -71,6 +75,10 @@ impl Tracker {
             let Some(event) = window::decide(published, facts, &self.policy, now) else {
                 return Ok(window::next_deadline(published, facts, &self.policy));
             };
+            // An opening is told by the fact that opens; an end, and its coming, by our clock alone.
+            if let WindowEvent::Expiring { .. } | WindowEvent::Expired { .. } = event {
+                self.clock.agreement(None).map_err(AdvanceError::Clock)?;
+            }
             match self.tell(key, &present, &event, now, traceparent).await {
                 Ok(position) => present = present.after(&event, position.sequence),
                 Err(AppendError::Conflict { .. }) => {

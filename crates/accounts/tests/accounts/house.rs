@@ -83,6 +83,7 @@ impl House {
             times: Some(v1::Times {
                 event_time: Some(timestamp(time)),
                 received_time: None,
+                ..v1::Times::default()
             }),
             ..v1::AccountReported::default()
         };

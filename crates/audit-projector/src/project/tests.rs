@@ -20,6 +20,7 @@ fn times(second: i64) -> v1::Times {
     v1::Times {
         event_time: Some(proto(second)),
         received_time: Some(proto(second + 1)),
+        ..v1::Times::default()
     }
 }
 
@@ -297,7 +298,7 @@ fn a_message_s_life_is_told_event_by_event() {
         ..Default::default()
     };
     let state = |state| MessageChange::State { state };
-    let table: [(Event, MessageChange); 13] = [
+    let table: Vec<(Event, MessageChange)> = vec![
         (
             requested.into(),
             MessageChange::Requested {

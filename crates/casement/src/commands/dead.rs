@@ -87,7 +87,7 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
 async fn show(args: OneArgs) -> anyhow::Result<()> {
     let bench = args.log.open().await?;
     let one = letter(&bench, args.sequence).await?;
-    let item = String::from_utf8(one.letter.item.to_vec())
+    let item = String::from_utf8(one.letter.item.clone())
         .unwrap_or_else(|broken| format!("(hexadecimal) {}", hex::encode(broken.as_bytes())));
     if args.log.output.json {
         let mut json = letter_json(&one);

@@ -83,7 +83,11 @@ async fn release(args: ReleaseArgs) -> anyhow::Result<()> {
 }
 
 fn line_of(one: &Parked) -> String {
-    let state = if one.is_known { "released" } else { "waiting for an account" };
+    let state = if one.is_known {
+        "released"
+    } else {
+        "waiting for an account"
+    };
     format!(
         "{}  {} items, {} to {}  {state}",
         one.phone_number_id, one.items, one.oldest, one.newest

@@ -172,7 +172,10 @@ mod tests {
             (("message", "stored"), 1),
             (("status", "known"), 2),
         ]);
-        assert_eq!(told(&counts), ["message: 3 known, 1 stored", "status: 2 known"]);
+        assert_eq!(
+            told(&counts),
+            ["message: 3 known, 1 stored", "status: 2 known"]
+        );
         assert_eq!(
             counts_json(&counts),
             json!({"message": {"known": 3, "stored": 1}, "status": {"known": 2}})

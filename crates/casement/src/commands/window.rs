@@ -1,17 +1,24 @@
-//! `casement window`: may a customer be written to freely now, and until when.
+//! `casement window`: may a customer be written to freely now, until when, and why.
+
+mod explain;
+mod watch;
 
 use casement_event::v1;
-use casement_proto::window::v1::GetWindowRequest;
-use clap::Args;
+use casement_proto::window::v1::{GetWindowRequest, Window};
+use clap::{Args, Subcommand};
 
-use crate::cli::{ApiArgs, CustomerArgs, NumberArgs};
-use crate::client::{Api, customer_ref, explain};
+use crate::cli::{ApiArgs, CustomerArgs};
+use crate::client::{Api, customer_ref};
 use crate::{json, output, person};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct WindowArgs {
-    #[command(flatten)]
-    number: NumberArgs,
+    #[command(subcommand)]
+    command: Option<WindowCommand>,
+    /// The business number, E.164 with plus
+    #[arg(long, value_name = "NUMBER", env = "CASEMENT_NUMBER", required = true)]
+    number: Option<String>,
     #[command(flatten)]
     customer: CustomerArgs,
     /// Answer only from a state not older than this position
@@ -21,9 +28,22 @@ pub(crate) struct WindowArgs {
     api: ApiArgs,
 }
 
+#[derive(Debug, Subcommand)]
+enum WindowCommand {
+    /// Say which facts, and which rule, make a window what it is
+    Explain(explain::ExplainArgs),
+    /// Tell of windows as they open, extend, expire and are corrected
+    Watch(watch::WatchArgs),
+}
+
 pub(crate) async fn run(args: WindowArgs) -> anyhow::Result<()> {
+    match args.command {
+        Some(WindowCommand::Explain(args)) => return explain::run(args).await,
+        Some(WindowCommand::Watch(args)) => return watch::run(args).await,
+        None => {}
+    }
     let request = GetWindowRequest {
-        number: args.number.number,
+        number: args.number.unwrap_or_default(),
         customer: Some(customer_ref(&args.customer)),
         not_before: args.not_before,
     };
@@ -32,12 +52,15 @@ pub(crate) async fn run(args: WindowArgs) -> anyhow::Result<()> {
         .windows()
         .get_window(request)
         .await
-        .map_err(explain)?
+        .map_err(crate::client::explain)?
         .into_inner();
     if args.api.output.json {
         return output::json(&json::of("casement.window.v1.GetWindowResponse", &answer)?);
     }
-    let window = answer.window.unwrap_or_default();
+    print(&answer.window.unwrap_or_default())
+}
+
+fn print(window: &Window) -> anyhow::Result<()> {
     let state = if window.state() == v1::WindowState::Open {
         format!("open until {}", person::time(window.expire_time.as_ref()))
     } else {

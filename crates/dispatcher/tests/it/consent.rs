@@ -12,7 +12,9 @@ use jiff::SignedDuration;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::stage::{ANA, PAUSED_TEMPLATE, SMS_SENDER, Stage, TEMPLATE, in_template, sms, text};
+use crate::stage::{
+    ANA, BEA, PAUSED_TEMPLATE, SMS_SENDER, Stage, TEMPLATE, in_template, sms, text,
+};
 
 const MARKETING_TEMPLATE: &str = "summer_sale";
 
@@ -273,4 +275,26 @@ async fn what_a_provider_refuses_for_the_customers_sake_is_learned() {
     );
     let (links, words) = (3, 3);
     assert_eq!(stage.count(stream::CUSTOMERS).await, links + words);
+}
+
+#[tokio::test]
+async fn a_refusal_reported_for_an_ended_id_is_kept_to_by_who_carries_on() {
+    let stage = Stage::set().await;
+    stage.customer(ANA).await;
+    let dispatcher = stage.dispatcher().await;
+    let sent = dispatcher
+        .send(api::SendMessageRequest {
+            purpose: v1::Purpose::Utility.into(),
+            ..in_template(text(BEA, "Order 7"), TEMPLATE)
+        })
+        .await;
+    dispatcher.until_accepted(&sent.message_id).await;
+    let (ended, survivor) = stage.prove_same(ANA, BEA).await;
+    assert_eq!(sent.customer_id, ended.as_str());
+
+    let report = stage.status_report(&sent.message_id, 1, Err(131_050));
+    stage.append_report(&sent.message_id, report).await;
+    dispatcher.until_ended(&sent.message_id).await;
+    let known = consent::read(&stage.log, &portfolio(), &survivor).await;
+    assert!(known.expect("a read").refusals().marketing);
 }

@@ -2,6 +2,7 @@
 
 use casement_event::v1;
 use casement_proto::message::v1 as api;
+use casement_proto::message::v1::send_message_request::Customer;
 use casement_shell::grpc::reason;
 use jiff::SignedDuration;
 use prost_types::Duration;
@@ -81,6 +82,36 @@ async fn held_messages_survive_a_killed_dispatcher_in_their_order() {
         second.until_accepted(id).await;
     }
     assert_eq!(stage.taken(), ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn what_is_held_under_an_ended_id_goes_at_the_next_look_after_who_carries_on_has_written() {
+    let stage = Stage::set().await;
+    stage.customer(ANA).await;
+    // A minute, unless configured otherwise: nothing wakes who waits under another id.
+    let dispatcher = stage
+        .dispatcher_with(|config| config.recheck_after = SignedDuration::from_millis(300))
+        .await;
+    let sent = dispatcher.send(named("one")).await;
+    dispatcher
+        .until_state(&sent.message_id, api::MessageState::Held)
+        .await;
+    let (ended, survivor) = stage.prove_same(ANA, BEA).await;
+    assert_eq!(sent.customer_id, ended.as_str());
+
+    stage.writes(BEA).await;
+    dispatcher.until_accepted(&sent.message_id).await;
+
+    // Who still goes by the ended id writes to the one who carries on, too.
+    let by_id = dispatcher
+        .send(api::SendMessageRequest {
+            customer: Some(Customer::CustomerId(ended.to_string())),
+            ..text(BEA, "two")
+        })
+        .await;
+    assert_eq!(by_id.customer_id, survivor.as_str());
+    dispatcher.until_accepted(&by_id.message_id).await;
+    assert_eq!(stage.taken(), ["one", "two"]);
 }
 
 #[tokio::test]

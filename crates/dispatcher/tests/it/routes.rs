@@ -12,8 +12,8 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::stage::{
-    ANA, PAUSED_TEMPLATE, SILENT_NUMBER, SMS_SENDER, Stage, TEMPLATE, digits, in_template, sms,
-    text,
+    ANA, BEA, NUMBER, PAUSED_TEMPLATE, SILENT_NUMBER, SMS_SENDER, Stage, TEMPLATE, digits,
+    in_template, sms, text,
 };
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -240,4 +240,39 @@ async fn a_sender_of_the_callers_own_goes_before_the_numbers() {
     dispatcher.until_accepted(&sent.message_id).await;
     eventually("the SMS", async || stage.calls().len() == 1).await;
     assert_eq!(stage.calls()[0].from, "CASEMENT");
+}
+
+#[tokio::test]
+async fn a_phone_that_passed_to_somebody_else_is_not_written_to_for_its_former_owner() {
+    let stage = Stage::set().await;
+    let dispatcher = stage.dispatcher().await;
+    let former = stage.shows(ANA, BEA).await;
+    stage.heard(NUMBER, ANA, stage.now()).await;
+    let verdict = async || {
+        let decision = dispatcher.decision(sms(BEA, "Your code is 123.")).await;
+        let mut all = decision.candidates.into_iter();
+        let sms = all.find(|one| one.route() == v1::Route::Sms);
+        sms.expect("every route has a verdict")
+    };
+    assert_eq!(verdict().await.verdict(), v1::Verdict::Chosen);
+    // Asked for by the phone, and held until the next owner has it.
+    stage.pause(true).await;
+    let waiting = dispatcher.send(sms(ANA, "Your code is 456.")).await;
+    assert_eq!(waiting.customer_id, former.as_str());
+
+    let next = stage.shows(ANA, "US.22").await;
+    assert_ne!(next, former);
+    let ruled_out = verdict().await;
+    assert_eq!(
+        (ruled_out.verdict(), ruled_out.reason.as_str()),
+        (v1::Verdict::RuledOut, "NO_PHONE")
+    );
+    stage.pause(false).await;
+    dispatcher.until_ended(&waiting.message_id).await;
+    assert_eq!(stage.calls(), [], "nothing for the one reaches the other");
+
+    // The next owner is reached.
+    let sent = dispatcher.send(sms(ANA, "Welcome.")).await;
+    assert_eq!(sent.customer_id, next.as_str());
+    dispatcher.until_accepted(&sent.message_id).await;
 }

@@ -1,3 +1,6 @@
+//! Who is who: tables, and the law that the order in which facts come does not matter. The
+//! appends and their crashes are tested where they are made.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

@@ -1,10 +1,12 @@
 //! What customers allow: joined, whoever writes it, and never lost.
 
 use casement_domain::consent::{Choice, Consent, Provenance, Topic};
-use casement_domain::id::{CustomerId, PortfolioId};
+use casement_domain::id::{CustomerId, Phone, PortfolioId};
+use casement_domain::inbound::Addresses;
 use casement_event::subject::{self, stream};
 use casement_event::{Event, Record, Uuid, v1};
 use casement_event_log::consent::{self, Change, ConsentError, Known};
+use casement_event_log::customers::{self, Tokens};
 use casement_event_log::{Expect, Log};
 use jiff::Timestamp;
 
@@ -168,4 +170,38 @@ async fn what_cannot_be_read_is_no_permission() {
         error,
         ConsentError::Unreadable { sequence: 1, .. }
     ));
+}
+
+#[tokio::test]
+async fn a_change_for_an_id_that_ended_is_in_force_for_who_carries_on() {
+    let (_server, log) = stage().await;
+    let tokens = Tokens::new("a key".to_owned().into());
+    let by_phone = Addresses {
+        phone: Some(Phone::parse("15550002222").unwrap()),
+        ..Addresses::default()
+    };
+    let by_user_id = Addresses {
+        user_id: Some("US.1".to_owned()),
+        ..Addresses::default()
+    };
+    let resolve = async |addresses: &Addresses| {
+        customers::resolve(&log, &tokens, SOURCE, &portfolio(), addresses, at(9))
+            .await
+            .unwrap()
+            .customer
+    };
+    let [survivor, ended] = [resolve(&by_phone).await, resolve(&by_user_id).await];
+    let stop = word(Topic::SMS, 1, true, "SM1");
+    // Who wrote it knew of no merge, and dies before it looks.
+    record(&log, &ended, &stop).await;
+    assert_eq!(resolve(&by_phone.or(&by_user_id)).await, survivor);
+    assert_eq!(read(&log, &survivor).await, Known::default());
+
+    let known = record(&log, &ended, &stop).await;
+    assert!(known.refusals().sms);
+    assert_eq!(read(&log, &survivor).await, known);
+    let before = log.state(stream::CUSTOMERS).await.unwrap().messages;
+    assert_eq!(record(&log, &ended, &stop).await, known);
+    let after = log.state(stream::CUSTOMERS).await.unwrap().messages;
+    assert_eq!(after, before, "a repeat appends nothing");
 }

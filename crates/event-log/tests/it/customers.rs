@@ -202,6 +202,35 @@ async fn whoever_meets_the_links_of_a_merged_customer_is_told_until_they_are_mov
 }
 
 #[tokio::test]
+async fn whoever_was_left_halfway_between_two_customers_is_told_of_too() {
+    let (_server, log) = stage().await;
+    let user = |id: &str| addresses(None, Some(id));
+    let mut ids = Vec::new();
+    for id in ["US.1", "US.2", "US.3", "US.4"] {
+        ids.push(resolve(&log, &user(id)).await.customer);
+    }
+    let [first, second, _, fourth] = &ids[..] else {
+        panic!("{ids:?}")
+    };
+    // Third into second, fourth into third, then second into first: nobody is seen to.
+    for (previous, current) in [("US.3", "US.2"), ("US.4", "US.3"), ("US.2", "US.1")] {
+        identify(&log, &change(1, &user(previous), &user(current))).await;
+    }
+    let met = identify(&log, &change(2, &user("US.4"), &user("US.1"))).await;
+    assert_eq!(&met.customer, first);
+    assert_eq!(met.merged, [fourth.clone(), second.clone()]);
+
+    // One who is proved to be another only now is told of, although no link names it.
+    let fifth = resolve(&log, &user("US.5")).await.customer;
+    let sixth = resolve(&log, &user("US.6")).await.customer;
+    let pair = change(3, &user("US.6"), &user("US.5"));
+    let merged = identify(&log, &pair).await.merged;
+    assert_eq!(merged, std::slice::from_ref(&sixth));
+    let met = identify(&log, &change(4, &user("US.6"), &user("US.1"))).await;
+    assert_eq!((&met.customer, met.merged), (first, vec![sixth, fifth]));
+}
+
+#[tokio::test]
 async fn many_who_merge_the_same_customers_at_once_agree_and_make_no_circle() {
     let (server, log) = stage().await;
     let others = [

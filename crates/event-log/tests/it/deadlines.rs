@@ -345,3 +345,64 @@ async fn deadlines_happen_across_a_restart_of_the_broker() {
     set(&log, "after", Some(clock.in_ms(0))).await;
     assert_eq!(running.due_name().await, "after");
 }
+
+#[tokio::test]
+async fn the_brokers_time_is_the_time_it_stamps_what_it_stores_with() {
+    let (_server, log) = stage().await;
+    let before = log.broker_time(stream::EVENTS).await.unwrap();
+    let sequence = set(&log, "ana", None).await;
+    let after = log.broker_time(stream::EVENTS).await.unwrap();
+    let stored = log.get(stream::EVENTS, sequence).await.unwrap();
+    let stored_at = stored.unwrap().stored_at;
+    assert!(
+        before <= stored_at && stored_at <= after,
+        "{before} {stored_at} {after}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_handed_out_before_the_clock_has_heard_the_broker() {
+    /// Says that it is right, whatever it hears, and counts what it hears.
+    struct Listening {
+        clock: Arc<Clock>,
+        heard: AtomicUsize,
+    }
+
+    impl Now for Listening {
+        fn now(&self) -> Timestamp {
+            self.clock.now()
+        }
+
+        fn is_trusted(&self) -> bool {
+            true
+        }
+
+        fn hear(&self, _: Timestamp, waited: Duration) {
+            assert!(waited < Duration::from_secs(3));
+            self.heard.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    let (mut server, log) = stage().await;
+    let clock = Clock::start();
+    set(&log, "ana", Some(clock.in_ms(0))).await;
+    server.kill();
+    let listening = Arc::new(Listening {
+        clock,
+        heard: AtomicUsize::new(0),
+    });
+    let stopping = CancellationToken::new();
+    let _stopping = stopping.clone().drop_guard();
+    let now: Arc<dyn Now> = Arc::clone(&listening) as _;
+    let mut index = Index::start(
+        &log,
+        options(),
+        now,
+        stopping,
+        |_: &casement_event::Stored| {},
+    );
+    assert!(!index.handle().progress().borrow().is_caught_up);
+    server.start_again().await;
+    index.due().await.unwrap();
+    assert!(listening.heard.load(Ordering::SeqCst) > 0);
+}

@@ -1,7 +1,9 @@
 //! The customer's facts: summaries, addresses, and where they stand in each event.
 
 use casement_domain::id::{CustomerId, Phone};
-use casement_domain::inbound::{Addresses, AsOf, POLICY_VERSION, Qualifying, Summary, ThreadOwner};
+use casement_domain::inbound::{
+    Addresses, AsOf, Kind, POLICY_VERSION, Qualifying, Rule, Summary, ThreadOwner, rule, rule_of,
+};
 use casement_proto::events::v1;
 use uuid::Uuid;
 
@@ -61,6 +63,7 @@ pub fn summary(of: &Summary) -> v1::InboundSummary {
         phone_time: of.phone.as_ref().map(|known| timestamp(known.at)),
         user_id_time: of.user_id.as_ref().map(|known| timestamp(known.at)),
         parent_user_id_time: of.parent_user_id.as_ref().map(|known| timestamp(known.at)),
+        stated_until_time: of.stated_until.map(timestamp),
     }
 }
 
@@ -101,6 +104,7 @@ pub fn read_summary(stored: &v1::InboundSummary) -> Result<Summary, ConvertError
             known.parent_user_id,
             stored.parent_user_id_time.as_ref(),
         )?,
+        stated_until: instant("stated_until_time", stored.stated_until_time.as_ref())?,
     })
 }
 
@@ -127,6 +131,33 @@ pub(super) fn read_fact(
             field,
             problem: error.to_string(),
         })
+}
+
+/// Returns the row of the policy that an event of the customer counts by; `None` if none applies.
+///
+/// Messages and calls name it; what was stored before they did is told by its type.
+pub fn policy_rule(event: &Event) -> Option<&'static Rule> {
+    match event {
+        Event::InboundMessageReceived(event) => rule(&event.policy_rule)
+            .or_else(|| rule("standby").filter(|_| event.field() == v1::InboundField::Standby))
+            .or_else(|| rule(&event.kind))
+            .or_else(|| rule("unsupported")),
+        Event::InboundCallReceived(event) => rule(&event.policy_rule).or_else(|| {
+            rule(match (event.qualifies, event.event.as_str()) {
+                (false, _) => "call_progress",
+                (true, "terminate") => "call_terminate",
+                (true, "ACCEPTED") => "call_accepted",
+                (true, _) => "call_connect",
+            })
+        }),
+        Event::InboundSmsReceived(_) => Some(rule_of(Kind::Sms)),
+        Event::CustomerIdentityChanged(_) => Some(rule_of(Kind::System)),
+        Event::CustomerPreferenceReported(_) => Some(rule_of(Kind::Preference)),
+        Event::ThreadOwnerChanged(_) => Some(rule_of(Kind::ThreadHandover)),
+        Event::EchoReceived(_) => Some(rule_of(Kind::Echo)),
+        Event::HistoryImported(_) => Some(rule_of(Kind::History)),
+        _ => None,
+    }
 }
 
 /// What the last message of a customer's inbound subject says.
@@ -186,6 +217,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_fact_counts_by_its_row_also_if_it_was_stored_before_rows_had_names() {
+        let message =
+            |rule: &str, kind: &str, field: v1::InboundField| v1::InboundMessageReceived {
+                policy_rule: rule.to_owned(),
+                kind: kind.to_owned(),
+                field: field.into(),
+                ..v1::InboundMessageReceived::default()
+            };
+        let call = |qualifies, event: &str| v1::InboundCallReceived {
+            qualifies,
+            event: event.to_owned(),
+            ..v1::InboundCallReceived::default()
+        };
+        let (own, standby) = (v1::InboundField::Messages, v1::InboundField::Standby);
+        let table: [(Event, Option<&str>); 11] = [
+            (
+                message("automatic", "interactive", own).into(),
+                Some("automatic"),
+            ),
+            (message("", "image", own).into(), Some("image")),
+            (message("", "image", standby).into(), Some("standby")),
+            (message("", "hologram", own).into(), Some("unsupported")),
+            (call(true, "connect").into(), Some("call_connect")),
+            (call(true, "terminate").into(), Some("call_terminate")),
+            (call(true, "ACCEPTED").into(), Some("call_accepted")),
+            (call(false, "RINGING").into(), Some("call_progress")),
+            (v1::EchoReceived::default().into(), Some("echo")),
+            (v1::InboundSmsReceived::default().into(), Some("sms")),
+            (v1::MovedTo::default().into(), None),
+        ];
+        for (event, expected) in table {
+            let found = policy_rule(&event).map(|rule| rule.name);
+            assert_eq!(found, expected, "{event:?}");
+        }
+    }
+
+    #[test]
     fn a_summary_reads_back_as_it_was_written() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let full = Summary {
@@ -209,6 +277,7 @@ mod tests {
                 value: "US.1".to_owned(),
             }),
             parent_user_id: None,
+            stated_until: Some(at(20)),
         };
         for summary_ in [Summary::default(), full] {
             assert_eq!(read_summary(&summary(&summary_)).unwrap(), summary_);

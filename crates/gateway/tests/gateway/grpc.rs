@@ -177,6 +177,7 @@ async fn reflection_tells_of_all_that_is_behind() {
         [
             "casement.audit.v1.AuditService",
             "casement.conversation.v1.ConversationService",
+            "casement.media.v1.MediaService",
             "casement.window.v1.WindowService",
             "grpc.health.v1.Health",
         ]

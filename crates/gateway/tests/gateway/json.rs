@@ -197,6 +197,27 @@ async fn a_brand_is_held_to_its_limits_and_told_when_to_return() {
 }
 
 #[tokio::test]
+async fn windows_are_watched_a_line_each_and_explained_under_their_own_path() {
+    let stage = Stage::remote(Config::default()).await;
+    let path = "/v1/windows:watch?numbers=%2B1&numbers=%2B2&afterPosition=p";
+    let watched = stage.get("reader-token", path).await;
+    assert_eq!(watched.headers()["content-type"], "application/x-ndjson");
+    let lines = watched.text().await.unwrap();
+    let positions: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["result"]["position"].clone())
+        .collect();
+    assert_eq!(positions, ["+1", "+2", "p"]);
+    for path in [
+        "/v1/numbers/+4930/customers/c-1/window:explain",
+        "/v1/numbers/+4930/window:explain?customer.to=%2B49",
+    ] {
+        let explained = body(stage.get("reader-token", path).await).await;
+        assert_eq!(explained["window"]["number"], "+4930", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn health_needs_no_token_and_streams_as_lines() {
     let stage = Stage::remote(Config::default()).await;
     let check = format!("{}/grpc.health.v1.Health/Check", stage.url);

@@ -16,7 +16,8 @@ use casement_proto::media::v1::{
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_proto::window::v1::window_service_server::{WindowService, WindowServiceServer};
 use casement_proto::window::v1::{
-    BatchGetWindowsRequest, BatchGetWindowsResponse, GetWindowRequest, GetWindowResponse, Window,
+    BatchGetWindowsRequest, BatchGetWindowsResponse, ExplainWindowRequest, ExplainWindowResponse,
+    GetWindowRequest, GetWindowResponse, WatchWindowsRequest, WatchWindowsResponse, Window,
     WindowResult, customer_ref, window_result,
 };
 use casement_shell::ManualClock;
@@ -123,6 +124,41 @@ impl WindowService for Windows {
         let metadata = response.metadata_mut();
         metadata.insert("x-answered-by", "windows".parse().unwrap());
         Ok(response)
+    }
+
+    type WatchWindowsStream =
+        futures::stream::Iter<std::vec::IntoIter<Result<WatchWindowsResponse, Status>>>;
+
+    async fn watch_windows(
+        &self,
+        request: Request<WatchWindowsRequest>,
+    ) -> Result<Response<Self::WatchWindowsStream>, Status> {
+        require(&request, Scope::Read)?;
+        let request = request.into_inner();
+        let positions = request.numbers.into_iter().chain([request.after_position]);
+        let answers = positions.map(|position| {
+            Ok(WatchWindowsResponse {
+                position,
+                ..WatchWindowsResponse::default()
+            })
+        });
+        let answers: Vec<_> = answers.collect();
+        Ok(Response::new(futures::stream::iter(answers)))
+    }
+
+    async fn explain_window(
+        &self,
+        request: Request<ExplainWindowRequest>,
+    ) -> Result<Response<ExplainWindowResponse>, Status> {
+        require(&request, Scope::Read)?;
+        let window = Window {
+            number: request.into_inner().number,
+            ..Window::default()
+        };
+        Ok(Response::new(ExplainWindowResponse {
+            window: Some(window),
+            ..ExplainWindowResponse::default()
+        }))
     }
 
     async fn batch_get_windows(

@@ -94,8 +94,33 @@ fn each_type_of_message_is_of_its_kind() {
         ),
     ];
     for (message, expected) in table {
-        let (_, read) = only_message(&message);
+        let (item, read) = only_message(&message);
         assert_eq!(kind_of(&read), expected, "{message}");
+        let Event::InboundMessageReceived(event) = super::message(&number(), &item, &read).event
+        else {
+            panic!("no message: {message}")
+        };
+        let rule = inbound::rule(&event.policy_rule).expect("a row of the table");
+        assert_eq!(rule.kind, expected, "{message}");
+        if let Some(named) = inbound::rule(&event.kind).filter(|named| named.kind == expected) {
+            assert_eq!(rule, named, "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_message_in_anothers_thread_counts_by_the_row_for_standby_and_a_reaction_by_its_own() {
+    for (message, expected) in [
+        (json!({"type": "text", "text": {"body": "hi"}}), "standby"),
+        (json!({"type": "reaction", "reaction": {}}), "reaction"),
+    ] {
+        let (item, mut read) = only_message(&message);
+        read.channel = Channel::Standby;
+        let Event::InboundMessageReceived(event) = super::message(&number(), &item, &read).event
+        else {
+            panic!("no message")
+        };
+        assert_eq!(event.policy_rule, expected);
     }
 }
 
@@ -216,6 +241,11 @@ fn calls_count_from_when_they_open_the_window() {
             panic!("no call: {item:?}")
         };
         let draft = call(&number(), &item, report);
+        let Event::InboundCallReceived(event) = &draft.event else {
+            panic!("no call: {draft:?}")
+        };
+        let rule = inbound::rule(&event.policy_rule).expect("a row of the table");
+        assert_eq!(rule.kind, kind, "{}", item.raw);
         assert_eq!(
             (draft.kind, draft.at.as_second()),
             (kind, at),

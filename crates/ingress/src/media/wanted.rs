@@ -205,6 +205,7 @@ mod tests {
             times: Some(v1::Times {
                 event_time: None,
                 received_time: Some(timestamp(Timestamp::from_second(1_000).unwrap())),
+                ..v1::Times::default()
             }),
             provider_message_id: "wamid.1".to_owned(),
             kind: "image".to_owned(),

@@ -312,4 +312,8 @@ impl Now for IndexClock {
     fn is_trusted(&self) -> bool {
         self.0.agreement(None).is_ok()
     }
+
+    fn hear(&self, broker: Timestamp, waited: Duration) {
+        self.0.hear(broker, waited);
+    }
 }

@@ -4,11 +4,13 @@
 //! must be as a few lines of set arithmetic say.
 //!
 //! A seed reproduces what is posted and when a fault comes, not what the scheduler makes of it.
-//! `CASEMENT_IDENTITY_SEEDS=100:40` runs 40 seeds from 100 on instead of one.
+//! `CASEMENT_IDENTITY_SEEDS=100:40` runs 40 seeds from 100 on instead of one, and tells as it goes
+//! how far each has come; a failure always tells it.
 
 mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use casement_domain::customer::{Identifier, Kind};
@@ -22,9 +24,10 @@ use casement_testkit::{Proxy, eventually};
 use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{ONE, PORTFOLIO, Stage, TWO, config, connect, known};
+use crate::stage::{ONE, PORTFOLIO, Stage, TWO, config, connect_to, known};
 
 use history::{Dice, Told, history, partition};
 
@@ -36,6 +39,48 @@ const AT_ONCE: usize = 6;
 
 const APPEND_DEADLINE: Duration = Duration::from_secs(3);
 
+/// How far a seed has come, for whoever waits for it or has to find out why it failed.
+struct Progress {
+    seed: u64,
+    begun: Instant,
+    is_told: bool,
+    step: Mutex<String>,
+}
+
+impl Progress {
+    fn begin(seed: u64, is_told: bool) -> Self {
+        Self {
+            seed,
+            begun: Instant::now(),
+            is_told,
+            step: Mutex::new("begun".to_owned()),
+        }
+    }
+
+    fn at(&self, step: String) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        if self.is_told {
+            self.tell();
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is where tests tell")]
+    fn tell(&self) {
+        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.begun.elapsed().as_secs_f32();
+        eprintln!("seed {} after {seconds:.1} s: {step}", self.seed);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // The others that run beside a failed one tell theirs, too.
+        if std::thread::panicking() {
+            self.tell();
+        }
+    }
+}
+
 /// A normaliser in a runtime of its own. Killing it drops whatever it is doing, at once.
 struct Mortal {
     runtime: Option<Runtime>,
@@ -43,14 +88,18 @@ struct Mortal {
 
 impl Mortal {
     async fn start(stage: &Stage) -> Self {
-        let log = connect(&stage.nats, stage.nats.url(), APPEND_DEADLINE);
+        let log = connect_to(
+            stage.nats.monitoring_url(),
+            stage.nats.url(),
+            APPEND_DEADLINE,
+        );
         let tokens = stage.tokens.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let started = async move {
+        let started = runtime.spawn(async move {
             let log = log.await;
             let stopping = CancellationToken::new();
             let directory = Directory::start(&log, stopping.clone()).await;
@@ -59,13 +108,13 @@ impl Mortal {
                 .await
                 .unwrap();
             tokio::spawn(role.run(stopping));
-        };
-        // The server lends its address for as long as it takes to connect.
-        let handle = runtime.handle().clone();
-        tokio::task::block_in_place(|| handle.block_on(started));
-        Self {
+        });
+        let mortal = Self {
             runtime: Some(runtime),
-        }
+        };
+        // Not blocked on: a runtime entered within another one's task takes its wake-ups away.
+        started.await.unwrap();
+        mortal
     }
 
     fn kill(&mut self) {
@@ -94,12 +143,17 @@ async fn post(stage: &Stage, body: &Value) {
     .await;
 }
 
+/// Lets time go by until a fault has its moment: nothing is waited for.
+async fn pass(time: Duration) {
+    let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
+}
+
 async fn disturb(stage: &Stage, mortal: &mut Mortal, proxy: &Proxy, dice: &mut Dice) {
     match dice.below(6) {
         0 => proxy.sever(),
         1 => {
             proxy.drop_replies();
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            pass(Duration::from_millis(30)).await;
             proxy.forward();
         }
         _ => {
@@ -109,7 +163,8 @@ async fn disturb(stage: &Stage, mortal: &mut Mortal, proxy: &Proxy, dice: &mut D
     }
 }
 
-async fn run(seed: u64) {
+async fn run(seed: u64, is_told: bool) {
+    let progress = Progress::begin(seed, is_told);
     let mut dice = Dice(seed);
     let told = history(&mut dice);
     let stage = Stage::start_with(APPEND_DEADLINE).await;
@@ -132,15 +187,22 @@ async fn run(seed: u64) {
         let pause = Duration::from_micros(u64::try_from(dice.below(40_000)).unwrap());
         let disturbing = async {
             if index % faults_every == 0 {
-                tokio::time::sleep(pause).await;
+                pass(pause).await;
                 disturb(&stage, &mut mortal, &stage.proxy, &mut dice).await;
             }
         };
         tokio::join!(posting, disturbing);
+        progress.at(format!(
+            "{} of {} chunks are posted",
+            index + 1,
+            chunks.len()
+        ));
     }
     stage.settled().await;
+    progress.at("all packs are done".to_owned());
     mortal.kill();
     check(seed, &stage, &told).await;
+    progress.at("right".to_owned());
 }
 
 /// Whose subject a fact stands on, at each number.
@@ -309,8 +371,9 @@ fn seeds() -> Option<(u64, u64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_comes_in_whatever_order_under_crashes_customers_are_as_the_model_says() {
-    let (first, count) = seeds().unwrap_or((7, 1));
+    let wanted = seeds();
+    let (first, count) = wanted.unwrap_or((7, 1));
     futures::stream::iter(first..first + count)
-        .for_each_concurrent(AT_ONCE, run)
+        .for_each_concurrent(AT_ONCE, |seed| run(seed, wanted.is_some()))
         .await;
 }

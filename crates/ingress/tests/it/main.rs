@@ -3,6 +3,7 @@
 
 mod backpressure;
 mod batches;
+mod coexistence;
 mod consent;
 mod corpus;
 mod door;
@@ -16,6 +17,7 @@ mod parking;
 mod payloads;
 mod repair;
 mod reports;
+mod skew;
 mod sms;
 mod stage;
 mod tls;

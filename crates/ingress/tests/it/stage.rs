@@ -14,9 +14,9 @@ use casement_event_log::directory::Directory;
 use casement_event_log::{Config as LogConfig, Expect, Log};
 use casement_ingress::{App, Config, MediaApi, Twilio, TwilioAccount};
 use casement_proto::media::v1::media_service_server::MediaServiceServer;
-use casement_shell::{SharedClock, SystemClock};
 use casement_shell::config::Secret;
 use casement_shell::http::{ClientOptions, client};
+use casement_shell::{SharedClock, SystemClock};
 use casement_testkit::{NatsServer, Proxy, eventually};
 use casement_whatsapp::signature;
 use serde_json::{Value, json};
@@ -154,10 +154,12 @@ impl Stage {
     /// Returns the bodies of all posts that were taken.
     pub(crate) async fn raw_bodies(&self) -> Vec<String> {
         let packs = self.all(stream::RAW, "casement.raw.").await;
-        let posts = packs.iter().flat_map(|stored| match stored.event().unwrap() {
-            Event::RawPack(pack) => pack.posts,
-            other => panic!("{}", other.event_type()),
-        });
+        let posts = packs
+            .iter()
+            .flat_map(|stored| match stored.event().unwrap() {
+                Event::RawPack(pack) => pack.posts,
+                other => panic!("{}", other.event_type()),
+            });
         posts
             .map(|post| String::from_utf8(post.body.to_vec()).unwrap())
             .collect()
@@ -228,10 +230,18 @@ pub(crate) fn from_twilio(path: &str, pairs: &[(&str, &str)]) -> Request<Body> {
 }
 
 pub(crate) async fn connect(nats: &NatsServer, url: String, append_deadline: Duration) -> Log {
-    let monitoring = nats.monitoring_url().replace("http://", "");
+    connect_to(nats.monitoring_url(), url, append_deadline).await
+}
+
+/// [`connect`], for a task that outlives its caller's borrows.
+pub(crate) async fn connect_to(
+    monitoring_url: String,
+    url: String,
+    append_deadline: Duration,
+) -> Log {
     let config = LogConfig {
         servers: url,
-        monitoring: Some(monitoring),
+        monitoring: Some(monitoring_url.replace("http://", "")),
         append_deadline,
         ack_timeout: Duration::from_millis(500).min(append_deadline),
         ..LogConfig::default()

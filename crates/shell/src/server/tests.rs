@@ -1,3 +1,5 @@
+//! Claims about connections: who calls is known, slow heads and too many are turned away.
+
 use axum::Extension;
 use axum::routing::get;
 use tokio::io::AsyncReadExt as _;

@@ -175,6 +175,26 @@ async fn a_merged_customer_is_answered_with_the_one_who_carries_on() {
 }
 
 #[tokio::test]
+async fn an_id_whose_end_the_log_has_forgotten_leads_to_who_carries_on() {
+    let (stage, _) = Stage::with_manual_clock(Config::default()).await;
+    let mut client = stage.serve().await;
+    let survivor = stage.link("4915112345678", "").await;
+    let ended = stage.link("", "DE.1").await;
+    assert_eq!(stage.link("4915112345678", "DE.1").await, survivor);
+    stage.say(survivor.as_str(), noon() - HOUR).await;
+    let window = get(&mut client, ask("read", US, by_id(ended.as_str())))
+        .await
+        .unwrap();
+    assert_eq!(window.customer_id, survivor.as_str());
+    assert_eq!(window.state(), v1::WindowState::Open);
+    // There is nothing at the other number of theirs; that they never wrote there is no error.
+    let window = get(&mut client, ask("every", OTHERS, by_id(ended.as_str())))
+        .await
+        .unwrap();
+    assert_eq!(window.closed_reason(), v1::ClosedReason::NeverWrote);
+}
+
+#[tokio::test]
 async fn a_number_of_another_brand_is_as_unknown_as_none() {
     let (stage, _) = Stage::with_manual_clock(Config::default()).await;
     let mut client = stage.serve().await;

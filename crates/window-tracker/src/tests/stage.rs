@@ -202,6 +202,8 @@ impl Stage {
                 times: Some(times),
                 summary: Some(summary),
                 kind: "text".to_owned(),
+                policy_rule: casement_domain::inbound::rule_of(kind).name.to_owned(),
+                qualifies: QualifyingPolicy::default().qualifies(kind),
                 ..v1::InboundMessageReceived::default()
             }
             .into()
@@ -260,6 +262,7 @@ impl Stage {
         let times = v1::Times {
             event_time: Some(timestamp(at)),
             received_time: Some(timestamp(now)),
+            ..v1::Times::default()
         };
         let event = event(times, inbound::summary(&summary));
         let record = Record::new(subject.clone(), event_id, "casement/test", at, event)
@@ -370,12 +373,12 @@ impl Stage {
         .await;
     }
 
-    /// Tells the customer of a phone, linking it if it is new.
+    /// Tells the customer of a phone and a user id, linking what is new; either may be empty.
     pub(super) async fn link(&self, phone: &str, user_id: &str) -> CustomerId {
         let portfolio = casement_domain::id::PortfolioId::parse(PORTFOLIO).expect("a portfolio");
         let addresses = Addresses {
-            phone: Some(Phone::parse(phone).expect("a phone")),
-            user_id: Some(user_id.to_owned()),
+            phone: Phone::parse(phone).ok(),
+            user_id: Some(user_id.to_owned()).filter(|user_id| !user_id.is_empty()),
             parent_user_id: None,
         };
         let now = self.clock.now();

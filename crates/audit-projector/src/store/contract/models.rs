@@ -76,6 +76,7 @@ pub(in crate::store) async fn a_late_fact_never_undoes_what_is_newer(fixture: &F
             times: Some(v1::Times {
                 event_time: Some(proto(second)),
                 received_time: None,
+                ..v1::Times::default()
             }),
             text: text.to_owned(),
             profile_name: profile_name.to_owned(),
@@ -242,7 +243,7 @@ pub(in crate::store) async fn an_open_window_is_listed_as_closed_once_its_expiry
 }
 
 pub(in crate::store) async fn conversations_are_paged_by_when_their_windows_end(fixture: &Fixture) {
-    let events = [
+    let events = vec![
         opened("a", 30),
         opened("b", 20),
         opened("c", 20),

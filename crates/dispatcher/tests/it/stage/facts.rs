@@ -164,6 +164,7 @@ impl Stage {
             times: Some(v1::Times {
                 event_time: Some(timestamp(at)),
                 received_time: Some(timestamp(self.now())),
+                ..v1::Times::default()
             }),
             summary: Some(inbound::summary(&summary)),
             provider_message_id: provider_id,
@@ -191,6 +192,33 @@ impl Stage {
             self.now(),
         );
         resolved.await.expect("a customer").customer
+    }
+
+    /// A customer shows a phone with a user id now; returns who that is.
+    pub(crate) async fn shows(&self, phone: &str, user_id: &str) -> CustomerId {
+        let both = addresses(phone).or(&addresses(user_id));
+        let portfolio = PortfolioId::parse(PORTFOLIO).expect("a portfolio");
+        let source = "casement/test";
+        customers::resolve(
+            &self.log,
+            &self.tokens,
+            source,
+            &portfolio,
+            &both,
+            self.now(),
+        )
+        .await
+        .expect("a customer")
+        .customer
+    }
+
+    /// Two prove to be one, and the log has forgotten all about it but the links. Returns who
+    /// ended and who carries on.
+    pub(crate) async fn prove_same(&self, phone: &str, user_id: &str) -> (CustomerId, CustomerId) {
+        let of = [self.customer(phone).await, self.customer(user_id).await];
+        let survivor = self.shows(phone, user_id).await;
+        let ended = of.into_iter().find(|id| *id != survivor);
+        (ended.expect("one of them"), survivor)
     }
 
     /// A provider reports on an attempt; a code makes it a failure.
@@ -226,6 +254,7 @@ impl Stage {
             times: Some(v1::Times {
                 event_time: Some(timestamp(self.now())),
                 received_time: Some(timestamp(self.now())),
+                ..v1::Times::default()
             }),
             errors: errors.into_iter().collect(),
             ..v1::StatusReported::default()
