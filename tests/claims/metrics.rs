@@ -14,7 +14,7 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 18] = [
+const MAY_STAND_STILL: [&str; 19] = [
     "casement_append_unanswered_total",
     "casement_archive_pending_messages",
     "casement_archive_refusals_total",
@@ -24,6 +24,7 @@ const MAY_STAND_STILL: [&str; 18] = [
     "casement_gateway_open_calls",
     "casement_http_connections_refused_total",
     "casement_ingress_customers_merged_total",
+    "casement_ingress_facts_put_back_total",
     "casement_ingress_handshakes_total",
     "casement_ingress_media_bytes_total",
     "casement_ingress_media_total",
