@@ -3,6 +3,9 @@
 //! Durations are written as in `24h` or `PT24H`; days and weeks are not taken, since a day is not
 //! always 24 hours. Only demonstrations and tests change how windows are counted.
 
+use std::collections::{BTreeMap, HashMap};
+
+use casement_domain::id::BusinessNumber;
 use casement_domain::window::Policy;
 use casement_shell::config::ConfigError;
 use jiff::SignedDuration;
@@ -24,6 +27,8 @@ pub struct Config {
     /// How long before the end `WindowExpiring` is told; once each.
     #[serde(serialize_with = "friendly_each")]
     pub leads: Vec<SignedDuration>,
+    /// What is different at single numbers, each by its digits, such as `15550001111`.
+    pub numbers: BTreeMap<String, OfNumber>,
     /// How long before the end free-form is no longer chosen, since the platform's clock decides.
     #[serde(serialize_with = "friendly")]
     pub guard: SignedDuration,
@@ -38,6 +43,15 @@ pub struct Config {
     pub stagger: SignedDuration,
 }
 
+/// What is different at one number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfNumber {
+    /// How long before the end `WindowExpiring` is told there; once each, and not at all if empty.
+    #[serde(serialize_with = "friendly_each")]
+    pub leads: Vec<SignedDuration>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let Policy {
@@ -49,6 +63,7 @@ impl Default for Config {
         Self {
             length,
             leads,
+            numbers: BTreeMap::new(),
             guard,
             granularity,
             in_hand_max: 64,
@@ -68,6 +83,20 @@ impl Config {
         }
     }
 
+    /// Returns how the windows of each number are counted and told.
+    pub(crate) fn policies(&self) -> Policies {
+        let all = self.policy();
+        let of_number = |(number, of): (&String, &OfNumber)| {
+            let policy = Policy {
+                leads: of.leads.clone(),
+                ..all.clone()
+            };
+            Some((BusinessNumber::parse(number).ok()?, policy))
+        };
+        let numbers = self.numbers.iter().filter_map(of_number).collect();
+        Policies { all, numbers }
+    }
+
     /// Refuses what could never work, with every problem.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let length = self.length;
@@ -75,14 +104,14 @@ impl Config {
         if length <= SignedDuration::ZERO {
             problems.push(format!("`length` is {length:#}: it must be positive"));
         }
-        for (index, lead) in self.leads.iter().enumerate() {
-            if *lead <= SignedDuration::ZERO || *lead >= length {
+        problems.extend(problems_of("leads", &self.leads, length));
+        for (number, of) in &self.numbers {
+            let name = format!("numbers.{number}.leads");
+            problems.extend(problems_of(&name, &of.leads, length));
+            if BusinessNumber::parse(number).is_err() || number.starts_with('+') {
                 problems.push(format!(
-                    "`leads` has {lead:#}: each must be positive and shorter than `length`, {length:#}"
+                    "`numbers` has `{number}`: it must be the number's digits, such as 15550001111"
                 ));
-            }
-            if self.leads[..index].contains(lead) {
-                problems.push(format!("`leads` has {lead:#} twice"));
             }
         }
         for (name, value) in [("guard", self.guard), ("granularity", self.granularity)] {
@@ -109,6 +138,41 @@ impl Config {
         } else {
             Err(ConfigError::Invalid { problems })
         }
+    }
+}
+
+/// What is wrong with leads.
+fn problems_of(name: &str, leads: &[SignedDuration], length: SignedDuration) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (index, lead) in leads.iter().enumerate() {
+        if *lead <= SignedDuration::ZERO || *lead >= length {
+            problems.push(format!(
+                "`{name}` has {lead:#}: each must be positive and shorter than `length`, {length:#}"
+            ));
+        }
+        if leads[..index].contains(lead) {
+            problems.push(format!("`{name}` has {lead:#} twice"));
+        }
+    }
+    problems
+}
+
+/// How windows are counted and told, number by number.
+#[derive(Debug, Clone)]
+pub(crate) struct Policies {
+    all: Policy,
+    numbers: HashMap<BusinessNumber, Policy>,
+}
+
+impl Policies {
+    /// Returns how windows are counted and told where nothing else is said.
+    pub(crate) fn all(&self) -> &Policy {
+        &self.all
+    }
+
+    /// Returns how the windows of a number are counted and told.
+    pub(crate) fn of(&self, number: &BusinessNumber) -> &Policy {
+        self.numbers.get(number).unwrap_or(&self.all)
     }
 }
 
@@ -152,6 +216,13 @@ mod tests {
                 SignedDuration::from_hours(2),
                 SignedDuration::from_hours(2),
             ],
+            numbers: [(
+                "+1555".to_owned(),
+                OfNumber {
+                    leads: vec![SignedDuration::ZERO],
+                },
+            )]
+            .into(),
             guard: SignedDuration::from_hours(24),
             granularity: SignedDuration::from_secs(-1),
             in_hand_max: 0,
@@ -162,6 +233,8 @@ mod tests {
         for part in [
             "`leads` has 25h",
             "`leads` has 2h twice",
+            "`numbers.+1555.leads` has 0s",
+            "`numbers` has `+1555`",
             "`guard` is 24h: it must be shorter than `length`, 24h",
             "`granularity` is 1s ago",
             "`in_hand_max` is 0",

@@ -33,7 +33,11 @@ pub(crate) async fn explain(
     conversations: &[Key],
     present: &Present,
 ) -> Result<api::ExplainWindowResponse, PresentError> {
-    let (facts, policy) = (&present.facts, &tracker.policy);
+    let facts = &present.facts;
+    let policy = match conversations.last() {
+        Some(key) => tracker.policies.of(&key.number),
+        None => tracker.policies.all(),
+    };
     let mut customers = Vec::new();
     let mut evidence = Vec::new();
     for key in conversations {

@@ -244,7 +244,7 @@ impl Windows {
             });
         }
         let now = self.tracker.clock.now();
-        let window = answer::window(&key, &present, &self.tracker.policy, now);
+        let window = answer::window(&key, &present, self.tracker.policies.of(&key.number), now);
         Ok(Reading {
             window: self.at(window, present.newest),
             conversations,

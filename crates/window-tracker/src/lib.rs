@@ -31,6 +31,6 @@ mod tests;
 
 use casement_event_log::conversation as present;
 
-pub use config::Config;
+pub use config::{Config, OfNumber};
 pub use grpc::{BATCH_LEN_MAX, Windows};
 pub use role::{Role, start};

@@ -78,7 +78,7 @@ pub fn start(
             log,
             directory,
             clock,
-            policy: config.policy(),
+            policies: config.policies(),
         },
         config,
         tokens,

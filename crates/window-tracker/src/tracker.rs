@@ -4,7 +4,7 @@
 //! the event is refused and all is decided anew. So it does not matter who calls it, how often, or
 //! how many do so at once. It does not know what made it look; that is [`crate::role`]'s.
 
-use casement_domain::window::{self, Event as WindowEvent, Policy};
+use casement_domain::window::{self, Event as WindowEvent};
 use casement_event::convert::window::{Conversation, record};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Expect, Log, Position};
@@ -12,6 +12,7 @@ use casement_shell::SharedClock;
 use casement_shell::clock::Disagreement;
 use jiff::Timestamp;
 
+use crate::config::Policies;
 use crate::metrics;
 use crate::present::{self, Key, Present, PresentError};
 
@@ -24,7 +25,7 @@ pub(crate) struct Tracker {
     pub(crate) log: Log,
     pub(crate) directory: Directory,
     pub(crate) clock: SharedClock,
-    pub(crate) policy: Policy,
+    pub(crate) policies: Policies,
 }
 
 /// A window could not be brought up to date now.
@@ -64,6 +65,7 @@ impl Tracker {
         key: &Key,
         traceparent: Option<&str>,
     ) -> Result<Option<Timestamp>, AdvanceError> {
+        let policy = self.policies.of(&key.number);
         let mut present = present::read(&self.log, key).await?;
         for _ in 0..ROUNDS_MAX {
             if present.is_torn {
@@ -72,8 +74,8 @@ impl Tracker {
             }
             let (published, facts) = (present.published.as_ref(), &present.facts);
             let now = self.clock.now();
-            let Some(event) = window::decide(published, facts, &self.policy, now) else {
-                return Ok(window::next_deadline(published, facts, &self.policy));
+            let Some(event) = window::decide(published, facts, policy, now) else {
+                return Ok(window::next_deadline(published, facts, policy));
             };
             // An opening is told by the fact that opens; an end, and its coming, by our clock alone.
             if let WindowEvent::Expiring { .. } | WindowEvent::Expired { .. } = event {
@@ -102,8 +104,8 @@ impl Tracker {
     ) -> Result<Position, AppendError> {
         let conversation = self.conversation(key, present);
         let cause = traceparent.or(present.traceparent.as_deref());
-        let record =
-            record(event, &conversation, &self.policy, now).caused_by(cause.map(str::to_owned));
+        let record = record(event, &conversation, self.policies.of(&key.number), now)
+            .caused_by(cause.map(str::to_owned));
         let event_type = record.event.event_type();
         let expect = Expect::last(key.any(), present.newest);
         let position = self.log.append(record, expect).await?;

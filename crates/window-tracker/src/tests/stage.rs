@@ -121,7 +121,7 @@ impl Stage {
             log: self.log.clone(),
             directory: self.directory.clone(),
             clock: Arc::clone(&self.clock),
-            policy: self.config.policy(),
+            policies: self.config.policies(),
         }
     }
 

@@ -7,11 +7,44 @@ use casement_shell::Clock as _;
 use jiff::SignedDuration;
 
 use super::stage::{Stage, key, noon, traceparent, window_of};
-use crate::{Config, present};
+use crate::{Config, OfNumber, present};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+#[tokio::test]
+async fn a_number_with_leads_of_its_own_is_told_by_these_each_once_and_by_no_others() {
+    let of_number = OfNumber {
+        leads: vec![HOUR, 6 * HOUR],
+    };
+    let config = Config {
+        numbers: [(key("ana").number.digits().to_owned(), of_number)].into(),
+        ..Config::default()
+    };
+    let (stage, clock) = Stage::with_manual_clock(config).await;
+    let running = stage.run().await;
+    running.wait_until_ready().await;
+    stage.say("ana", noon() - SECOND).await;
+    stage.wait_for("ana", &["WindowOpened"]).await;
+    let end = noon() - SECOND + 24 * HOUR;
+    let mut expected = vec!["WindowOpened"];
+    for (lead, told) in [
+        (6 * HOUR, "WindowExpiring"),
+        (HOUR, "WindowExpiring"),
+        (SignedDuration::ZERO, "WindowExpired"),
+    ] {
+        clock.set(end - lead);
+        expected.push(told);
+        stage.wait_for("ana", &expected).await;
+    }
+    let told = stage.told("ana").await;
+    let leads = told.iter().filter_map(|stored| match stored.event() {
+        Ok(Event::WindowExpiring(event)) => event.lead.map(|lead| lead.seconds),
+        _ => None,
+    });
+    assert_eq!(leads.collect::<Vec<_>>(), [6 * 3600, 3600]);
+}
 
 #[tokio::test]
 async fn a_window_lives_from_the_first_fact_to_its_end() {
@@ -186,7 +219,13 @@ async fn a_fact_that_comes_between_reading_and_telling_makes_it_be_decided_again
         } else {
             stage.say("ana", noon() - MINUTE).await;
         }
-        let event = decide(None, &stale.facts, &tracker.policy, noon()).unwrap();
+        let event = decide(
+            None,
+            &stale.facts,
+            tracker.policies.of(&key("ana").number),
+            noon(),
+        )
+        .unwrap();
         let refused = tracker
             .tell(&key("ana"), &stale, &event, noon(), None)
             .await;
