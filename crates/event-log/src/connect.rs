@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::Event;
+use async_nats::jetstream::context::CreateStreamErrorKind;
 use async_nats::jetstream::{self, stream::Stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::follow::PATIENCE_MAX;
 use crate::group::Group;
@@ -22,6 +24,9 @@ const MAX_PAYLOAD_MIN: usize = 8_000_000;
 
 /// Longest answer that is read from the monitoring address.
 const MONITORING_ANSWER_MAX: u64 = 1024 * 1024;
+
+/// Pause before a stream that could not be opened is tried again.
+const OPEN_RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// Pause before each attempt to reach the broker again.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
@@ -127,10 +132,9 @@ impl Log {
                 stream: name.clone(),
                 source,
             };
-            let stream = context
-                .get_or_create_stream(wanted.clone())
+            let stream = open(&context, &wanted, config.connect_timeout)
                 .await
-                .map_err(|error| failed(error.into()))?;
+                .map_err(failed)?;
             let info = stream.cached_info();
             if let Some(problem) = streams::misfit(&info.config, &wanted) {
                 if !config.accept_unsafe_broker {
@@ -169,6 +173,34 @@ impl Log {
     /// Returns whether the connection stands right now.
     pub fn is_connected(&self) -> bool {
         self.inner.client.connection_state() == async_nats::connection::State::Connected
+    }
+}
+
+/// Opens a stream, or creates it, for as long as brokers that have just started may take to agree
+/// on who leads.
+async fn open(
+    context: &jetstream::Context,
+    wanted: &jetstream::stream::Config,
+    within: Duration,
+) -> Result<Stream, Box<dyn std::error::Error + Send + Sync>> {
+    let begun = Instant::now();
+    loop {
+        let error = match context.get_or_create_stream(wanted.clone()).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let is_passing = match error.kind() {
+            CreateStreamErrorKind::TimedOut
+            | CreateStreamErrorKind::JetStreamUnavailable
+            | CreateStreamErrorKind::Response => true,
+            CreateStreamErrorKind::JetStream(error) => error.code() >= 500,
+            _ => false,
+        };
+        if !is_passing || begun.elapsed() >= within {
+            return Err(error.into());
+        }
+        tracing::info!(stream = wanted.name, error = %error, "stream cannot be opened yet");
+        tokio::time::sleep(OPEN_RETRY_DELAY).await;
     }
 }
 

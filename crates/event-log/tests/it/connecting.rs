@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use casement_event_log::{Config, ConnectError, Log};
-use casement_testkit::{NatsServer, free_port};
+use casement_testkit::{NatsCluster, NatsServer, free_port};
 use serde_json::{Value, json};
 
 use crate::stage::{config, monitoring, notes_of, server, write};
@@ -176,5 +176,24 @@ async fn processes_that_start_at_once_agree_on_the_streams() {
     let logs = futures::future::join_all((0..4).map(|_| Log::connect(&config))).await;
     for log in logs {
         write(&log.unwrap(), &notes_of("c1"), "from each").await;
+    }
+}
+
+#[tokio::test]
+async fn all_who_come_to_three_fresh_brokers_at_once_find_the_streams() {
+    let cluster = NatsCluster::start().await;
+    let config = Config {
+        servers: cluster.urls(&[0, 1, 2]),
+        replicas: 3,
+        // Whether each of them syncs is not asked here.
+        accept_unsafe_broker: true,
+        read_timeout: Duration::from_millis(300),
+        connect_timeout: Duration::from_mins(1),
+        ..Config::default()
+    };
+    let all = (0..6).map(|_| Log::connect(&config));
+    for log in futures::future::join_all(all).await {
+        let state = log.unwrap().state("CUSTOMERS").await;
+        assert!(state.is_ok(), "{state:?}");
     }
 }
