@@ -3,7 +3,7 @@
 use casement_domain::id::{BusinessNumber, CustomerId};
 use casement_event::subject::{self, Family};
 use casement_event::{Extension, Record, convert, id, v1};
-use casement_event_log::{Config, Log};
+use casement_event_log::{Config, Log, Sizes};
 use casement_testkit::NatsServer;
 use jiff::{SignedDuration, Timestamp};
 
@@ -27,11 +27,22 @@ pub(crate) fn monitoring(server: &NatsServer) -> String {
         .to_owned()
 }
 
+/// Room for a run: posts of 45 KB, as fast as they come, fill the default within seconds, and then
+/// the stream refuses.
+pub(crate) fn sizes() -> Sizes {
+    Sizes {
+        raw_mib: 32 * 1024,
+        events_mib: 16 * 1024,
+        ..Sizes::default()
+    }
+}
+
 pub(crate) async fn log(server: &NatsServer) -> anyhow::Result<Log> {
     let config = Config {
         servers: server.url(),
         monitoring: Some(monitoring(server)),
         accept_unsafe_broker: true,
+        sizes: sizes(),
         ..Config::default()
     };
     Ok(Log::connect(&config).await?)

@@ -24,6 +24,7 @@ mod draft;
 mod error;
 mod heads;
 mod http;
+mod lanes;
 mod media;
 mod merge;
 mod metrics;

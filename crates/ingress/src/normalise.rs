@@ -11,7 +11,8 @@ use casement_event::subject::{self, stream};
 use casement_event::v1::{RawPack, RawPost};
 use casement_event::{Event, Stored, convert};
 use casement_event_log::{Failure, WorkSpec};
-use casement_whatsapp::webhook;
+use casement_whatsapp::webhook::{self, Item};
+use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use crate::aside;
 use crate::error::Setback;
 use crate::http::WHATSAPP;
 use crate::place::{Desk, Post};
-use crate::{sms, trace, whatsapp};
+use crate::{lanes, sms, trace, whatsapp};
 
 /// How many packs are in hand at once: at low rates a pack is one post, and at high ones there
 /// must be enough at once to share the log's batches although some of a pack are done before
@@ -33,6 +34,9 @@ pub(crate) const POSTS_AT_ONCE_MAX: usize = 1_024;
 
 /// How much of a post counts for one: read, it takes many times its size in memory.
 const POST_BYTES: usize = 8 * 1024;
+
+/// How many customers' items of one post are put on the log at once.
+const LANES_AT_ONCE_MAX: usize = 64;
 
 /// How long a replica may be silent about a pack before another gets it.
 const ACK_WAIT: Duration = Duration::from_secs(10);
@@ -131,10 +135,32 @@ async fn meta(desk: &Desk, post: &Post, raw: &RawPost) -> Result<(), Setback> {
     if read.repaired {
         tracing::info!("post was no valid JSON and was repaired");
     }
+    let lanes = futures::stream::iter(lanes::lanes(&read.items));
+    let mut going = lanes
+        .map(|lane| in_order(desk, post, &read.items, lane))
+        .buffer_unordered(LANES_AT_ONCE_MAX);
     let mut first = Ok(());
-    // One after the other: a customer's messages come in their order.
-    for item in &read.items {
-        let done = whatsapp::item(desk, post, item).await;
+    while let Some(done) = going.next().await {
+        if done.as_ref().is_err_and(Setback::is_outage) {
+            return done;
+        }
+        if first.is_ok() {
+            first = done;
+        }
+    }
+    first
+}
+
+/// Puts items on the log one after the other.
+async fn in_order(
+    desk: &Desk,
+    post: &Post,
+    items: &[Item],
+    lane: Vec<usize>,
+) -> Result<(), Setback> {
+    let mut first = Ok(());
+    for index in lane {
+        let done = whatsapp::item(desk, post, &items[index]).await;
         if done.as_ref().is_err_and(Setback::is_outage) {
             return done;
         }

@@ -110,6 +110,7 @@ async fn ingress(options: &Options, stopping: &CancellationToken) -> anyhow::Res
     let log = Log::connect(&LogConfig {
         servers: options.servers.clone(),
         monitoring: Some(options.monitoring.clone()),
+        sizes: crate::stage::sizes(),
         ..LogConfig::default()
     })
     .await?;
