@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use casement_shell::grpc::code_name;
 use casement_shell::telemetry::{Metric, describe};
 use tonic::Code;
-
-use crate::problem::code_name;
 
 const METRICS: &[Metric] = &[
     Metric::counter(

@@ -21,6 +21,7 @@ use tracing::{Instrument as _, Span, field};
 
 use super::metrics::{Metric, describe};
 use super::trace::{parent_from, traceparent_of};
+use crate::grpc::code_name;
 
 /// Services of the protocol's own; asked every few seconds, they would drown the others.
 const OF_THE_PROTOCOL: &str = "grpc.";
@@ -48,29 +49,6 @@ const METRICS: &[Metric] = &[
 pub fn observe(routes: Routes) -> Routes {
     describe(METRICS);
     Routes::from(routes.into_axum_router().layer(Observe))
-}
-
-/// The name of a code, as in `DEADLINE_EXCEEDED`.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
