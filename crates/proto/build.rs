@@ -24,6 +24,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".casement.events.v1.RawPost.body")
         .bytes(".casement.media.v1.DownloadMediaResponse.chunk")
+        .bytes(".casement.message.v1.UploadMediaRequest.chunk")
+        // Few messages are tapped on, and these are large.
+        .boxed(".casement.events.v1.FreeForm.content.interactive")
+        // And few customers come from an ad.
+        .boxed(".casement.events.v1.InboundMessageReceived.referral")
         .compile_fds(set)?;
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! Claims about the whole system, one binary.
 
 mod archive;
+mod commands;
 mod connect;
 mod consent;
 mod doctor;
+mod entry_points;
 mod faults;
+mod gateways;
 mod media;
 mod metrics;
+mod migration;
 mod readme;
 mod repair;
 mod sends;

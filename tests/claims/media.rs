@@ -80,3 +80,77 @@ async fn what_a_customer_sends_is_what_the_gateway_hands_out() {
     .await;
     stack.stop().await;
 }
+
+#[tokio::test]
+async fn a_file_of_ours_goes_up_by_http_or_the_command_line_and_out_by_its_id() {
+    let mut stack = Stack::start().await;
+    stack.start_role(Role::Gateway, 0).await;
+    let url = format!("http://127.0.0.1:{}", stack.api_port(Role::Gateway, 0));
+    let http = casement_shell::http::client(&casement_shell::http::ClientOptions::default());
+    let http = http.unwrap();
+    let customer = stack.customer(CUSTOMER);
+    stack.says(&customer, "Do you have a picture?");
+    stack.clients().open_window(CUSTOMER).await;
+
+    let bytes: Vec<u8> = (0..=250_u8).cycle().take(4_000_000).collect();
+    let path = format!("{url}/v1/numbers/{NUMBER}/media");
+    let upload = |kind: &str| {
+        let request = http.post(&path).header("content-type", kind);
+        request.bearer_auth(API_TOKEN).body(bytes.clone()).send()
+    };
+    let refused = upload("image/gif").await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["violations"][0]["field"], "file.mime_type", "{refused}");
+    let answer = upload("image/jpeg").await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let uploaded: Value = answer.json().await.unwrap();
+
+    let place = stack.path("aloe.jpg");
+    std::fs::write(&place, &bytes).unwrap();
+    let mut program = stack.program();
+    program
+        .args(["media", "upload", "--json", "--mime-type", "image/jpeg", "--number", NUMBER])
+        .arg(&place)
+        .args(["--api", &url, "--token", API_TOKEN]);
+    // The platform answers on this thread.
+    let output = tokio::task::spawn_blocking(move || program.output());
+    let output = output.await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let by_hand: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(by_hand["uploadId"], uploaded["uploadId"]);
+
+    for upload in [&uploaded, &by_hand] {
+        let before = stack.simulator.sent_count();
+        let body = serde_json::json!({
+            "number": NUMBER, "to": CUSTOMER, "purpose": "PURPOSE_SERVICE",
+            "content": {"freeForm": {"image": {"uploadId": upload["uploadId"], "caption": "Aloe"}}},
+        });
+        let request = http.post(format!("{url}/v1/messages")).bearer_auth(API_TOKEN);
+        let answer = request.json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        let sent = eventually("the message is taken", async || {
+            let mut sent = stack.simulator.sent_since(before);
+            match sent.pop() {
+                Some(sent) if sent.is_accepted() => Ok(sent),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        let posted = stack.simulator.posted(sent.seq).unwrap();
+        assert_eq!(
+            posted["image"],
+            serde_json::json!({"id": upload["providerMediaId"], "caption": "Aloe"})
+        );
+    }
+
+    let wamid = stack.says(&customer, "Thank you!");
+    let path = format!("{url}/v1/numbers/{NUMBER}/messages:markAsRead");
+    let body = serde_json::json!({"providerMessageId": wamid, "typing": true});
+    let request = http.post(path).bearer_auth(API_TOKEN).json(&body);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let marks = stack.simulator.read_marks();
+    assert_eq!(marks.len(), 1);
+    assert_eq!((marks[0].message_id.as_str(), marks[0].typing), (wamid.as_str(), true));
+    stack.stop().await;
+}

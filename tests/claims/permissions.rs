@@ -9,6 +9,7 @@ use async_nats::jetstream::{self, stream};
 use async_nats::{ConnectOptions, HeaderMap};
 use casement_testkit::{Process, eventually, free_port, nats_server_bin};
 use casement_tests::{NUMBER, node_subscriber, python_subscriber, rust_subscriber};
+use futures::StreamExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -46,6 +47,74 @@ async fn the_user_of_the_guide_hears_its_number_and_no_other() {
 
         let mut subscriber = broker.subscriber(example(), "shop", NUMBER, "shop");
         assert_eq!(first_line(&mut subscriber).await["sequence"], 1);
+    }
+}
+
+#[tokio::test]
+async fn the_user_of_the_sending_guide_asks_for_its_number_and_hears_its_own_answers_alone() {
+    let guide = read("docs/sending-over-nats.md");
+    let start = guide.find("```nats\n").expect("the guide shows a user") + "```nats\n".len();
+    let user = block(&guide[start..], "user: crm").replace("$CRM_PASSWORD", "secret");
+    let broker = Broker::start(&user).await;
+    let connected = |options: ConnectOptions| options.connect(broker.url.clone());
+    let writer = connected(ConnectOptions::with_user_and_password(
+        "writer".into(),
+        "writer".into(),
+    ));
+    let writer = writer.await.unwrap();
+    let config = stream::Config {
+        name: "CASEMENT_COMMANDS".to_owned(),
+        subjects: vec!["casement.commands.send.>".to_owned()],
+        ..Default::default()
+    };
+    let streams = jetstream::new(writer.clone());
+    streams.create_stream(config).await.unwrap();
+    let service = connected(
+        ConnectOptions::with_user_and_password("crm".into(), "secret".into())
+            .custom_inbox_prefix("_INBOX_crm"),
+    );
+    let service = service.await.unwrap();
+    let own = "casement.commands.send.default.15550001111.crm";
+    let acknowledged = service.request(own, "x".into()).await.unwrap();
+    let acknowledged = String::from_utf8_lossy(&acknowledged.payload).into_owned();
+    assert!(acknowledged.contains("\"seq\":1"), "{acknowledged}");
+
+    let mut answers = service
+        .subscribe("casement.answers.default.crm.1")
+        .await
+        .unwrap();
+    service.flush().await.unwrap();
+    writer
+        .publish("casement.answers.default.crm.1", "told".into())
+        .await
+        .unwrap();
+    assert_eq!(&answers.next().await.unwrap().payload[..], b"told");
+
+    for other in [
+        "casement.commands.send.default.15550009999.crm",
+        "casement.commands.send.other.15550001111.crm",
+        "casement.commands.send.default.15550001111.billing",
+        "casement.events.message.03.15550001111.x",
+        "append.casement.dead.dispatcher",
+    ] {
+        service.publish(other, "x".into()).await.unwrap();
+        service.flush().await.unwrap();
+        eventually("the broker refuses it", async || {
+            broker.has_refused("Publish Violation", other)
+        })
+        .await;
+    }
+    for other in [
+        "casement.answers.default.billing.1",
+        "casement.commands.>",
+        "_INBOX.>",
+    ] {
+        let _ = service.subscribe(other).await.unwrap();
+        service.flush().await.unwrap();
+        eventually("the broker refuses it", async || {
+            broker.has_refused("Subscription Violation", other)
+        })
+        .await;
     }
 }
 
@@ -147,6 +216,15 @@ impl Broker {
             .arg("--seen")
             .arg(seen.join("ids"));
         Process::start(&mut command)
+    }
+
+    /// Whether its log tells of such a violation of a subject.
+    fn has_refused(&self, violation: &str, subject: &str) -> Result<(), String> {
+        let log = self.log();
+        let is_told = log
+            .lines()
+            .any(|line| line.contains(violation) && line.contains(subject));
+        is_told.then_some(()).ok_or(log)
     }
 
     fn log(&self) -> String {

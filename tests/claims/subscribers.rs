@@ -175,6 +175,7 @@ async fn each_event_is_told_once(example: fn() -> Command) {
         assert_eq!(told["state"], state);
         let ends: Timestamp = told["expireTime"].as_str().unwrap().parse().unwrap();
         assert_eq!(ends.to_string(), event.expires);
+        assert_eq!(told["waitingSinceTime"], told["openTime"], "nobody answers");
     }
     stack.stop().await;
 }

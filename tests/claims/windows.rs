@@ -1,10 +1,12 @@
 //! Windows open, are heard of, and end once and on time.
 
+use casement_event::convert::instant;
 use casement_event::v1;
-use casement_tests::{Options, Role, Stack};
+use casement_tests::{Options, Role, Stack, free_form};
 use jiff::SignedDuration;
 
 const CUSTOMER: &str = "+15550002222";
+const OTHER_CUSTOMER: &str = "+15550003333";
 
 /// Later than this no expiry may come in normal running; generous, since tests share a machine.
 const LATENESS_MAX: SignedDuration = SignedDuration::from_secs(2);
@@ -61,6 +63,42 @@ async fn a_window_expires_once_and_never_early() {
     let expired = events.wait("WindowExpired", 2).await;
     assert_ne!(expired[0].id, expired[1].id);
     assert_eq!(expired.len(), 2);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn the_coming_end_and_the_end_tell_who_waits_from_who_was_answered() {
+    let stack = Stack::with(Options {
+        window_seconds: 8,
+        ..Options::default()
+    })
+    .await;
+    let (events, clients) = (stack.events().await, stack.clients());
+    let (waits, answered) = (stack.customer(CUSTOMER), stack.customer(OTHER_CUSTOMER));
+    stack.says(&waits, "Is anybody there?");
+    stack.says(&answered, "Is anybody there?");
+    let waiting = clients.open_window(CUSTOMER).await;
+    assert_eq!(waiting.waiting_since_time, waiting.last_inbound_time);
+    clients.open_window(OTHER_CUSTOMER).await;
+    let reply = clients
+        .send(OTHER_CUSTOMER, free_form("We are"))
+        .await
+        .unwrap();
+    clients.ended(&reply.message_id).await;
+
+    for name in ["WindowExpiring", "WindowExpired"] {
+        for told in events.wait(name, 2).await {
+            let is_waiting = told.subject.ends_with(&waiting.customer_id);
+            let written = waiting.last_inbound_time.as_ref();
+            let written = instant("last_inbound_time", written).unwrap();
+            let expected = written.filter(|_| is_waiting);
+            assert_eq!(told.waiting_since, expected, "{} {}", told.name, told.subject);
+        }
+    }
+    // The end did not end the wait.
+    let window = clients.window(CUSTOMER).await.unwrap();
+    assert_eq!(window.closed_reason(), v1::ClosedReason::Expired);
+    assert_eq!(window.waiting_since_time, window.last_inbound_time);
     stack.stop().await;
 }
 

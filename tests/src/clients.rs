@@ -7,6 +7,7 @@ use casement_proto::account::v1::account_service_client::AccountServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use casement_proto::message::v1 as message;
+use casement_proto::message::v1::message_query_service_client::MessageQueryServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
 use casement_proto::window::v1 as window;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
@@ -44,6 +45,8 @@ pub struct Clients {
     pub windows: WindowServiceClient<Authenticated>,
     /// `MessageService`.
     pub messages: MessageServiceClient<Authenticated>,
+    /// `MessageQueryService`.
+    pub message_queries: MessageQueryServiceClient<Authenticated>,
     /// `AccountService`.
     pub accounts: AccountServiceClient<Authenticated>,
     /// `ConversationService`.
@@ -61,6 +64,7 @@ impl Clients {
         Self {
             windows: WindowServiceClient::new(channel(windows)),
             messages: MessageServiceClient::new(channel(messages)),
+            message_queries: MessageQueryServiceClient::new(channel(archive)),
             accounts: AccountServiceClient::new(channel(accounts)),
             conversations: ConversationServiceClient::new(channel(archive)),
             audit: AuditServiceClient::new(channel(archive)),
@@ -187,7 +191,7 @@ impl Clients {
 pub fn free_form(text: &str) -> v1::Content {
     let free_form = Some(v1::FreeForm {
         text: text.to_owned(),
-        preview_url: false,
+        ..v1::FreeForm::default()
     });
     v1::Content {
         free_form,
@@ -209,6 +213,7 @@ pub fn template(text: &str, name: &str, parameter: &str) -> v1::Content {
             }],
             ..Default::default()
         }],
+        ..v1::TemplateContent::default()
     };
     v1::Content {
         template: Some(template),

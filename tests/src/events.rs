@@ -22,6 +22,8 @@ pub struct Heard {
     pub heard_at: Timestamp,
     /// The `ce-expiretime` header of window events.
     pub expires_at: Option<Timestamp>,
+    /// The `ce-waitingsince` header of window events; `None` if the last word is ours.
+    pub waiting_since: Option<Timestamp>,
     /// The event.
     pub event: Event,
 }
@@ -64,6 +66,7 @@ impl Events {
                     id: header("ce-id").expect("every event has an id"),
                     heard_at,
                     expires_at: header("ce-expiretime").and_then(|text| text.parse().ok()),
+                    waiting_since: header("ce-waitingsince").and_then(|text| text.parse().ok()),
                     event,
                 };
                 book.lock().expect("nobody panics with it").push(one);

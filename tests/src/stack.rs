@@ -88,6 +88,8 @@ pub struct Options {
     pub reconcile_after: &'static str,
     /// How long a call to a provider may take.
     pub call_timeout: &'static str,
+    /// Whether windows outlive a move of the number and another user id.
+    pub carries_over: bool,
     /// Lease of the active dispatcher; `0s` for none.
     pub lease: &'static str,
     /// The `[telemetry]` section.
@@ -103,6 +105,7 @@ impl Default for Options {
             window_seconds: 3600,
             reconcile_after: "4s",
             call_timeout: "2s",
+            carries_over: false,
             lease: "1s",
             telemetry: String::new(),
             cluster: None,
@@ -174,6 +177,16 @@ impl Stack {
         };
         stack.write_files(options);
         stack
+    }
+
+    /// Returns the address where webhooks are taken, without a path.
+    pub fn webhooks_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.webhooks_port)
+    }
+
+    /// Returns the address of the simulator: Meta, Twilio and other gateways.
+    pub fn simulator_url(&self) -> String {
+        self.running.base_url()
     }
 
     /// Returns the path of a file in the system's folder: `casement.toml`, `accounts.toml`, and
@@ -383,6 +396,7 @@ impl Stack {
             window_seconds,
             reconcile_after,
             call_timeout,
+            carries_over,
             lease,
             telemetry,
             cluster,
@@ -424,6 +438,9 @@ length = "{window_seconds}s"
 leads = ["1s"]
 guard = "1s"
 granularity = "1s"
+[window.carry_over]
+migration = {carries_over}
+user_id = {carries_over}
 [dispatcher]
 call_by = "1s"
 call_timeout = "{call_timeout}"
@@ -505,6 +522,9 @@ fn simulator(options: &Options, webhooks_port: u16) -> SimulatorConfig {
     config.twilio.auth_token = TWILIO_TOKEN.into();
     config.twilio.senders = vec![SMS_SENDER.to_owned()];
     config.twilio.inbound_url = Some(format!("http://127.0.0.1:{webhooks_port}/webhooks/twilio"));
+    let hook = |path: &str| Some(format!("http://127.0.0.1:{webhooks_port}/webhooks/{path}"));
+    config.vonage.inbound_url = hook("vonage");
+    config.generic.status_url = hook("sms/acme");
     config.limits.pair = None;
     config.webhook_retry.first = SignedDuration::from_millis(50);
     config.webhook_retry.longest = SignedDuration::from_millis(500);

@@ -156,6 +156,7 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::AnotherBrand => (Code::PermissionDenied, "ANOTHER_BRAND"),
         Refusal::NumberUnknown => (Code::NotFound, "NUMBER_UNKNOWN"),
         Refusal::PhoneNumberIdTaken => (Code::AlreadyExists, "PHONE_NUMBER_ID_TAKEN"),
+        Refusal::OnboardTimeAhead => (Code::InvalidArgument, "ONBOARD_TIME_AHEAD"),
     };
     refuse(code, reason, refusal.to_string())
 }

@@ -3,7 +3,7 @@
 //! A wish says what shall be so; if it is so already it adds nothing, so that repeating one is
 //! harmless. Records are taken as valid: [`crate::validate`] comes before.
 
-use casement_event::convert::timestamp;
+use casement_event::convert::{instant, timestamp};
 use casement_event::{Event, v1};
 use jiff::Timestamp;
 
@@ -50,6 +50,9 @@ pub enum Refusal {
     /// Webhooks could not be told apart.
     #[error("phone_number_id is another number's")]
     PhoneNumberIdTaken,
+    /// Nothing could open a window before then.
+    #[error("onboard_time lies ahead")]
+    OnboardTimeAhead,
 }
 
 /// A decision.
@@ -98,8 +101,8 @@ pub struct Surroundings<'a> {
     pub is_brand_known: bool,
 }
 
-/// Records a number. Whether it is paused stays as it is. It may change its brand, if the caller
-/// may touch both.
+/// Records a number. Whether it is paused stays as it is, and when it moved is nobody's to say. It
+/// may change its brand, if the caller may touch both.
 pub fn number(
     around: Surroundings<'_>,
     wanted: v1::Number,
@@ -121,7 +124,12 @@ pub fn number(
     {
         return Err(Refusal::PhoneNumberIdTaken);
     }
+    if time(wanted.onboard_time.as_ref()) > Some(cause.time) {
+        return Err(Refusal::OnboardTimeAhead);
+    }
+    let migrated_at = migrated_at(around.present, &wanted, cause.time);
     let wanted = v1::Number {
+        migrate_time: migrated_at.map(timestamp),
         paused: around.present.is_some_and(|present| present.paused),
         pause_reason: around
             .present
@@ -140,6 +148,26 @@ pub fn number(
         }
         .into(),
     ))
+}
+
+/// Returns when a number last moved to another business account or provider, if it is recorded so
+/// now: the platform then gives it another id, another WABA, or both.
+fn migrated_at(
+    present: Option<&v1::Number>,
+    wanted: &v1::Number,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let present = present?;
+    let before = time(present.migrate_time.as_ref());
+    let moves =
+        present.waba_id != wanted.waba_id || present.phone_number_id != wanted.phone_number_id;
+    // Never back, also if the clock went.
+    if moves { before.max(Some(now)) } else { before }
+}
+
+/// Reads a time of a record, which has been checked.
+fn time(stored: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    instant("time", stored).ok().flatten()
 }
 
 /// Pauses a number, or gives its pause another reason.

@@ -96,6 +96,127 @@ fn a_number_changes_its_brand_on_record() {
 }
 
 #[test]
+fn a_number_moves_when_its_waba_or_its_phone_number_id_changes_and_by_nothing_else() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let known = |waba: &str, id: &str, moved: Option<i64>| v1::Number {
+        waba_id: waba.to_owned(),
+        phone_number_id: id.to_owned(),
+        migrate_time: moved.map(|second| timestamp(at(second))),
+        ..a_number("1", "ours")
+    };
+    let renamed = v1::Number {
+        display_name: "Other".to_owned(),
+        portfolio_id: "other".to_owned(),
+        ..known("w1", "p1", None)
+    };
+    let nobody = || None;
+    let table = [
+        ("new", nobody(), known("w1", "p1", None), None),
+        (
+            "new, and says it moved",
+            nobody(),
+            known("w1", "p1", Some(3)),
+            None,
+        ),
+        (
+            "another id",
+            Some(known("w1", "p1", None)),
+            known("w1", "p2", None),
+            Some(10),
+        ),
+        (
+            "another WABA",
+            Some(known("w1", "p1", None)),
+            known("w2", "p1", None),
+            Some(10),
+        ),
+        (
+            "both",
+            Some(known("w1", "p1", None)),
+            known("w2", "p2", None),
+            Some(10),
+        ),
+        (
+            "again",
+            Some(known("w1", "p1", Some(5))),
+            known("w1", "p2", None),
+            Some(10),
+        ),
+        (
+            "other fields",
+            Some(known("w1", "p1", None)),
+            renamed.clone(),
+            None,
+        ),
+        (
+            "other fields, later",
+            Some(known("w1", "p1", Some(5))),
+            renamed,
+            Some(5),
+        ),
+        (
+            "says so itself",
+            Some(known("w1", "p1", Some(5))),
+            known("w1", "p1", Some(7)),
+            Some(5),
+        ),
+        (
+            "a clock that went back",
+            Some(known("w1", "p1", Some(20))),
+            known("w2", "p1", None),
+            Some(20),
+        ),
+    ];
+    for (case, present, wanted, expected) in table {
+        let cause = Cause {
+            time: at(10),
+            ..cause()
+        };
+        let decision = number(alone(present.as_ref()), wanted, &ours(), &cause).unwrap();
+        let now = decision.map(left).or(present).unwrap();
+        let expected = expected.map(|second| timestamp(at(second)));
+        assert_eq!(now.migrate_time, expected, "{case}");
+        for event in [
+            pause(Some(&now), "", &ours(), &cause).unwrap(),
+            resume(
+                Some(&v1::Number {
+                    paused: true,
+                    ..now
+                }),
+                &ours(),
+                &cause,
+            )
+            .unwrap(),
+        ] {
+            assert_eq!(
+                left(event.unwrap()).migrate_time,
+                expected,
+                "{case}, paused"
+            );
+        }
+    }
+}
+
+#[test]
+fn nobody_was_onboarded_in_the_future() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let decide = |second| {
+        let wanted = v1::Number {
+            onboard_time: Some(timestamp(at(second))),
+            ..a_number("1", "ours")
+        };
+        let cause = Cause {
+            time: at(10),
+            ..cause()
+        };
+        number(alone(None), wanted, &ours(), &cause)
+    };
+    assert_eq!(decide(11), Err(Refusal::OnboardTimeAhead));
+    let known = left(decide(10).unwrap().unwrap());
+    assert_eq!(known.onboard_time, Some(timestamp(at(10))));
+}
+
+#[test]
 fn another_brands_number_looks_unknown_to_the_pause_switch() {
     let foreign = a_number("1", "theirs");
     for present in [None, Some(&foreign)] {

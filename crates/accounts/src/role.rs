@@ -180,6 +180,7 @@ fn refused(index: usize, refusal: &Refusal) -> Problem {
         Refusal::BrandUnknown | Refusal::AnotherBrand => "brand_id",
         Refusal::NumberUnknown => "number",
         Refusal::PhoneNumberIdTaken => "phone_number_id",
+        Refusal::OnboardTimeAhead => "onboard_time",
     };
     Problem::new(&format!("number[{index}]"), field, refusal)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use casement_domain::id::{BrandId, BusinessNumber, PhoneNumberId, PortfolioId, WabaId};
+use casement_event::convert::instant;
 use casement_event::v1;
 use v1::secret_ref::Source;
 
@@ -101,7 +102,29 @@ pub fn number(at: &str, wanted: v1::Number) -> Result<v1::Number, Vec<Problem>> 
             format!("is above {THROUGHPUT_MAX} messages a second"),
         ));
     }
+    if !wanted.messaging_account_id.is_empty()
+        && let Err(error) = WabaId::parse(&wanted.messaging_account_id)
+    {
+        problems.push(Problem::new(at, "messaging_account_id", error));
+    }
+    if !is_app_name(&wanted.app) {
+        let text = "is not a name of at most 64 letters, digits, `-` and `_`";
+        problems.push(Problem::new(at, "app", text));
+    }
+    if let Err(error) = instant("onboard_time", wanted.onboard_time.as_ref()) {
+        problems.push(Problem::new(at, "onboard_time", error));
+    }
+    // Whatever is said: when a number moved is found out, not told.
+    wanted.migrate_time = None;
     settle(wanted, problems)
+}
+
+/// Names of apps are keys of configuration files and parts of paths. None at all is fine.
+fn is_app_name(name: &str) -> bool {
+    name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Reads a business number as requests and files write it: E.164 with plus. The plus is asked
@@ -311,6 +334,10 @@ mod tests {
             display_name: "a\u{0}b".to_owned(),
             throughput: 1_001,
             sms: Some(v1::SmsSender::default()),
+            onboard_time: Some(prost_types::Timestamp {
+                seconds: i64::MAX,
+                nanos: 0,
+            }),
             ..v1::Number::default()
         };
         assert_eq!(
@@ -327,6 +354,7 @@ mod tests {
                 "number.sms.account_sid",
                 "number.sms.auth_token",
                 "number.throughput",
+                "number.onboard_time",
             ]
         );
     }

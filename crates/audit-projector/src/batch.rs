@@ -51,6 +51,19 @@ impl Batch {
     }
 }
 
+/// What archived rows change in messages: [`crate::rebuild`].
+pub(crate) fn again(rows: Vec<Row>) -> Vec<Entry> {
+    let of_message = |row: Row| {
+        let event = row.stored.event().ok();
+        let mut changes = event
+            .map(|event| project(&row.stored, &event))
+            .unwrap_or_default();
+        changes.retain(|change| matches!(change, Change::Message { .. }));
+        Entry { row, changes }
+    };
+    rows.into_iter().map(of_message).collect()
+}
+
 fn seal(head: &mut Head, stored: Stored, salt: Salt) -> Entry {
     let event = match stored.event() {
         Ok(event) => Some(event),

@@ -6,15 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use casement_domain::message::KeptBack;
+use casement_event::convert::timestamp;
 use casement_event::v1::{ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
-use casement_proto::message::v1::MessageState;
+use casement_event::{Extension, Stored};
+use casement_proto::message::v1::{Attempt, MessageState};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::batch::{Batch, Entry};
+use crate::batch::Entry;
 use crate::model::{
-    Change, Conversation, ConversationChange, ConversationKey, Message, MessageChange, RowPosition,
+    AttemptResult, Change, Conversation, ConversationChange, ConversationKey, Message,
+    MessageChange, RowPosition,
 };
+use crate::{index, terms};
 
 /// Longer facts are remembered by their hash: databases bound what they index.
 const FACT_LEN_MAX: usize = 200;
@@ -29,9 +34,9 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    pub(crate) fn by(batch: &Batch) -> Self {
+    pub(crate) fn by(entries: &[Entry]) -> Self {
         let mut touched = Self::default();
-        for change in batch.entries.iter().flat_map(|entry| &entry.changes) {
+        for change in entries.iter().flat_map(|entry| &entry.changes) {
             match change {
                 Change::Conversation { key, change, .. } => {
                     touched.conversations.insert(key.clone());
@@ -70,6 +75,15 @@ pub(crate) struct Models {
     conversations: BTreeMap<ConversationKey, Conversation>,
     messages: BTreeMap<String, Message>,
     new_facts: HashSet<String>,
+    /// Of messages, as they were.
+    known_terms: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Something that a message is found by from now on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NewTerm<'a> {
+    pub(crate) term: String,
+    pub(crate) message: &'a Message,
 }
 
 impl Models {
@@ -79,7 +93,12 @@ impl Models {
         messages: Vec<Message>,
         new_facts: impl IntoIterator<Item = String>,
     ) -> Self {
+        let known_terms = messages
+            .iter()
+            .map(|row| (row.id.clone(), terms::of(row)))
+            .collect();
         Self {
+            known_terms,
             conversations: conversations
                 .into_iter()
                 .map(|row| (row.key.clone(), row))
@@ -93,8 +112,8 @@ impl Models {
     }
 
     /// Makes a batch's changes, in order.
-    pub(crate) fn apply(&mut self, batch: &Batch) {
-        for entry in &batch.entries {
+    pub(crate) fn apply(&mut self, entries: &[Entry]) {
+        for entry in entries {
             self.apply_entry(entry);
         }
     }
@@ -107,6 +126,26 @@ impl Models {
     /// Returns the messages as they are now.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.values()
+    }
+
+    /// Returns what messages are found by now and were not before, in order.
+    pub(crate) fn new_terms(&self) -> Vec<NewTerm<'_>> {
+        let mut new: Vec<_> = self
+            .messages
+            .values()
+            .flat_map(|message| {
+                let known = self.known_terms.get(&message.id);
+                terms::of(message)
+                    .into_iter()
+                    .filter(move |term| known.is_none_or(|known| !known.contains(term)))
+                    .map(move |term| NewTerm { term, message })
+            })
+            .collect();
+        // So that of two writers each takes them in the same order.
+        new.sort_by(|one, other| {
+            (&one.term, &one.message.id).cmp(&(&other.term, &other.message.id))
+        });
+        new
     }
 
     fn apply_entry(&mut self, entry: &Entry) {
@@ -131,23 +170,48 @@ impl Models {
                     change_conversation(row, change, counts);
                 }
                 Change::Message { message_id, change } => {
-                    if let MessageChange::Requested { .. } = change {
-                        self.messages
-                            .entry(message_id.clone())
-                            .or_insert_with(|| requested(message_id, change));
-                    }
-                    // Reports about messages that are not ours change nothing.
-                    if let Some(row) = self.messages.get_mut(message_id) {
-                        change_message(row, change);
-                        // Whatever stands on the log anew has to be purged anew.
-                        row.is_purged = false;
-                        row.update_time = Some(entry.row.index.event_time);
-                        row.position = position.clone();
+                    let row = self.messages.remove(message_id);
+                    if let Some(row) = follow(row, message_id, &entry.row.stored, change) {
+                        self.messages.insert(message_id.clone(), row);
                     }
                 }
             }
         }
     }
+}
+
+/// Returns a message after a change; `None` if it is none of ours.
+pub(crate) fn follow(
+    row: Option<Message>,
+    message_id: &str,
+    stored: &Stored,
+    change: &MessageChange,
+) -> Option<Message> {
+    let mut row = match (row, change) {
+        (None, MessageChange::Requested { .. }) => unasked(message_id),
+        // Reports about messages that are not ours change nothing.
+        (row, _) => row?,
+    };
+    change_message(&mut row, change);
+    // Which state that is, its owner knows best: a word about an attempt that another has replaced
+    // changes none.
+    if let Some(state) = told_state(stored).filter(|_| row.end_time.is_none()) {
+        row.state = state;
+    }
+    if row.state != MessageState::Deferred {
+        row.deferral = None;
+    }
+    let position = RowPosition::of(stored);
+    // What is projected again from the archive says nothing new of the log.
+    let is_new = row.position.incarnation != position.incarnation
+        || row.position.sequence < position.sequence;
+    if is_new {
+        // Whatever stands on the log anew has to be purged anew.
+        row.is_purged = false;
+        row.update_time = Some(index::event_time(stored));
+        row.position = position;
+    }
+    Some(row)
 }
 
 fn nowhere() -> RowPosition {
@@ -225,8 +289,15 @@ fn change_conversation(row: &mut Conversation, change: &ConversationChange, coun
     }
 }
 
-fn requested(message_id: &str, change: &MessageChange) -> Message {
-    let mut row = Message {
+/// Returns the state that a message is in after an event, as the event's header has it.
+fn told_state(stored: &Stored) -> Option<MessageState> {
+    let word = stored.extension(Extension::State)?;
+    MessageState::from_str_name(&format!("MESSAGE_STATE_{word}"))
+}
+
+/// A message of which nothing is known yet.
+fn unasked(message_id: &str) -> Message {
+    Message {
         id: message_id.to_owned(),
         key: ConversationKey {
             number: String::new(),
@@ -235,7 +306,7 @@ fn requested(message_id: &str, change: &MessageChange) -> Message {
         brand_id: String::new(),
         state: MessageState::Pending,
         outcome: MessageOutcome::Unspecified,
-        outcome_reason: String::new(),
+        reason: String::new(),
         delivery_status: DeliveryStatus::Unspecified,
         attempt_count: 0,
         route: Route::Unspecified,
@@ -245,43 +316,115 @@ fn requested(message_id: &str, change: &MessageChange) -> Message {
         update_time: None,
         end_time: None,
         is_purged: false,
+        labels: Vec::new(),
+        attempts: Vec::new(),
+        deferral: None,
+        double_exposure: Vec::new(),
         position: nowhere(),
-    };
-    if let MessageChange::Requested {
-        key,
-        brand_id,
-        client_reference,
-        request_time,
-        expire_time,
-    } = change
-    {
-        row.key = key.clone();
-        row.brand_id.clone_from(brand_id);
-        row.client_reference.clone_from(client_reference);
-        row.request_time = *request_time;
-        row.expire_time = *expire_time;
     }
-    row
 }
 
 /// An ended message stays ended.
 fn change_message(row: &mut Message, change: &MessageChange) {
     let is_open = row.end_time.is_none();
-    match change {
-        MessageChange::Requested { .. } | MessageChange::Touched => {}
-        MessageChange::State { state } => {
-            if is_open {
-                row.state = *state;
-            }
+    let enter = |row: &mut Message, state, reason: &str| {
+        if is_open {
+            row.state = state;
+            reason.clone_into(&mut row.reason);
         }
-        MessageChange::Attempt { number, route } => {
-            if is_open {
-                row.state = MessageState::Attempting;
-            }
+    };
+    match change {
+        MessageChange::Touched => {}
+        MessageChange::Requested {
+            key,
+            brand_id,
+            client_reference,
+            labels,
+            request_time,
+            expire_time,
+        } => {
+            row.key = key.clone();
+            row.brand_id.clone_from(brand_id);
+            row.client_reference.clone_from(client_reference);
+            row.labels.clone_from(labels);
+            row.request_time = *request_time;
+            row.expire_time = *expire_time;
+        }
+        MessageChange::State { state, reason } => enter(row, *state, reason),
+        MessageChange::Deferred { deferral } => {
+            enter(row, MessageState::Deferred, &deferral.cause);
+            row.deferral = Some(deferral.clone());
+        }
+        MessageChange::DoubleExposure { attempts } => row.double_exposure.clone_from(attempts),
+        MessageChange::Attempt {
+            number,
+            route,
+            sms_gateway,
+            start_time,
+        } => {
+            enter(row, MessageState::Attempting, "");
             row.attempt_count = row.attempt_count.max(*number);
             row.route = *route;
+            let is_risky = row
+                .attempts
+                .iter()
+                .any(|earlier| earlier.number < *number && earlier.state == ABANDONED);
+            let attempt = attempt(row, *number);
+            attempt.set_route(*route);
+            attempt.sms_gateway.clone_from(sms_gateway);
+            attempt.start_time = start_time.map(timestamp);
+            // Abandoned and repeated: the customer may get it twice.
+            attempt.duplicate_risk = is_risky;
         }
-        MessageChange::Delivery { status } => row.delivery_status = *status,
+        MessageChange::Tried {
+            number,
+            result,
+            state,
+            reason,
+        } => {
+            enter(row, *state, reason);
+            let attempt = attempt(row, *number);
+            let word = match result {
+                AttemptResult::Accepted {
+                    provider_message_id,
+                    state,
+                } => {
+                    attempt.provider_message_id.clone_from(provider_message_id);
+                    *state
+                }
+                AttemptResult::Rejected { error } => {
+                    attempt.error.clone_from(error);
+                    REJECTED
+                }
+                AttemptResult::Unknown => UNKNOWN,
+                AttemptResult::Abandoned => ABANDONED,
+            };
+            word.clone_into(&mut attempt.state);
+        }
+        MessageChange::Delivery { number, status } => {
+            row.delivery_status = *status;
+            let is_kept_back = matches!(
+                row.state,
+                MessageState::HeldForQualityAssessment | MessageState::Paused
+            );
+            // The platform has let it go.
+            if is_kept_back {
+                row.state = MessageState::Accepted;
+            }
+            if let Some(known) = row
+                .attempts
+                .iter_mut()
+                .find(|known| known.number == *number)
+            {
+                known.set_delivery_status(*status);
+                if [KeptBack::QualityAssessment, KeptBack::Paused]
+                    .iter()
+                    .any(|kept_back| kept_back.as_str() == known.state)
+                {
+                    ACCEPTED.clone_into(&mut known.state);
+                }
+            }
+        }
         MessageChange::Ended {
             outcome,
             reason,
@@ -289,10 +432,34 @@ fn change_message(row: &mut Message, change: &MessageChange) {
         } => {
             row.state = MessageState::Ended;
             row.outcome = *outcome;
-            row.outcome_reason.clone_from(reason);
+            row.reason.clone_from(reason);
             row.end_time = Some(*at);
         }
     }
+}
+
+// As the API names the states of an attempt.
+const STARTED: &str = "STARTED";
+const ACCEPTED: &str = "ACCEPTED";
+const REJECTED: &str = "REJECTED";
+const UNKNOWN: &str = "UNKNOWN";
+const ABANDONED: &str = "ABANDONED";
+
+/// Returns the attempt of a number, which is added if need be.
+fn attempt(row: &mut Message, number: u32) -> &mut Attempt {
+    let place = row
+        .attempts
+        .binary_search_by_key(&number, |known| known.number)
+        .unwrap_or_else(|place| {
+            let new = Attempt {
+                number,
+                state: STARTED.to_owned(),
+                ..Attempt::default()
+            };
+            row.attempts.insert(place, new);
+            place
+        });
+    &mut row.attempts[place]
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod conversation;
+pub(crate) mod messages;
+pub(crate) mod watch;
 
 use casement_domain::id::BusinessNumber;
 use casement_event::convert::timestamp;

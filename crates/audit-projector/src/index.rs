@@ -77,6 +77,8 @@ fn brand(event: &Event) -> Option<&str> {
         Event::NumberRecorded(event) => &event.number.as_ref()?.brand_id,
         Event::NumberPaused(event) => &event.number.as_ref()?.brand_id,
         Event::NumberResumed(event) => &event.number.as_ref()?.brand_id,
+        Event::SendsHalted(event) => &event.halt.as_ref()?.brand_id,
+        Event::SendsResumed(event) => &event.halt.as_ref()?.brand_id,
         _ => &conversation(event)?.brand_id,
     };
     Some(brand)
@@ -106,6 +108,9 @@ pub(crate) fn conversation(event: &Event) -> Option<&v1::Conversation> {
         Event::WindowCorrected(event) => of_window(event.window.as_ref()),
         Event::WindowRefused(event) => event.conversation.as_ref(),
         Event::WindowProven(event) => event.conversation.as_ref(),
+        Event::CustomerAnswered(event) => event.conversation.as_ref(),
+        Event::FreeEntryPointStarted(event) => event.conversation.as_ref(),
+        Event::FreeEntryPointReported(event) => event.conversation.as_ref(),
         Event::NoteAdded(event) => event.conversation.as_ref(),
         Event::MediaStored(event) => event.conversation.as_ref(),
         Event::MediaDeferred(event) => event.conversation.as_ref(),
@@ -121,6 +126,7 @@ pub(crate) fn conversation(event: &Event) -> Option<&v1::Conversation> {
         Event::AttemptAbandoned(event) => event.conversation.as_ref(),
         Event::DeliveryAdvanced(event) => event.conversation.as_ref(),
         Event::DeliveryContradicted(event) => event.conversation.as_ref(),
+        Event::DoubleExposure(event) => event.conversation.as_ref(),
         Event::MessageEnded(event) => event.conversation.as_ref(),
         Event::MessageExpired(event) => event.conversation.as_ref(),
         Event::MessageCancelled(event) => event.conversation.as_ref(),

@@ -25,9 +25,11 @@ mod page;
 mod progress;
 mod project;
 mod purge;
+mod rebuild;
 mod role;
 mod store;
 mod summary;
+mod terms;
 mod trace;
 mod verify;
 
@@ -36,12 +38,15 @@ mod fixture;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod message_tests;
+#[cfg(test)]
 mod service_tests;
 
 pub use chain::{Broken, ChainReport};
 pub use config::{Config, DatabaseUrl};
 pub use grpc::audit::AuditApi;
 pub use grpc::conversation::ConversationApi;
+pub use grpc::messages::MessageQueryApi;
 pub use inspect::{ArchiveHead, Inspection, Tables, inspect};
 pub use progress::STREAMS as ARCHIVED_STREAMS;
 pub use role::{Role, start};

@@ -6,7 +6,8 @@ use casement_event::Stored;
 use casement_proto::events::v1::{
     ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState,
 };
-use casement_proto::message::v1::MessageState;
+use casement_proto::events::v1::{Label, ProviderError};
+use casement_proto::message::v1::{Attempt, Deferral, MessageState};
 use jiff::Timestamp;
 
 use crate::chain::{Digest, Salt};
@@ -58,7 +59,7 @@ pub(crate) struct ConversationKey {
 }
 
 /// What an event changes in the read models.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
     Conversation {
         key: ConversationKey,
@@ -98,24 +99,44 @@ pub(crate) enum ConversationChange {
 }
 
 /// What an event changes in a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MessageChange {
     Requested {
         key: ConversationKey,
         brand_id: String,
         client_reference: String,
+        labels: Vec<Label>,
         request_time: Option<Timestamp>,
         expire_time: Option<Timestamp>,
     },
     /// An ended message stays ended.
     State {
         state: MessageState,
+        reason: String,
+    },
+    /// Waits for the end of a halt.
+    Deferred {
+        deferral: Deferral,
+    },
+    /// Reached the customer by each of these attempts.
+    DoubleExposure {
+        attempts: Vec<u32>,
     },
     Attempt {
         number: u32,
         route: Route,
+        sms_gateway: String,
+        start_time: Option<Timestamp>,
+    },
+    /// What came of an attempt, and the state that it leaves the message in.
+    Tried {
+        number: u32,
+        result: AttemptResult,
+        state: MessageState,
+        reason: String,
     },
     Delivery {
+        number: u32,
         status: DeliveryStatus,
     },
     Ended {
@@ -125,6 +146,21 @@ pub(crate) enum MessageChange {
     },
     /// Something new stands under it on the log, and that is all.
     Touched,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum AttemptResult {
+    /// With the word for how the provider took it.
+    Accepted {
+        provider_message_id: String,
+        state: &'static str,
+    },
+    Rejected {
+        error: Option<ProviderError>,
+    },
+    Unknown,
+    Abandoned,
 }
 
 /// A conversation as projected.
@@ -185,14 +221,15 @@ impl RowPosition {
 }
 
 /// An outbound message as projected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) key: ConversationKey,
     pub(crate) brand_id: String,
     pub(crate) state: MessageState,
     pub(crate) outcome: MessageOutcome,
-    pub(crate) outcome_reason: String,
+    /// Why it is in its state.
+    pub(crate) reason: String,
     pub(crate) delivery_status: DeliveryStatus,
     pub(crate) attempt_count: u32,
     pub(crate) route: Route,
@@ -202,5 +239,11 @@ pub(crate) struct Message {
     pub(crate) update_time: Option<Timestamp>,
     pub(crate) end_time: Option<Timestamp>,
     pub(crate) is_purged: bool,
+    pub(crate) labels: Vec<Label>,
+    /// In order, without decisions.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Set while it waits for the end of a halt.
+    pub(crate) deferral: Option<Deferral>,
+    pub(crate) double_exposure: Vec<u32>,
     pub(crate) position: RowPosition,
 }

@@ -65,6 +65,17 @@ impl Progress {
         (Self { streams, wait_max }, tellers.into())
     }
 
+    /// Waits for something as long as queries wait.
+    pub(crate) async fn in_time<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(self.wait_max, waited).await.ok()
+    }
+
+    /// Returns where a stream's archive stands, as it moves on; `None` of one that is not archived.
+    pub(crate) fn watch(&self, stream: &str) -> Option<watch::Receiver<Option<Reached>>> {
+        let known = self.streams.iter().find(|(known, _)| *known == stream)?;
+        Some(known.1.clone())
+    }
+
     /// Waits until the archive is not older than a position, given as its token. An empty token
     /// asks for nothing.
     pub(crate) async fn reach(&self, token: &str) -> Result<(), NotReached> {

@@ -5,13 +5,17 @@
 //! come twice, which counts once; and late, which never undoes what is newer: the store sees to
 //! both.
 
+use casement_domain::message::KeptBack;
+use casement_event::convert::reason;
 use casement_event::v1::MessageOutcome;
 use casement_event::{Event, Stored, convert, v1};
-use casement_proto::message::v1::MessageState;
+use casement_proto::message::v1::{Deferral, MessageState};
 use jiff::Timestamp;
 
 use crate::index;
-use crate::model::{Change, ConversationChange, ConversationKey, KEY_LEN_MAX, MessageChange};
+use crate::model::{
+    AttemptResult, Change, ConversationChange, ConversationKey, KEY_LEN_MAX, MessageChange,
+};
 
 /// Returns what an event changes, in order.
 pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
@@ -23,7 +27,7 @@ pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
             .for_each(|change| changes.push(change));
     }
     changes.extend(
-        message_change(event)
+        message_change(stored, event)
             .filter(|(message_id, _)| is_key(message_id))
             .map(|(message_id, change)| Change::Message { message_id, change }),
     );
@@ -148,75 +152,134 @@ fn window(window: &v1::PublishedWindow) -> ConversationChange {
     }
 }
 
-fn message_change(event: &Event) -> Option<(String, MessageChange)> {
-    let state = |state| MessageChange::State { state };
+fn message_change(stored: &Stored, event: &Event) -> Option<(String, MessageChange)> {
+    let why = || reason::of_state(event).unwrap_or_default();
+    let state = |state| MessageChange::State {
+        state,
+        reason: why(),
+    };
+    let tried = |number, result, state| MessageChange::Tried {
+        number,
+        result,
+        state,
+        reason: why(),
+    };
     let (message_id, change) = match event {
-        Event::MessageRequested(event) => {
-            let conversation = event.conversation.clone().unwrap_or_default();
-            let change = MessageChange::Requested {
-                key: ConversationKey {
-                    number: conversation.number,
-                    customer_id: conversation.customer_id,
-                },
-                brand_id: conversation.brand_id,
-                client_reference: event.client_reference.clone(),
-                request_time: instant(event.request_time.as_ref()),
-                expire_time: instant(event.expire_time.as_ref()),
-            };
-            (&event.message_id, change)
-        }
+        Event::MessageRequested(event) => (&event.message_id, requested(stored, event)),
         Event::MessageHeld(event) => (&event.message_id, state(MessageState::Held)),
         Event::MessageReleased(event) => (&event.message_id, state(MessageState::Pending)),
-        Event::MessageDeferred(event) => (&event.message_id, state(MessageState::Pending)),
+        Event::MessageDeferred(event) => {
+            let deferral = Deferral {
+                cause: event.cause.clone(),
+                halt_id: event.halt_id.clone(),
+                until_time: event.until_time,
+            };
+            (&event.message_id, MessageChange::Deferred { deferral })
+        }
         Event::AttemptStarted(event) => {
             let change = MessageChange::Attempt {
                 number: event.attempt,
                 route: event.route(),
+                sms_gateway: event.sms_gateway.clone(),
+                start_time: instant(event.start_time.as_ref()),
             };
             (&event.message_id, change)
         }
-        Event::AttemptAccepted(event) => (&event.message_id, state(MessageState::Accepted)),
-        Event::AttemptRejected(event) => (&event.message_id, state(MessageState::Pending)),
-        Event::AttemptUnknown(event) => (&event.message_id, state(MessageState::Unknown)),
-        Event::AttemptAbandoned(event) => (&event.message_id, state(MessageState::Pending)),
+        Event::AttemptAccepted(event) => {
+            let (state, word) = taken(event);
+            let result = AttemptResult::Accepted {
+                provider_message_id: event.provider_message_id.clone(),
+                state: word,
+            };
+            (&event.message_id, tried(event.attempt, result, state))
+        }
+        Event::AttemptRejected(event) => {
+            let error = event.error.clone();
+            let result = AttemptResult::Rejected { error };
+            let change = tried(event.attempt, result, MessageState::Pending);
+            (&event.message_id, change)
+        }
+        Event::AttemptUnknown(event) => {
+            let result = AttemptResult::Unknown;
+            let change = tried(event.attempt, result, MessageState::Unknown);
+            (&event.message_id, change)
+        }
+        Event::AttemptAbandoned(event) => {
+            let result = AttemptResult::Abandoned;
+            let change = tried(event.attempt, result, MessageState::Pending);
+            (&event.message_id, change)
+        }
         Event::DeliveryAdvanced(event) => (
             &event.message_id,
             MessageChange::Delivery {
+                number: event.attempt,
                 status: event.status(),
             },
         ),
         Event::MessageEnded(event) => {
             let at = instant(event.end_time.as_ref())?;
-            (&event.message_id, ended(event.outcome(), &event.reason, at))
+            (&event.message_id, ended(event.outcome(), why(), at))
         }
         // A MessageEnded may follow and say more.
         Event::MessageExpired(event) => {
             let at = instant(event.expire_time.as_ref())?;
-            (
-                &event.message_id,
-                ended(MessageOutcome::Expired, "EXPIRED", at),
-            )
+            let outcome = MessageOutcome::Expired;
+            (&event.message_id, ended(outcome, why(), at))
         }
         Event::MessageCancelled(event) => {
             let at = instant(event.cancel_time.as_ref())?;
-            (
-                &event.message_id,
-                ended(MessageOutcome::Cancelled, "CANCELLED", at),
-            )
+            let outcome = MessageOutcome::Cancelled;
+            (&event.message_id, ended(outcome, why(), at))
         }
         Event::DeliveryContradicted(event) => (&event.message_id, MessageChange::Touched),
+        Event::DoubleExposure(event) => {
+            let attempts = event.attempts.clone();
+            (
+                &event.message_id,
+                MessageChange::DoubleExposure { attempts },
+            )
+        }
         Event::StatusReported(event) => (&event.message_id, MessageChange::Touched),
         _ => return None,
     };
     Some((message_id.clone(), change))
 }
 
-fn ended(outcome: MessageOutcome, reason: &str, at: Timestamp) -> MessageChange {
+fn requested(stored: &Stored, event: &v1::MessageRequested) -> MessageChange {
+    let conversation = event.conversation.clone().unwrap_or_default();
+    MessageChange::Requested {
+        key: ConversationKey {
+            number: conversation.number,
+            customer_id: conversation.customer_id,
+        },
+        brand_id: conversation.brand_id,
+        client_reference: event.client_reference.clone(),
+        labels: event.labels.clone(),
+        // Every list is in this order, so every message has a place in it.
+        request_time: instant(event.request_time.as_ref())
+            .or_else(|| Some(index::event_time(stored))),
+        expire_time: instant(event.expire_time.as_ref()),
+    }
+}
+
+fn ended(outcome: MessageOutcome, reason: String, at: Timestamp) -> MessageChange {
     MessageChange::Ended {
         outcome,
-        reason: reason.to_owned(),
+        reason,
         at,
     }
+}
+
+/// What the platform took may be kept back by it: the state of the message, the word for that of
+/// its attempt.
+fn taken(event: &v1::AttemptAccepted) -> (MessageState, &'static str) {
+    let kept_back = KeptBack::parse(&event.provider_status).filter(|_| !event.from_report);
+    let state = match kept_back {
+        None => MessageState::Accepted,
+        Some(KeptBack::QualityAssessment) => MessageState::HeldForQualityAssessment,
+        Some(KeptBack::Paused) => MessageState::Paused,
+    };
+    (state, kept_back.map_or("ACCEPTED", KeptBack::as_str))
 }
 
 fn instant(stored: Option<&prost_types::Timestamp>) -> Option<Timestamp> {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use casement_event_log::Log;
 use casement_proto::audit::v1::audit_service_server::AuditServiceServer;
 use casement_proto::conversation::v1::conversation_service_server::ConversationServiceServer;
+use casement_proto::message::v1::message_query_service_server::MessageQueryServiceServer;
 use casement_shell::SharedClock;
 use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use casement_shell::health::Readiness;
@@ -19,8 +20,10 @@ use crate::config::Config;
 use crate::grpc::Backend;
 use crate::grpc::audit::AuditApi;
 use crate::grpc::conversation::ConversationApi;
+use crate::grpc::messages::MessageQueryApi;
 use crate::progress::Progress;
 use crate::purge::Purger;
+use crate::rebuild::Rebuilder;
 use crate::store::{Postgres, SharedStore, Sqlite};
 
 /// The role, ready to be served and run.
@@ -29,6 +32,8 @@ pub struct Role {
     backend: Backend,
     archivers: Vec<Archiver>,
     purger: Purger,
+    rebuilder: Rebuilder,
+    closing: CancellationToken,
 }
 
 /// Opens the archive; nothing is archived before [`Role::run`].
@@ -73,6 +78,10 @@ pub async fn start(
         reports_keep: config.reports_keep,
         interval: Duration::try_from(config.purge_interval).context("purge_interval")?,
     };
+    let rebuilder = Rebuilder {
+        store: Arc::clone(&store),
+        latch: readiness.latch("messages"),
+    };
     Ok(Role {
         backend: Backend {
             store,
@@ -81,6 +90,8 @@ pub async fn start(
         },
         archivers,
         purger,
+        rebuilder,
+        closing: CancellationToken::new(),
     })
 }
 
@@ -115,6 +126,7 @@ impl Role {
     ) -> (
         ConversationServiceServer<ConversationApi>,
         AuditServiceServer<AuditApi>,
+        MessageQueryServiceServer<MessageQueryApi>,
     ) {
         let conversation = ConversationApi {
             backend: self.backend.clone(),
@@ -122,6 +134,7 @@ impl Role {
         let audit = AuditApi {
             backend: self.backend.clone(),
         };
+        let messages = MessageQueryApi::new(self.backend.clone(), self.closing.clone());
         (
             ConversationServiceServer::new(conversation)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -129,13 +142,19 @@ impl Role {
             AuditServiceServer::new(audit)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(RESPONSE_BYTES_MAX),
+            MessageQueryServiceServer::new(messages)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX),
         )
     }
 
     /// Adds the services to others of the process.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
-        let (conversation, audit) = self.services();
-        routes.add_service(conversation).add_service(audit);
+        let (conversation, audit, messages) = self.services();
+        routes
+            .add_service(conversation)
+            .add_service(audit)
+            .add_service(messages);
     }
 
     /// Archives and purges until the stop.
@@ -143,7 +162,18 @@ impl Role {
     /// # Errors
     /// Only what no waiting can mend; a broker or a database that is away is waited for.
     pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
+        // Watches end with the role, however it ends.
+        let _close_on_drop = self.closing.clone().drop_guard();
+        let closing = self.closing;
+        let close = stopping.clone();
         let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            close.cancelled().await;
+            closing.cancel();
+            Ok(())
+        });
+        let rebuild = stopping.clone();
+        tasks.spawn(self.rebuilder.run(rebuild));
         for archiver in self.archivers {
             let stream = archiver.stream;
             let archive = archiver.run(stopping.clone());

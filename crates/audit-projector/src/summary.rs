@@ -2,7 +2,8 @@
 //!
 //! Pure. Programs read the event itself; these words may change.
 
-use casement_event::{Event, Stored, v1};
+use casement_event::{Event, Stored, convert, v1};
+use jiff::SignedDuration;
 
 /// Longest part of a customer's or a caller's text in a line, in characters.
 const TEXT_LEN_MAX: usize = 120;
@@ -53,8 +54,11 @@ fn of(event: &Event) -> Option<String> {
         Event::CustomerMerged(_) => "another customer id proved to be this customer".to_owned(),
         Event::WindowOpened(event) => format!("window opened{}", until(event.window.as_ref())),
         Event::WindowExtended(event) => format!("window extended{}", until(event.window.as_ref())),
-        Event::WindowExpiring(event) => format!("window ends soon{}", until(event.window.as_ref())),
-        Event::WindowExpired(_) => "window expired".to_owned(),
+        Event::WindowExpiring(event) => {
+            let window = event.window.as_ref();
+            format!("window ends soon{}{}", until(window), waiting(window))
+        }
+        Event::WindowExpired(event) => format!("window expired{}", waiting(event.window.as_ref())),
         Event::WindowCorrected(event) => format!(
             "window closed: {}",
             enum_word(
@@ -74,6 +78,19 @@ fn of(event: &Event) -> Option<String> {
                 event.attempt
             )
         }
+        Event::CustomerAnswered(event) => answered(event),
+        Event::FreeEntryPointStarted(event) => format!(
+            "attempt {} replied to a customer who came from an ad",
+            event.attempt
+        ),
+        Event::FreeEntryPointReported(event) if event.confirmed => format!(
+            "platform bills nothing for attempt {}: a free entry point is open",
+            event.attempt
+        ),
+        Event::FreeEntryPointReported(event) => format!(
+            "platform bills attempt {} as any: no free entry point is open",
+            event.attempt
+        ),
         Event::MediaStored(event) => {
             let media = event.media.clone().unwrap_or_default();
             let what = format!("{} stored, {} bytes", media.kind, event.size_bytes);
@@ -95,11 +112,14 @@ fn of(event: &Event) -> Option<String> {
         Event::MessageHeld(_) => "message held until the customer writes".to_owned(),
         Event::MessageReleased(event) => format!("message released: {}", word(&event.cause)),
         Event::MessageDeferred(event) => format!("message put off: {}", word(&event.cause)),
-        Event::AttemptStarted(event) => format!(
-            "attempt {} by {}",
-            event.attempt,
-            enum_word(event.route().as_str_name(), "ROUTE_")
-        ),
+        Event::AttemptStarted(event) => {
+            let route = enum_word(event.route().as_str_name(), "ROUTE_");
+            match event.sms_gateway.as_str() {
+                // The account in the number's own record goes without saying.
+                "" | "number" => format!("attempt {} by {route}", event.attempt),
+                gateway => format!("attempt {} by {route} through {gateway}", event.attempt),
+            }
+        }
         Event::AttemptAccepted(event) => {
             format!("attempt {} accepted by the provider", event.attempt)
         }
@@ -125,6 +145,15 @@ fn of(event: &Event) -> Option<String> {
         Event::DeliveryAdvanced(event) => {
             enum_word(event.status().as_str_name(), "DELIVERY_STATUS_")
         }
+        Event::DoubleExposure(event) => format!(
+            "the customer got the message twice: attempts {}",
+            event
+                .attempts
+                .iter()
+                .map(u32::to_string)
+                .collect::<Vec<_>>()
+                .join(" and ")
+        ),
         Event::DeliveryContradicted(event) => format!(
             "report contradicts what is known: {} after {}",
             enum_word(event.status().as_str_name(), "DELIVERY_STATUS_"),
@@ -142,6 +171,21 @@ fn of(event: &Event) -> Option<String> {
         Event::StatusReported(event) => format!("provider reported: {}", event.provider_status),
         _ => return None,
     })
+}
+
+fn answered(event: &v1::CustomerAnswered) -> String {
+    let time = |stored: &Option<_>| convert::instant("time", stored.as_ref()).ok().flatten();
+    let waited = time(&event.answered_time)
+        .zip(time(&event.waiting_since_time))
+        .map(|(answered, since)| answered.duration_since(since));
+    match waited {
+        Some(waited) => format!(
+            "customer answered by attempt {} after {:#}",
+            event.attempt,
+            SignedDuration::from_secs(waited.as_secs())
+        ),
+        None => format!("customer answered by attempt {}", event.attempt),
+    }
 }
 
 /// What the customer refuses; what it allows needs no words.
@@ -168,24 +212,52 @@ fn requested(event: &v1::MessageRequested) -> String {
     let template = content
         .template
         .map(|template| format!("template {}", template.name));
-    let text = content
+    let (kind, text) = content
         .free_form
-        .map(|free_form| free_form.text)
-        .or(template)
-        .or(content.sms.map(|sms| sms.text))
+        .as_ref()
+        .map(outgoing)
+        .or(template.map(|template| ("", template)))
+        .or(content.sms.map(|sms| ("", sms.text)))
         .unwrap_or_default();
-    said("message requested", "", &text)
+    said("message requested", kind, &text)
+}
+
+/// What a message of ours is, unless it is text, and the words in it.
+fn outgoing(of: &v1::FreeForm) -> (&'static str, String) {
+    use v1::free_form::Content as Is;
+    match &of.content {
+        None => ("", of.text.clone()),
+        Some(Is::Image(file)) => ("image", file.caption.clone()),
+        Some(Is::Video(file)) => ("video", file.caption.clone()),
+        Some(Is::Audio(_)) => ("audio", String::new()),
+        Some(Is::Document(file)) => ("document", file.caption.clone()),
+        Some(Is::Sticker(_)) => ("sticker", String::new()),
+        Some(Is::Location(place)) => ("location", place.name.clone()),
+        Some(Is::Contacts(_)) => ("contacts", String::new()),
+        Some(Is::Reaction(reaction)) => ("reaction", reaction.emoji.clone()),
+        Some(Is::Interactive(message)) => ("interactive", message.body.clone()),
+        Some(Is::RawJson(_)) => ("raw", String::new()),
+    }
 }
 
 fn until(window: Option<&v1::PublishedWindow>) -> String {
     window
         .and_then(|window| window.expire_time.as_ref())
+        .and_then(|time| convert::instant("expire_time", Some(time)).ok().flatten())
+        .map(|time| format!(" until {time}"))
+        .unwrap_or_default()
+}
+
+/// Returns that nobody answered, and since when; nothing if the last word was ours.
+fn waiting(window: Option<&v1::PublishedWindow>) -> String {
+    window
+        .and_then(|window| window.waiting_since_time.as_ref())
         .and_then(|time| {
-            casement_event::convert::instant("expire_time", Some(time))
+            convert::instant("waiting_since_time", Some(time))
                 .ok()
                 .flatten()
         })
-        .map(|time| format!(" until {time}"))
+        .map(|time| format!(", unanswered since {time}"))
         .unwrap_or_default()
 }
 
@@ -289,11 +361,46 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(line(message.clone()), "message requested: your code is 123");
+        let mut picture = message.clone();
+        picture.content = Some(v1::Content {
+            free_form: Some(v1::FreeForm {
+                content: Some(v1::free_form::Content::Image(v1::Attachment {
+                    caption: "Aloe".to_owned(),
+                    ..Default::default()
+                })),
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        assert_eq!(line(picture), "message requested (image): Aloe");
         let sensitive = v1::MessageRequested {
             sensitive: true,
             ..message
         };
         assert_eq!(line(sensitive), "message requested (sensitive)");
+    }
+
+    #[test]
+    fn an_answer_says_how_long_the_customer_had_waited() {
+        let at = |second| {
+            let at = jiff::Timestamp::from_second(second).unwrap();
+            Some(convert::timestamp(at))
+        };
+        let answered = v1::CustomerAnswered {
+            attempt: 1,
+            waiting_since_time: at(100),
+            answered_time: at(3_765),
+            ..Default::default()
+        };
+        assert_eq!(
+            line(answered),
+            "customer answered by attempt 1 after 1h 1m 5s"
+        );
+        let untold = v1::CustomerAnswered {
+            attempt: 1,
+            ..Default::default()
+        };
+        assert_eq!(line(untold), "customer answered by attempt 1");
     }
 
     #[test]

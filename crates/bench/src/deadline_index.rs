@@ -139,12 +139,11 @@ async fn rebuild(
         retry_after: SignedDuration::from_mins(1),
     };
     let rebuilding = Instant::now();
-    let index = Index::start(
+    let index = Index::start_unseen(
         log,
         options,
         Arc::new(Still(start)),
         CancellationToken::new(),
-        |_| {},
     );
     let mut progress = index.handle().progress();
     let done = *progress.wait_for(|progress| progress.is_caught_up).await?;
@@ -153,7 +152,8 @@ async fn rebuild(
     Ok((took, index))
 }
 
-async fn read_plainly(server: &NatsServer, subjects: usize) -> anyhow::Result<Duration> {
+/// Reads the newest message of each window with a plain consumer, and keeps nothing.
+pub(crate) async fn read_plainly(server: &NatsServer, subjects: usize) -> anyhow::Result<Duration> {
     let mut context = jetstream::new(server.client().await);
     context.set_timeout(Duration::from_mins(1));
     let reading = Instant::now();

@@ -6,11 +6,8 @@
 //! disk and the broker alone with the same bytes packed the same way, and the broker reading and
 //! writing the same messages.
 
-mod baseline;
+pub(crate) mod baseline;
 pub(crate) mod child;
-mod cost;
-mod load;
-mod posts;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -20,20 +17,18 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use async_nats::jetstream;
 use bytes::Bytes;
-use casement_event::convert::timestamp;
-use casement_event::subject::{self, stream};
-use casement_event::{Record, Uuid, v1};
-use casement_event_log::{Expect, Log};
+use casement_event::subject::stream;
+use casement_event_log::Log;
 use casement_testkit::{NatsServer, Process};
 use clap::Args;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use self::child::{Part, READY};
-use self::cost::Watched;
-use self::load::{Answers, Load};
-use self::posts::{Kind, NUMBER, Posts};
+use crate::cost::{self, Watched, cores_text};
+use crate::load::{Answers, Load};
 use crate::measure::percentile;
+use crate::posts::{Kind, Posts};
 use crate::stage;
 
 /// How often the normaliser's progress is looked at.
@@ -121,27 +116,7 @@ impl Stage {
     async fn start() -> anyhow::Result<Self> {
         let nats = stage::server(true).await;
         let log = stage::log(&nats).await?;
-        let (number, id) = NUMBER;
-        let event = v1::NumberRecorded {
-            number: Some(v1::Number {
-                number: number.to_owned(),
-                brand_id: "default".to_owned(),
-                portfolio_id: "p1".to_owned(),
-                waba_id: "w1".to_owned(),
-                phone_number_id: id.to_owned(),
-                ..v1::Number::default()
-            }),
-            time: Some(timestamp(Timestamp::UNIX_EPOCH)),
-            caller: "bench".to_owned(),
-        };
-        let record = Record::new(
-            subject::account("number", number),
-            Uuid::new_v4(),
-            "casement/bench",
-            Timestamp::UNIX_EPOCH,
-            event,
-        );
-        log.append(record, Expect::Anything).await?;
+        stage::record_number(&log).await?;
         Ok(Self { nats, log })
     }
 
@@ -218,7 +193,7 @@ async fn door(options: &Options, updates: usize) -> anyhow::Result<()> {
         let mut answers = Answers {
             total: each.iter().sum(),
             each,
-            refused: 0,
+            ..Answers::default()
         };
         let rate = answers.rate() * f64::from(u32::try_from(packed)?);
         let half = percentile(&mut answers.each, 50);
@@ -238,6 +213,7 @@ fn load(options: &Options, updates: usize, address: SocketAddr) -> (Load, Vec<By
     // A message takes some 500 bytes of its post.
     let count = (PREPARED_BYTES_MAX / (500 * updates)).clamp(1, 20_000);
     let kind = Kind {
+        first: 0,
         count,
         updates,
         customers: options.customers,
@@ -290,6 +266,7 @@ async fn normaliser(options: &Options, updates: usize) -> anyhow::Result<()> {
     let stage = Stage::start().await?;
     let context = jetstream::new(stage.nats.client().await);
     let kind = Kind {
+        first: 0,
         count: (options.normalise / updates).max(1),
         updates,
         customers: options.customers,
@@ -362,8 +339,4 @@ async fn is_drained(context: &jetstream::Context) -> anyhow::Result<bool> {
         return Ok(false);
     };
     Ok(info.num_pending == 0 && info.num_ack_pending == 0)
-}
-
-fn cores_text(cores: Option<f64>) -> String {
-    cores.map_or_else(|| "–".to_owned(), |cores| format!("{cores:.2}"))
 }

@@ -6,10 +6,14 @@
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
 mod append;
+mod cost;
 mod deadline_index;
 mod ingest;
+mod load;
 mod measure;
+mod posts;
 mod stage;
+mod window;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +33,9 @@ enum Command {
     /// Webhooks in, facts out, beside a server that stores nothing and a disk that does nothing
     /// else.
     Ingest(ingest::Options),
+    /// Windows opened, kept, ended and known again, with the roles as they run in production,
+    /// beside the broker alone.
+    Window(window::Options),
     /// The server of `ingest`, in its own process.
     #[command(hide = true)]
     IngestServer(ingest::child::Options),
@@ -40,6 +47,19 @@ async fn main() -> anyhow::Result<()> {
         Command::Append(options) => append::run(&options).await,
         Command::DeadlineIndex(options) => deadline_index::run(&options).await,
         Command::Ingest(options) => ingest::run(&options).await,
+        Command::Window(options) => Box::pin(window::run(&options)).await,
         Command::IngestServer(options) => ingest::child::run(&options).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
     }
 }

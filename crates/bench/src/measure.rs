@@ -34,9 +34,21 @@ pub(crate) fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes / (1024 * 1024))
 }
 
+/// The 50th and the 99th percentile of some times, and the longest.
+pub(crate) fn spread(times: &mut [Duration]) -> String {
+    let (half, most) = (percentile(times, 50), percentile(times, 99));
+    format!("{half:.2?} | {most:.2?} | {:.2?}", percentile(times, 100))
+}
+
 /// Memory of this process; `None` where the operating system does not say.
 pub(crate) async fn own_memory() -> Option<u64> {
-    let status = tokio::fs::read_to_string("/proc/self/status").await.ok()?;
+    memory(std::process::id()).await
+}
+
+/// Memory of a process; `None` where the operating system does not say.
+pub(crate) async fn memory(id: u32) -> Option<u64> {
+    let path = format!("/proc/{id}/status");
+    let status = tokio::fs::read_to_string(path).await.ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -46,12 +58,19 @@ pub(crate) async fn own_memory() -> Option<u64> {
 
 /// Memory of the server at a monitoring address, by its own word.
 pub(crate) async fn server_memory(monitoring: &str) -> anyhow::Result<u64> {
-    let mut socket = TcpStream::connect(monitoring).await?;
-    let request = format!("GET /varz HTTP/1.0\r\nHost: {monitoring}\r\n\r\n");
+    let (_, body) = page(monitoring, "/varz").await?;
+    let varz: serde_json::Value = serde_json::from_str(&body)?;
+    varz["mem"].as_u64().context("no figure for memory")
+}
+
+/// Reads a page over HTTP; returns its status and its body.
+pub(crate) async fn page(address: &str, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut socket = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     socket.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
-    let varz: serde_json::Value = serde_json::from_str(body)?;
-    varz["mem"].as_u64().context("no figure for memory")
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+    let status = head.split(' ').nth(1).context("no status")?;
+    Ok((status.parse()?, body.to_owned()))
 }

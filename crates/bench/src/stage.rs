@@ -2,13 +2,12 @@
 
 use casement_domain::id::{BusinessNumber, CustomerId};
 use casement_event::subject::{self, Family};
-use casement_event::{Extension, Record, convert, id, v1};
-use casement_event_log::{Config, Log, Sizes};
+use casement_event::{Extension, Record, Uuid, convert, id, v1};
+use casement_event_log::{Config, Expect, Log, Sizes};
 use casement_testkit::NatsServer;
 use jiff::{SignedDuration, Timestamp};
 
-/// The number whose conversations they all are.
-const NUMBER: &str = "15550001111";
+use crate::posts::NUMBER;
 
 /// A server as production is asked to have it.
 pub(crate) async fn server(syncs: bool) -> NatsServer {
@@ -48,6 +47,32 @@ pub(crate) async fn log(server: &NatsServer) -> anyhow::Result<Log> {
     Ok(Log::connect(&config).await?)
 }
 
+/// Records the business number that posts are for.
+pub(crate) async fn record_number(log: &Log) -> anyhow::Result<()> {
+    let (number, id) = NUMBER;
+    let event = v1::NumberRecorded {
+        number: Some(v1::Number {
+            number: number.to_owned(),
+            brand_id: "default".to_owned(),
+            portfolio_id: "p1".to_owned(),
+            waba_id: "w1".to_owned(),
+            phone_number_id: id.to_owned(),
+            ..v1::Number::default()
+        }),
+        time: Some(convert::timestamp(Timestamp::UNIX_EPOCH)),
+        caller: "bench".to_owned(),
+    };
+    let record = Record::new(
+        subject::account("number", number),
+        Uuid::new_v4(),
+        "casement/bench",
+        Timestamp::UNIX_EPOCH,
+        event,
+    );
+    log.append(record, Expect::Anything).await?;
+    Ok(())
+}
+
 /// The newest event of one customer's window, with a deadline.
 pub(crate) struct Windows {
     number: BusinessNumber,
@@ -56,7 +81,7 @@ pub(crate) struct Windows {
 
 impl Windows {
     pub(crate) fn new(start: Timestamp) -> anyhow::Result<Self> {
-        let number = BusinessNumber::parse(NUMBER)?;
+        let number = BusinessNumber::parse(NUMBER.0)?;
         Ok(Self { number, start })
     }
 

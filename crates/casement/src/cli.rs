@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, connect, conversation, dead, doctor, events, media, message, parked, replay, send,
+    audit, connect, conversation, dead, doctor, events, halts, media, message, parked, replay, send,
     simulate, story, window,
 };
 
@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Look at a message, or withdraw it
     #[command(subcommand)]
     Message(message::MessageCommand),
+    /// See what is not sent for now, pause sending, or resume it
+    #[command(subcommand)]
+    Halts(halts::HaltsCommand),
     /// Follow events on the log
     #[command(subcommand)]
     Events(events::EventsCommand),

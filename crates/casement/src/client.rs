@@ -7,6 +7,7 @@ use casement_proto::account::v1::account_service_client::AccountServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use casement_proto::media::v1::media_service_client::MediaServiceClient;
+use casement_proto::message::v1::message_query_service_client::MessageQueryServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_proto::window::v1::{CustomerRef, GetWindowRequest, customer_ref};
@@ -88,6 +89,11 @@ impl Api {
 
     pub(crate) fn messages(&self) -> MessageServiceClient<Connection> {
         MessageServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn message_queries(&self) -> MessageQueryServiceClient<Connection> {
+        MessageQueryServiceClient::new(self.connection.clone())
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod conversation;
 pub(crate) mod dead;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod halts;
 pub(crate) mod healthcheck;
 pub(crate) mod media;
 pub(crate) mod message;

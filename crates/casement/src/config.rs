@@ -44,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) api: ApiSection,
     pub(crate) customers: CustomersSection,
     pub(crate) accounts: casement_accounts::Config,
+    pub(crate) sms: casement_sms::config::Config,
     pub(crate) ingress: casement_ingress::Config,
     pub(crate) window: casement_window_tracker::Config,
     pub(crate) dispatcher: casement_dispatcher::Config,
@@ -86,6 +87,7 @@ struct SizesSection {
     messages: u32,
     accounts: u32,
     dead: u32,
+    commands: u32,
 }
 
 /// The broker that `up` runs itself.
@@ -150,7 +152,7 @@ impl Config {
         Ok(config.settled())
     }
 
-    /// Moves along what was left at its default.
+    /// Moves along what was left at its default, and hands on what several roles read.
     fn settled(mut self) -> Self {
         let untouched = casement_audit_projector::Config::default().database_path;
         if self.archive.database_path == untouched && self.archive.database_url.is_none() {
@@ -159,6 +161,8 @@ impl Config {
         if self.ingress.media.store.is_empty() {
             self.ingress.media.store = self.data_dir.join("media").display().to_string();
         }
+        self.ingress.sms = self.sms.clone();
+        self.dispatcher.sms = self.sms.clone();
         self
     }
 
@@ -256,6 +260,7 @@ impl From<SizesSection> for Sizes {
             messages_mib: section.messages,
             accounts_mib: section.accounts,
             dead_mib: section.dead,
+            commands_mib: section.commands,
         }
     }
 }
@@ -270,6 +275,7 @@ impl SizesSection {
             self.messages,
             self.accounts,
             self.dead,
+            self.commands,
         ];
         sizes.map(u64::from).iter().sum()
     }

@@ -78,6 +78,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Conversation(command) => commands::conversation::run(command).await,
         Command::Media(command) => commands::media::run(command).await,
         Command::Message(command) => commands::message::run(command).await,
+        Command::Halts(command) => commands::halts::run(command).await,
         Command::Events(command) => commands::events::run(command).await,
         Command::Audit(command) => commands::audit::run(command).await,
         Command::Replay(command) => commands::replay::run(command).await,

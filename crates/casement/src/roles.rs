@@ -63,11 +63,13 @@ pub(crate) async fn start(
         let role = casement_audit_projector::start(section, log, clock, &parts.readiness)
             .await
             .context("role audit-projector")?;
-        let (conversations, audit) = role.services();
+        let (conversations, audit, messages) = role.services();
         wired.services.push(name_of(&conversations));
         wired.routes.add_service(conversations);
         wired.services.push(name_of(&audit));
         wired.routes.add_service(audit);
+        wired.services.push(name_of(&messages));
+        wired.routes.add_service(messages);
         shell.spawn("audit-projector", role.run(parts.stopping.clone()));
     }
     Ok(wired)

@@ -1,7 +1,7 @@
 //! A message as it stands on the log: loaded whole, and appended to with what it rests on.
 
 use casement_domain::id::{BusinessNumber, MessageId};
-use casement_domain::message::{self, Event as MessageEvent, Message};
+use casement_domain::message::{self, Event as MessageEvent, Message, Stakes};
 use casement_event::convert::message::{Context, Details};
 use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, ConvertError};
@@ -91,6 +91,15 @@ impl Loaded {
             }
             _ => None,
         })
+    }
+
+    /// Returns what becomes of an attempt tells; nothing if there is no such attempt.
+    pub(crate) fn stakes(&self, attempt: u32) -> Result<Stakes, ConvertError> {
+        let started = self.events.iter().find_map(|event| match event {
+            Event::AttemptStarted(started) if started.attempt == attempt => Some(started),
+            _ => None,
+        });
+        started.map_or_else(|| Ok(Stakes::default()), convert::message::read_stakes)
     }
 
     /// Makes a message from its request, before it is stored.

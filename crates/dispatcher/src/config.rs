@@ -1,5 +1,7 @@
 //! What the dispatcher is told at start.
 
+use std::collections::BTreeMap;
+
 use casement_domain::message::{OnUnknown, Policy};
 use casement_domain::routing;
 use casement_domain::window;
@@ -14,6 +16,10 @@ pub struct Config {
     pub call_by: SignedDuration,
     /// How long the call to a provider may take.
     pub call_timeout: SignedDuration,
+    /// How long a file may take to be uploaded.
+    pub upload_timeout: SignedDuration,
+    /// How many files are uploaded at once.
+    pub uploads_at_once: usize,
     /// How long an attempt of unknown outcome waits for a report.
     pub reconcile_after: SignedDuration,
     /// What happens then: `give_up`, `next_route` or `retry`.
@@ -36,6 +42,9 @@ pub struct Config {
     pub lease: SignedDuration,
     /// Where the providers are.
     pub providers: Providers,
+    /// SMS gateways and senders: a section of its own, which other roles read, too.
+    #[serde(skip)]
+    pub sms: casement_sms::config::Config,
 }
 
 /// Where the providers are reached.
@@ -44,8 +53,10 @@ pub struct Config {
 pub struct Providers {
     /// Base address of the Graph API, without a version.
     pub graph_url: String,
-    /// Version of the Graph API.
+    /// Version of the Graph API, unless the number's app has another.
     pub graph_version: String,
+    /// Versions by the app that a number's record names.
+    pub graph_versions: BTreeMap<String, String>,
     /// Base address of Twilio's API.
     pub twilio_url: String,
     /// Address under which Twilio reaches our ingress; empty for no status callbacks.
@@ -70,6 +81,8 @@ impl Default for Config {
         Self {
             call_by: policy.call_by,
             call_timeout: policy.call_timeout,
+            upload_timeout: SignedDuration::from_mins(2),
+            uploads_at_once: 16,
             reconcile_after: policy.reconcile_after,
             on_unknown: Unknown::GiveUp,
             recheck_after: policy.recheck_after,
@@ -81,6 +94,7 @@ impl Default for Config {
             stagger: SignedDuration::ZERO,
             lease: SignedDuration::from_secs(10),
             providers: Providers::default(),
+            sms: casement_sms::config::Config::default(),
         }
     }
 }
@@ -90,10 +104,34 @@ impl Default for Providers {
         Self {
             graph_url: "https://graph.facebook.com".to_owned(),
             graph_version: "v26.0".to_owned(),
+            graph_versions: BTreeMap::new(),
             twilio_url: "https://api.twilio.com".to_owned(),
             twilio_callback_url: String::new(),
         }
     }
+}
+
+impl Providers {
+    /// Returns the version of the Graph API for numbers of an app.
+    pub fn graph_version_of(&self, app: &str) -> &str {
+        self.graph_versions.get(app).unwrap_or(&self.graph_version)
+    }
+
+    fn problem(&self) -> Option<String> {
+        let of_apps = self.graph_versions.iter();
+        of_apps
+            .map(|(app, version)| (format!("graph_versions.{app}"), version))
+            .chain([("graph_version".to_owned(), &self.graph_version)])
+            .find(|(_, version)| !is_version(version))
+            .map(|(name, _)| format!("dispatcher.providers.{name} must be like v26.0"))
+    }
+}
+
+/// Whether a text names a version of the Graph API: it becomes a part of a path.
+fn is_version(text: &str) -> bool {
+    let numbers = text.strip_prefix('v').and_then(|it| it.split_once('.'));
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(major, minor)| is_number(major) && is_number(minor))
 }
 
 impl Config {
@@ -102,6 +140,7 @@ impl Config {
         let positive = [
             ("call_by", self.call_by),
             ("call_timeout", self.call_timeout),
+            ("upload_timeout", self.upload_timeout),
             ("reconcile_after", self.reconcile_after),
             ("recheck_after", self.recheck_after),
             ("report_within", self.report_within),
@@ -112,10 +151,17 @@ impl Config {
                 return Some(format!("dispatcher.{name} must be longer than zero"));
             }
         }
-        if self.attempts_max == 0 || self.in_hand_max == 0 {
-            return Some(
-                "dispatcher.attempts_max and dispatcher.in_hand_max must be at least 1".to_owned(),
-            );
+        for (name, count) in [
+            ("attempts_max", self.attempts_max),
+            ("in_hand_max", self.in_hand_max),
+            ("uploads_at_once", self.uploads_at_once),
+        ] {
+            if count == 0 {
+                return Some(format!("dispatcher.{name} must be at least 1"));
+            }
+        }
+        if let Some(problem) = self.providers.problem() {
+            return Some(problem);
         }
         let pauses = self.retry_schedule.iter();
         let not_negative = [("lease", self.lease), ("stagger", self.stagger)]
@@ -126,7 +172,7 @@ impl Config {
                 return Some(format!("dispatcher.{name} must not be negative"));
             }
         }
-        None
+        self.sms.problems().into_iter().next()
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -172,6 +218,20 @@ mod tests {
                 .unwrap()
                 .contains("dispatcher.call_timeout")
         );
+        let mut versions = Providers::default();
+        assert_eq!(versions.graph_version_of(""), "v26.0");
+        versions.graph_versions = [("old".to_owned(), "v24.0".to_owned())].into();
+        assert_eq!(versions.graph_version_of("old"), "v24.0");
+        assert_eq!(versions.graph_version_of("new"), "v26.0");
+        assert_eq!(versions.problem(), None);
+        for wrong in ["26.0", "v26", "v26.0/x", "v.0", ""] {
+            let versions = Providers {
+                graph_versions: [("old".to_owned(), wrong.to_owned())].into(),
+                ..Providers::default()
+            };
+            let problem = versions.problem().unwrap();
+            assert!(problem.contains("graph_versions.old"), "{problem}");
+        }
         let hasty = Config {
             stagger: SignedDuration::from_secs(-1),
             ..Config::default()

@@ -9,7 +9,7 @@ use casement_event::convert::ConvertError;
 use casement_event_log::Log;
 use casement_event_log::consent::{self, Change, ConsentError, Known};
 use casement_event_log::conversation;
-use casement_sms::errors::{self, Action};
+use casement_sms::errors::{Action, ErrorRule};
 use jiff::Timestamp;
 
 use crate::aggregate::Loaded;
@@ -48,7 +48,8 @@ pub(crate) async fn learn(
     message: &Loaded,
     refused: &Refused<'_>,
 ) -> Result<(), DriveError> {
-    let Some(topic) = topic(refused.gateway, refused.code) else {
+    let rule = |gateway: &str, code| engine.caller.sms.rule(gateway, code);
+    let Some(topic) = topic(refused.gateway, refused.code, rule) else {
         return Ok(());
     };
     let conversation = &message.context.conversation;
@@ -71,7 +72,7 @@ pub(crate) async fn learn(
     let (source, now) = ("casement/dispatcher", engine.clock.now());
     // Who carries on for the customer has to be kept to it, too.
     let key = message.key();
-    let (_, ids) = conversation::follow(&engine.log, &portfolio, &key).await?;
+    let (_, ids) = conversation::follow(&engine.log, &engine.directory, &portfolio, &key).await?;
     for id in ids {
         consent::record(&engine.log, source, &portfolio, &id, &change, now).await?;
     }
@@ -79,12 +80,10 @@ pub(crate) async fn learn(
 }
 
 /// Returns what the customer has refused, if that is why the provider refuses.
-fn topic(gateway: Option<&str>, code: i64) -> Option<Topic> {
+fn topic(gateway: Option<&str>, code: i64, rule: impl Fn(&str, i64) -> ErrorRule) -> Option<Topic> {
     match gateway {
         None => (code == MARKETING_STOPPED).then_some(Topic::WHATSAPP_MARKETING),
-        Some(gateway) => {
-            (errors::lookup(gateway, code).action == Action::OptOut).then_some(Topic::SMS)
-        }
+        Some(gateway) => (rule(gateway, code).action == Action::OptOut).then_some(Topic::SMS),
     }
 }
 
@@ -106,7 +105,8 @@ mod tests {
             (Some("twilio"), 131_050, None),
             (Some("acme"), 21_610, None),
         ] {
-            assert_eq!(topic(gateway, code), expected, "{gateway:?} {code}");
+            let found = topic(gateway, code, casement_sms::errors::lookup);
+            assert_eq!(found, expected, "{gateway:?} {code}");
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use casement_domain::halt::Sending;
 use casement_domain::id::{MessageId, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_domain::message::{self, AttemptState, Event as MessageEvent, Message, Next, Phase};
 use casement_domain::routing::{self, Decision, Input, Route, Sender};
+use casement_domain::sms::calling_code;
+use casement_domain::window::Facts;
 use casement_event::convert::message::{Details, decision as stored_decision, read_purpose};
 use casement_event::convert::{ConvertError, inbound::read_addresses};
 use casement_event::{Uuid, v1};
@@ -22,13 +25,14 @@ use tracing::Instrument as _;
 use crate::aggregate::{self, LoadError, Loaded};
 use crate::config::Rules;
 use crate::evidence::EvidenceError;
-use crate::provider::{Call, Caller};
+use crate::halts::{HaltError, Halts, Lifting, orders};
+use crate::provider::{Answer, Call, Caller};
 use crate::rates::Rates;
-use crate::settle::{Claimed, not_called};
-use crate::{compose, consent, trace};
+use crate::settle::{Claimed, halted, not_called};
+use crate::{compose, consent, sms, stakes, trace};
 
-/// How long a message of a paused or unknown number waits before it is looked at again.
-const PAUSED_RECHECK: SignedDuration = SignedDuration::from_secs(5);
+/// How long a message of an unknown number waits before it is looked at again.
+const UNKNOWN_RECHECK: SignedDuration = SignedDuration::from_secs(5);
 
 /// All that driving a message needs.
 pub(crate) struct Engine {
@@ -38,6 +42,7 @@ pub(crate) struct Engine {
     pub(crate) clock: SharedClock,
     pub(crate) rules: Rules,
     pub(crate) rates: Rates,
+    pub(crate) halts: Halts,
     pub(crate) caller: Caller,
     /// Names this process in its claims, each of which has a name of its own besides.
     pub(crate) claimant: String,
@@ -69,6 +74,8 @@ pub(crate) enum DriveError {
     Append(#[from] AppendError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Halt(#[from] HaltError),
     #[error("request is not usable")]
     Convert(#[from] ConvertError),
 }
@@ -77,6 +84,19 @@ pub(crate) enum DriveError {
 pub(crate) struct Routed {
     pub(crate) decision: Decision,
     pub(crate) addresses: Addresses,
+    /// What was true about the conversation.
+    pub(crate) facts: Facts,
+}
+
+/// What carrying a claim out needs.
+struct Plan<'a> {
+    account: &'a v1::Number,
+    addresses: &'a Addresses,
+    sending: &'a Sending,
+    /// The halt that it is let through for.
+    probe: Option<&'a str>,
+    /// When the decision was made.
+    begun: Instant,
 }
 
 /// What one step of driving came to.
@@ -96,7 +116,11 @@ impl DriveError {
             Self::Load(error) => error.is_hopeless(),
             Self::Present(error) => error.is_hopeless(),
             Self::Convert(_) => true,
-            Self::Append(_) | Self::Evidence(_) | Self::Consent(_) | Self::Holder(_) => false,
+            Self::Append(_)
+            | Self::Evidence(_)
+            | Self::Consent(_)
+            | Self::Holder(_)
+            | Self::Halt(_) => false,
         }
     }
 }
@@ -150,15 +174,22 @@ impl Engine {
         let begun = Instant::now();
         let (id, key) = (loaded.context.id.clone(), loaded.key());
         let account = self.directory.number(loaded.number());
-        let Some(account) = account.filter(|account| !account.paused) else {
-            let until = add(now, PAUSED_RECHECK).min(loaded.message.expires_at);
+        let Some(account) = account else {
+            let until = add(now, UNKNOWN_RECHECK).min(loaded.message.expires_at);
             return Ok(Step::Rest(Driven {
                 until: Some(until),
                 blocks: true,
                 sequence: loaded.sequence,
             }));
         };
-        let routed = self.route(loaded, &account, now).await?;
+        self.halts.prove().await.map_err(HaltError::from)?;
+        let sending = orders::sending(loaded, &account);
+        let mut routed = Box::pin(self.route(loaded, &account, None, now)).await?;
+        let probe = self.probe(&routed.decision, now);
+        if probe.is_some() {
+            let without = probe.as_deref();
+            routed = Box::pin(self.route(loaded, &account, without, now)).await?;
+        }
         let decision = &routed.decision;
         let mut details = Details {
             decision: Some(stored_decision(decision)),
@@ -182,6 +213,7 @@ impl Engine {
         };
         if counts {
             let turn = self.rates.turn(&id, &key, account.throughput, now);
+            let turn = turn.max(self.halts.ready_at(&sending, now));
             if turn > now {
                 let until = turn.min(loaded.message.expires_at);
                 return Ok(Step::Rest(rest(loaded, Some(until), now)));
@@ -194,21 +226,39 @@ impl Engine {
         let MessageEvent::AttemptStarted { attempt, route, .. } = event else {
             return Ok(Step::On);
         };
+        let (facts, window) = (&routed.facts, &self.rules.window);
+        details.stakes = stakes::of(&loaded.request, route, facts, window, now);
         let span = trace::attempt(loaded, attempt, route);
-        let attempting = self.attempt(loaded, &event, details, &account, &routed.addresses, begun);
+        let plan = Plan {
+            account: &account,
+            addresses: &routed.addresses,
+            sending: &sending,
+            probe: probe.as_deref(),
+            begun,
+        };
+        let attempting = self.attempt(loaded, &event, details, &plan);
         Box::pin(attempting).instrument(span).await
     }
 
-    /// Decides which way a message goes, on what stands on the log now.
+    /// Returns the halt that this message is let through for, to see whether it is over.
+    fn probe(&self, decision: &Decision, now: Timestamp) -> Option<String> {
+        let stop = decision.halted_by.as_ref()?;
+        let is_due = stop.probe_at.is_some_and(|at| at <= now);
+        (is_due && self.halts.take_probe(&stop.halt, now)).then(|| stop.halt.clone())
+    }
+
+    /// Decides which way a message goes, on what stands on the log now. One halt may be left out.
     pub(crate) async fn route(
         &self,
         of: &Loaded,
         account: &v1::Number,
+        without_halt: Option<&str>,
         now: Timestamp,
     ) -> Result<Routed, DriveError> {
         let (request, key) = (&of.request, of.key());
         let portfolio = PortfolioId::parse(&account.portfolio_id).map_err(ConvertError::Id)?;
-        let (present, ids) = conversation::follow(&self.log, &portfolio, &key).await?;
+        let (present, ids) =
+            conversation::follow(&self.log, &self.directory, &portfolio, &key).await?;
         let allowed = Box::pin(consent::read(&self.log, &portfolio, &ids)).await?;
         let asked = read_addresses(&request.addresses.clone().unwrap_or_default())?;
         let mut addresses = asked.or(&present.addresses);
@@ -226,6 +276,8 @@ impl Engine {
                 .template(&account.waba_id, &asked.name, &asked.language);
             compose::template(asked, known)
         });
+        let sending = orders::sending(of, account);
+        let stops = self.halts.stops(&sending, account, without_halt, now);
         let input = Input {
             policy: &self.rules.routing,
             window: &present.facts,
@@ -235,21 +287,31 @@ impl Engine {
             template: template.as_ref(),
             sms: compose::sms_text(&content).map(compose::sms_size),
             has_phone: addresses.phone.is_some(),
+            calling_code: addresses.phone.as_ref().map(calling_code),
+            sms_offer: &sms::offer(
+                self.caller.sms.senders(),
+                &content,
+                account,
+                addresses.phone.as_ref(),
+            ),
+            exhausted_gateways: &of.message.exhausted_gateways,
             has_whatsapp_address: compose::recipient(&addresses).is_some(),
             sender: Sender {
                 has_whatsapp: !account.phone_number_id.is_empty() && account.token.is_some(),
-                has_sms: compose::sms_sender(&content, account).is_some(),
             },
             consent: allowed.refusals(),
             exhausted: &of.message.exhausted,
+            stops: &stops,
             ready_at: self
                 .rates
-                .ready_at(&of.context.id, &key, account.throughput, now),
+                .ready_at(&of.context.id, &key, account.throughput, now)
+                .max(self.halts.ready_at(&sending, now)),
             expires_at: of.message.expires_at,
         };
         Ok(Routed {
             decision: routing::route(&input, now),
             addresses,
+            facts: present.facts,
         })
     }
 
@@ -259,9 +321,7 @@ impl Engine {
         loaded: &mut Loaded,
         claim: &MessageEvent,
         details: Details,
-        account: &v1::Number,
-        addresses: &Addresses,
-        begun: Instant,
+        plan: &Plan<'_>,
     ) -> Result<Step, DriveError> {
         let MessageEvent::AttemptStarted { attempt, route, .. } = *claim else {
             return Ok(Step::On);
@@ -292,22 +352,48 @@ impl Engine {
             self.rates.spend(&id, &key, self.clock.now());
         }
         let call_by = Duration::try_from(self.rules.message.call_by).unwrap_or_default();
-        let answer = if begun.elapsed() > call_by {
+        let stopped = self.stopped(route, plan).await;
+        let answer = if plan.begun.elapsed() > call_by {
             not_called()
+        } else if let Some(why) = stopped {
+            why
         } else {
             let answers = Some(loaded.request.reply_to_message_id.clone());
             let call = Call {
                 message: loaded,
                 attempt,
                 route,
-                account,
-                addresses,
+                account: plan.account,
+                addresses: plan.addresses,
                 answers: answers.filter(|id| !id.is_empty()),
             };
-            self.caller.call(&call).await
+            self.caller.call(&call, self.clock.now()).await
         };
+        let is_accepted = matches!(answer, Answer::Accepted { .. });
         self.settle(loaded, &claimed, answer, true).await;
+        if let Some(halt) = plan.probe.filter(|_| is_accepted) {
+            let lifting = Lifting::by(v1::HaltLift::CallAccepted);
+            let lifted = self.halts.lift(halt, &lifting, self.clock.now()).await;
+            // The next probe lifts it.
+            if let Err(error) = lifted {
+                tracing::warn!(halt, error = %error, "halt could not be lifted");
+            }
+        }
         Ok(Step::On)
+    }
+
+    /// The answer for a call that must not begin, since a halt came after the decision or nobody
+    /// knows whether one did.
+    async fn stopped(&self, route: Route, plan: &Plan<'_>) -> Option<Answer> {
+        if let Err(error) = self.halts.prove_for_call().await {
+            tracing::warn!(error = %error, "call not made: halts could not be read");
+            return Some(not_called());
+        }
+        let now = self.clock.now();
+        let stops = self
+            .halts
+            .stops(plan.sending, plan.account, plan.probe, now);
+        stops.on(route).map(|stop| halted(&stop.text))
     }
 }
 
@@ -321,11 +407,15 @@ fn rest(loaded: &Loaded, until: Option<Timestamp>, now: Timestamp) -> Driven {
 }
 
 /// Whether later messages of the conversation must wait: while one is being called, backs off,
-/// or waits for a rate. What waits for its time, its customer or a report does not hold up others.
+/// or waits for a rate. What waits for its time, its customer, a report or the end of a halt does
+/// not hold up others: a halt that concerns them stops them, too.
 fn blocks(message: &Message, now: Timestamp) -> bool {
     match &message.phase {
         Phase::Attempting { .. } => true,
-        Phase::Pending { due_at, .. } => {
+        Phase::Pending {
+            due_at,
+            deferral: None,
+        } => {
             let is_scheduled = message.attempts.is_empty() && *due_at > now;
             let is_abandoned = message
                 .attempts
@@ -333,7 +423,10 @@ fn blocks(message: &Message, now: Timestamp) -> bool {
                 .is_some_and(|attempt| attempt.state == AttemptState::Abandoned);
             !is_scheduled && !is_abandoned
         }
-        Phase::Held { .. }
+        Phase::Pending {
+            deferral: Some(_), ..
+        }
+        | Phase::Held { .. }
         | Phase::Unknown { .. }
         | Phase::Accepted { .. }
         | Phase::Ending { .. }
@@ -380,6 +473,8 @@ mod tests {
         let started = MessageEvent::AttemptStarted {
             attempt: 1,
             route: Route::FreeForm,
+            gateway: String::new(),
+            other_gateways: Vec::new(),
             at: at(1),
             call_by: at(6),
             outcome_by: at(26),

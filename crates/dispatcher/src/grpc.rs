@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use casement_domain::id::{BusinessNumber, MessageId};
-use casement_domain::message::{self, CancelRefusal};
-use casement_event::convert::message::{Details, decision as stored_decision};
+use casement_domain::message::CancelRefusal;
+use casement_event::convert::message::decision as stored_decision;
 use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, timestamp};
 use casement_event::{Uuid, id, subject, v1};
@@ -16,14 +16,16 @@ use casement_shell::auth::{self, Caller, Scope};
 use casement_shell::grpc::{bad_field, bad_fields, refuse};
 use casement_shell::telemetry;
 use jiff::{SignedDuration, Timestamp};
-use tonic::{Code, Request, Response, Status};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::aggregate::{self, Loaded};
 use crate::answers::{internal, no_route, outcome_unknown, same_or_refused, unavailable};
 use crate::engine::Engine;
 use crate::lanes::Book;
 use crate::request::{self, Checked, Named};
-use crate::{metrics, view, waiting};
+use crate::{bulk, metrics, view, waiting};
 
 /// Serves messages.
 #[derive(Clone)]
@@ -32,6 +34,10 @@ pub struct Messages {
     pub(crate) book: Arc<Book>,
     pub(crate) tokens: customers::Tokens,
     pub(crate) default_ttl: SignedDuration,
+    /// Files that may be uploaded at once.
+    pub(crate) uploads: Arc<Semaphore>,
+    /// Ends what has no end of its own.
+    pub(crate) closing: CancellationToken,
 }
 
 impl std::fmt::Debug for Messages {
@@ -75,8 +81,9 @@ impl MessageService for Messages {
         let now = convert::instant("evaluate_time", preview.evaluate_time.as_ref())
             .map_err(|error| bad_field("evaluate_time", error.to_string()))?
             .unwrap_or_else(|| self.engine.clock.now());
-        let checked = request::check(&asked, self.default_ttl, now).map_err(bad_fields)?;
+        let mut checked = request::check(&asked, self.default_ttl, now).map_err(bad_fields)?;
         let account = self.account(&caller, &checked.number)?;
+        self.refer(&caller, &mut checked, &account).await?;
         waiting::reach(&self.engine.log, &asked.not_before).await?;
         // A stranger is previewed without being minted.
         let key = match self.find(&account, &checked).await? {
@@ -86,7 +93,7 @@ impl MessageService for Messages {
         let fresh = self.requested(&caller, &asked, &checked, &account, &key, Uuid::nil(), now)?;
         let routed = self
             .engine
-            .route(&fresh, &account, now)
+            .route(&fresh, &account, None, now)
             .await
             .map_err(|error| unavailable(&error))?;
         let decision = Some(stored_decision(&routed.decision));
@@ -110,59 +117,121 @@ impl MessageService for Messages {
         request: Request<api::CancelMessageRequest>,
     ) -> Result<Response<api::CancelMessageResponse>, Status> {
         let caller = auth::require(&request, Scope::Send)?;
-        let request = request.into_inner();
-        loop {
-            let mut loaded = self.visible(&caller, &request.message_id).await?;
-            let now = self.engine.clock.now();
-            let event = match message::cancel(&loaded.message, now) {
-                Ok(event) => event,
-                Err(CancelRefusal::AlreadyAttempted) => {
-                    let text = "a provider has been called for this message already";
-                    return Err(refuse(
-                        Code::FailedPrecondition,
-                        "MESSAGE_ALREADY_ATTEMPTED",
-                        text,
-                    ));
-                }
-                Err(CancelRefusal::AlreadyEnded) => {
-                    let text = "this message is over already";
-                    return Err(refuse(
-                        Code::FailedPrecondition,
-                        "MESSAGE_ALREADY_ENDED",
-                        text,
-                    ));
-                }
-            };
-            let details = Details {
-                caller: caller.name.clone(),
-                ..Details::default()
-            };
-            match loaded.append(&self.engine.log, &event, details, now).await {
-                Ok(position) => {
-                    let position = position.to_string();
-                    let message = Some(view::message(&loaded, position.clone()));
-                    return Ok(Response::new(api::CancelMessageResponse {
-                        message,
-                        position,
-                    }));
-                }
-                Err(AppendError::Conflict { .. }) => {}
-                Err(error) => return Err(unavailable(&error)),
+        let loaded = self.visible(&caller, &request.get_ref().message_id).await?;
+        let refused = |reason, text: &str| Err(refuse(Code::FailedPrecondition, reason, text));
+        match self.withdraw(&caller, loaded).await? {
+            Ok(loaded) => {
+                let position = self.position(&loaded);
+                let message = Some(view::message(&loaded, position.clone()));
+                Ok(Response::new(api::CancelMessageResponse {
+                    message,
+                    position,
+                }))
+            }
+            Err(CancelRefusal::AlreadyAttempted) => refused(
+                "MESSAGE_ALREADY_ATTEMPTED",
+                "a provider has been called for this message already",
+            ),
+            Err(CancelRefusal::AlreadyEnded) => {
+                refused("MESSAGE_ALREADY_ENDED", "this message is over already")
             }
         }
+    }
+
+    type SendMessagesStream = bulk::Answers;
+
+    async fn send_messages(
+        &self,
+        request: Request<Streaming<api::SendMessagesRequest>>,
+    ) -> Result<Response<bulk::Answers>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let answers = self.accept_stream(caller, request.into_inner());
+        Ok(Response::new(answers))
+    }
+
+    async fn batch_send_messages(
+        &self,
+        request: Request<api::BatchSendMessagesRequest>,
+    ) -> Result<Response<api::BatchSendMessagesResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let requests = request.into_inner().requests;
+        let results = self.accept_all(&caller, requests).await?;
+        Ok(Response::new(api::BatchSendMessagesResponse { results }))
+    }
+
+    async fn cancel_messages(
+        &self,
+        request: Request<api::CancelMessagesRequest>,
+    ) -> Result<Response<api::CancelMessagesResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let counts = self.withdraw_all(&caller, request.get_ref()).await?;
+        Ok(Response::new(counts))
+    }
+
+    async fn retry_messages(
+        &self,
+        request: Request<api::RetryMessagesRequest>,
+    ) -> Result<Response<api::RetryMessagesResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let results = self.again_all(&caller, request.into_inner()).await?;
+        Ok(Response::new(api::RetryMessagesResponse { results }))
+    }
+
+    async fn pause_sends(
+        &self,
+        request: Request<api::PauseSendsRequest>,
+    ) -> Result<Response<api::PauseSendsResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let paused = self.pause(&caller, request.into_inner()).await?;
+        Ok(Response::new(paused))
+    }
+
+    async fn resume_sends(
+        &self,
+        request: Request<api::ResumeSendsRequest>,
+    ) -> Result<Response<api::ResumeSendsResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let resumed = self.resume(&caller, request.into_inner()).await?;
+        Ok(Response::new(resumed))
+    }
+
+    async fn list_halts(
+        &self,
+        request: Request<api::ListHaltsRequest>,
+    ) -> Result<Response<api::ListHaltsResponse>, Status> {
+        let caller = auth::require(&request, Scope::Read)?;
+        Ok(Response::new(self.list(&caller).await?))
+    }
+
+    async fn mark_as_read(
+        &self,
+        request: Request<api::MarkAsReadRequest>,
+    ) -> Result<Response<api::MarkAsReadResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        self.mark(&caller, request.get_ref()).await?;
+        Ok(Response::new(api::MarkAsReadResponse {}))
+    }
+
+    async fn upload_media(
+        &self,
+        request: Request<Streaming<api::UploadMediaRequest>>,
+    ) -> Result<Response<api::UploadMediaResponse>, Status> {
+        let caller = auth::require(&request, Scope::Send)?;
+        let uploaded = self.upload(&caller, request.into_inner()).await?;
+        Ok(Response::new(uploaded))
     }
 }
 
 impl Messages {
     /// Makes a message durable, or finds the one that an earlier call of the same request made.
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         caller: &Caller,
         asked: &api::SendMessageRequest,
         traceparent: Option<String>,
     ) -> Result<Loaded, Status> {
         let now = self.engine.clock.now();
-        let checked = request::check(asked, self.default_ttl, now).map_err(bad_fields)?;
+        let mut checked = request::check(asked, self.default_ttl, now).map_err(bad_fields)?;
         let account = self.account(caller, &checked.number)?;
         let unique = match asked.request_id.as_str() {
             "" => Uuid::now_v7(),
@@ -174,6 +243,7 @@ impl Messages {
         {
             return same_or_refused(known, asked);
         }
+        self.refer(caller, &mut checked, &account).await?;
         waiting::reach(&self.engine.log, &asked.not_before).await?;
         let known = self.find(&account, &checked).await?;
         let key = match &known {
@@ -225,11 +295,13 @@ impl Messages {
         }
         let routed = self
             .engine
-            .route(fresh, account, now)
+            .route(fresh, account, None, now)
             .await
             .map_err(|error| unavailable(&error))?;
         match routed.decision.chosen {
             Some(_) => Ok(()),
+            // It goes once the halt is lifted.
+            None if routed.decision.halted_by.is_some() => Ok(()),
             None => Err(no_route(&routed.decision)),
         }
     }
@@ -263,25 +335,30 @@ impl Messages {
             message_id: message_id.to_string(),
             conversation: Some(conversation.stored()),
             addresses,
-            content: asked.content.clone(),
+            content: Some(checked.content.clone()),
             purpose: asked.purpose,
             priority: asked.priority,
             policy: self.engine.rules.routing.name.clone(),
             request_time: Some(timestamp(now)),
             send_time: checked.send_at.map(timestamp),
             expire_time: Some(timestamp(checked.expires_at)),
-            reply_to_message_id: asked.reply_to_message_id.clone(),
+            reply_to_message_id: checked.reply_to.clone(),
             client_reference: asked.client_reference.clone(),
             labels: asked.labels.clone(),
             request_id: asked.request_id.clone(),
             request_digest: request::digest(asked),
             sensitive: asked.sensitive,
             caller: caller.name.clone(),
+            messaging_account_id: asked.messaging_account_id.clone(),
         };
         Loaded::fresh(request, message_id).map_err(|error| internal(&error))
     }
 
-    fn account(&self, caller: &Caller, number: &BusinessNumber) -> Result<v1::Number, Status> {
+    pub(crate) fn account(
+        &self,
+        caller: &Caller,
+        number: &BusinessNumber,
+    ) -> Result<v1::Number, Status> {
         let account = self.engine.directory.number(number);
         // A number of another brand is as unknown as one that does not exist.
         account
@@ -342,13 +419,13 @@ impl Messages {
         Ok(customer.map(|customer| Key { number, customer }))
     }
 
-    async fn load(&self, id: &MessageId) -> Result<Option<Loaded>, Status> {
+    pub(crate) async fn load(&self, id: &MessageId) -> Result<Option<Loaded>, Status> {
         aggregate::load(&self.engine.log, id)
             .await
             .map_err(|error| unavailable(&error))
     }
 
-    async fn visible(&self, caller: &Caller, id: &str) -> Result<Loaded, Status> {
+    pub(crate) async fn visible(&self, caller: &Caller, id: &str) -> Result<Loaded, Status> {
         let parsed =
             MessageId::parse(id).map_err(|error| bad_field("message_id", error.to_string()))?;
         let loaded = self.load(&parsed).await?;
@@ -357,7 +434,7 @@ impl Messages {
             .ok_or_else(|| refuse(Code::NotFound, "MESSAGE_UNKNOWN", "no message has this id"))
     }
 
-    fn position(&self, loaded: &Loaded) -> String {
+    pub(crate) fn position(&self, loaded: &Loaded) -> String {
         let stream = subject::stream::MESSAGES;
         Position {
             stream: stream.to_owned(),

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use casement_domain::id::{CustomerId, MessageId};
+use casement_domain::id::{BusinessNumber, CustomerId, MessageId};
 use casement_event::subject::{self, Family};
-use casement_event::{Extension, Stored};
+use casement_event::{Event, Extension, Stored};
 use casement_event_log::conversation::Key;
 use casement_event_log::deadline::{Due, Handle};
 use jiff::Timestamp;
@@ -23,11 +24,16 @@ use crate::metrics;
 /// How many changed messages a waiting caller may fall behind before it looks for itself.
 const CHANGES_LEN_MAX: usize = 1_024;
 
+/// How long somebody waits for events that are on their way in.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// What the lanes know of messages that are under way.
 #[derive(Debug)]
 pub(crate) struct Book {
     inner: Mutex<Inner>,
     changes: broadcast::Sender<MessageId>,
+    /// Sequence of the newest event of a message that was seen.
+    seen: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +44,10 @@ struct Inner {
     places: HashMap<MessageId, (Key, Timestamp)>,
     /// Those of them that wait for their customer.
     held: HashSet<MessageId>,
+    /// Those of them that wait for the end of a halt, with its id.
+    deferred: HashMap<MessageId, String>,
+    /// The same, by halt.
+    by_halt: HashMap<String, HashSet<MessageId>>,
     running: HashSet<Key>,
     again: HashSet<Key>,
 }
@@ -47,6 +57,7 @@ impl Default for Book {
         Self {
             inner: Mutex::default(),
             changes: broadcast::channel(CHANGES_LEN_MAX).0,
+            seen: watch::Sender::new(0),
         }
     }
 }
@@ -70,8 +81,9 @@ impl Book {
             };
             let mut inner = self.lock();
             match stored.extension(Extension::State).unwrap_or_default() {
-                state @ ("PENDING" | "HELD" | "ATTEMPTING") => {
+                state @ ("PENDING" | "HELD" | "ATTEMPTING" | "DEFERRED") => {
                     inner.add(id.clone(), key, requested);
+                    inner.defer(&id, halt_of(stored).filter(|_| state == "DEFERRED"));
                     if state == "HELD" {
                         inner.held.insert(id.clone());
                     } else {
@@ -80,15 +92,55 @@ impl Book {
                 }
                 _ => inner.remove(&id),
             }
-            metrics::waiting(inner.places.len(), inner.held.len());
+            metrics::waiting(inner.places.len(), inner.held.len(), inner.deferred.len());
         }
         // Nobody may be waiting.
         let _ = self.changes.send(id);
+        self.seen.send_replace(stored.sequence);
+    }
+
+    /// Returns the ids of messages that no provider has accepted yet, in no order.
+    pub(crate) fn under_way(&self) -> Vec<MessageId> {
+        self.lock().places.keys().cloned().collect()
+    }
+
+    /// Waits a while until all events of messages up to a sequence were seen. Returns whether.
+    pub(crate) async fn has_seen(&self, sequence: u64) -> bool {
+        let mut seen = self.seen.subscribe();
+        let reached = seen.wait_for(|seen| *seen >= sequence);
+        matches!(tokio::time::timeout(SEEN_WITHIN, reached).await, Ok(Ok(_)))
     }
 
     /// Returns the ids of messages as they change.
     pub(crate) fn changes(&self) -> broadcast::Receiver<MessageId> {
         self.changes.subscribe()
+    }
+
+    /// Returns the halts that messages wait for.
+    pub(crate) fn halts(&self) -> Vec<String> {
+        self.lock().by_halt.keys().cloned().collect()
+    }
+
+    /// Returns how many messages wait for a halt.
+    pub(crate) fn deferred_for(&self, halt: &str) -> usize {
+        self.lock().by_halt.get(halt).map_or(0, HashSet::len)
+    }
+
+    /// Returns how many messages wait, whatever for, whose number is one of these.
+    pub(crate) fn waiting_of(&self, is_of: impl Fn(&BusinessNumber) -> bool) -> usize {
+        let inner = self.lock();
+        let lanes = inner.waiting.iter().filter(|(key, _)| is_of(&key.number));
+        lanes.map(|(_, lane)| lane.len()).sum()
+    }
+
+    /// Returns the lanes in which messages wait for a halt.
+    fn lanes_of_halt(&self, halt: &str) -> Vec<Key> {
+        let inner = self.lock();
+        let waiting = inner.by_halt.get(halt).into_iter().flatten();
+        let keys: HashSet<&Key> = waiting
+            .filter_map(|id| inner.places.get(id).map(|(key, _)| key))
+            .collect();
+        keys.into_iter().cloned().collect()
     }
 
     fn lane(&self, key: &Key) -> Vec<MessageId> {
@@ -136,8 +188,28 @@ impl Inner {
         self.places.insert(id, (key, requested));
     }
 
+    /// Takes note of the halt that a message waits for, if it waits for one.
+    fn defer(&mut self, id: &MessageId, halt: Option<String>) {
+        if let Some(before) = self.deferred.remove(id)
+            && let Some(waiting) = self.by_halt.get_mut(&before)
+        {
+            waiting.remove(id);
+            if waiting.is_empty() {
+                self.by_halt.remove(&before);
+            }
+        }
+        if let Some(halt) = halt {
+            self.by_halt
+                .entry(halt.clone())
+                .or_default()
+                .insert(id.clone());
+            self.deferred.insert(id.clone(), halt);
+        }
+    }
+
     fn remove(&mut self, id: &MessageId) {
         self.held.remove(id);
+        self.defer(id, None);
         let Some((key, requested)) = self.places.remove(id) else {
             return;
         };
@@ -147,6 +219,14 @@ impl Inner {
                 self.waiting.remove(&key);
             }
         }
+    }
+}
+
+/// The halt that an event puts a message off for.
+fn halt_of(stored: &Stored) -> Option<String> {
+    match stored.event() {
+        Ok(Event::MessageDeferred(deferred)) => Some(deferred.halt_id),
+        _ => None,
     }
 }
 
@@ -222,6 +302,24 @@ impl Lanes {
         }
     }
 
+    /// Sees to all conversations in which messages wait for a halt.
+    pub(crate) fn wake_all_of(&self, halt: &str) {
+        if *self.is_active.borrow() {
+            for key in self.book.lanes_of_halt(halt) {
+                self.kick(key);
+            }
+        }
+    }
+
+    /// Sees to one conversation in which a message waits for a halt.
+    pub(crate) fn wake_one_of(&self, halt: &str) {
+        if *self.is_active.borrow()
+            && let Some(key) = self.book.lanes_of_halt(halt).into_iter().next()
+        {
+            self.kick(key);
+        }
+    }
+
     fn kick(&self, key: Key) {
         let Some(mut run) = self.book.enter(&key) else {
             return;
@@ -246,7 +344,7 @@ impl Lanes {
 
     /// Drives a message; returns whether later ones of its conversation must wait.
     async fn drive(&self, id: &MessageId) -> bool {
-        match self.engine.drive(id).await {
+        match Box::pin(self.engine.drive(id)).await {
             Ok(Some(driven)) => {
                 if let Some(until) = driven.until {
                     self.index
@@ -273,7 +371,7 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use casement_domain::id::BusinessNumber;
+    use casement_event::v1;
 
     use super::*;
 
@@ -322,6 +420,37 @@ mod tests {
         }
         book.see(&stored(3, "ENDED", "2026-11-22T10:00:03Z", 9));
         assert!(!book.has_waiting(&key()));
+    }
+
+    #[test]
+    fn the_book_knows_who_waits_for_which_halt() {
+        let book = Book::default();
+        let deferred = |unique, halt: &str| {
+            let event = v1::MessageDeferred {
+                halt_id: halt.to_owned(),
+                ..v1::MessageDeferred::default()
+            };
+            let mut stored = stored(unique, "DEFERRED", "2026-11-22T10:00:01Z", 1);
+            let event = Event::from(event);
+            let name = "ce-type".to_owned();
+            stored.headers.push((name, event.event_type().to_owned()));
+            stored.payload = event.encode();
+            stored
+        };
+        for (unique, halt) in [(1, "a"), (2, "a"), (3, "b")] {
+            book.see(&deferred(unique, halt));
+        }
+        let ours = key().number;
+        assert_eq!((book.deferred_for("a"), book.deferred_for("b")), (2, 1));
+        assert_eq!(book.waiting_of(|number| *number == ours), 3);
+        assert_eq!(book.lanes_of_halt("a"), [key()]);
+        // One waits for another halt now, one goes, one is over.
+        book.see(&deferred(1, "b"));
+        book.see(&stored(2, "ATTEMPTING", "2026-11-22T10:00:01Z", 2));
+        book.see(&stored(3, "ENDED", "2026-11-22T10:00:01Z", 3));
+        assert_eq!((book.deferred_for("a"), book.deferred_for("b")), (0, 1));
+        assert_eq!(book.halts(), ["b"]);
+        assert_eq!(book.waiting_of(|number| *number == ours), 2);
     }
 
     #[test]

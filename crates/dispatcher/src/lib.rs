@@ -10,28 +10,40 @@
 //! and its claim are one append, which expects the sequence that the decision rests on; whose
 //! append it is makes the one call, and nobody else ever does.
 
+mod again;
 mod aggregate;
 mod answers;
+mod bulk;
+mod commands;
 mod compose;
 mod config;
 mod consent;
+mod content;
+mod direct;
 mod engine;
 mod evidence;
 mod grpc;
+mod halts;
 mod lanes;
 mod metrics;
+mod outgoing;
 mod provider;
 mod rates;
+mod refer;
 mod refusals;
 mod reports;
 mod request;
 mod role;
 mod secrets;
 mod settle;
+mod sms;
+mod stakes;
 mod trace;
+mod uploads;
 mod view;
 mod waiting;
 mod wake;
+mod withdraw;
 
 pub use config::{Config, Providers};
 pub use grpc::Messages;

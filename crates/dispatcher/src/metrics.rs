@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use casement_domain::halt::{Halt, Scope};
 use casement_domain::message::{Event, Message, Outcome};
 use casement_domain::routing::Route;
-use casement_event_log::directory::Directory;
+use casement_event_log::directory::{Directory, Halt as KnownHalt};
 use casement_shell::telemetry::{Metric, describe};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,11 @@ const METRICS: &[Metric] = &[
         &[("channel", "sms"), ("answer", "accepted")],
     ]),
     Metric::counter(
+        "casement_dispatcher_sms_calls_total",
+        "Calls to SMS gateways, by gateway (`number` for the accounts of numbers' own records) and answer: accepted, refused, or unknown.",
+    )
+    .with(&[&[("gateway", "number"), ("answer", "accepted")]]),
+    Metric::counter(
         "casement_dispatcher_holds_total",
         "Messages held until their customer writes, released, or expired while they were held.",
     )
@@ -72,6 +78,32 @@ const METRICS: &[Metric] = &[
     Metric::gauge(
         "casement_dispatcher_waiting_messages",
         "Messages that no provider has accepted yet, those held among them.",
+    ),
+    Metric::gauge(
+        "casement_dispatcher_deferred_messages",
+        "Messages that wait for the end of a halt.",
+    ),
+    Metric::gauge(
+        "casement_dispatcher_halts",
+        "Halts that stand, by scope: brand, portfolio, waba, token, number, template, label.",
+    )
+    .with(&[
+        &[("scope", "brand")],
+        &[("scope", "portfolio")],
+        &[("scope", "waba")],
+        &[("scope", "token")],
+        &[("scope", "number")],
+        &[("scope", "template")],
+        &[("scope", "label")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_deferrals_total",
+        "Messages put off for a halt, by what set it: hand or platform.",
+    )
+    .with(&[&[("by", "hand")], &[("by", "platform")]]),
+    Metric::counter(
+        "casement_dispatcher_double_exposures_total",
+        "Messages that their customer got twice, by reports that came after a fallback.",
     ),
     Metric::gauge(
         "casement_dispatcher_paused_numbers",
@@ -149,7 +181,18 @@ pub(crate) fn happened(event: &Event, before: &Message, after: &Message) {
             ended("expired");
         }
         Event::Cancelled { .. } => ended("cancelled"),
-        Event::Requested { .. } | Event::Deferred { .. } | Event::DeliveryContradicted { .. } => {}
+        Event::Deferred { cause, .. } => {
+            let by = if cause.ends_with("_PAUSED") {
+                "hand"
+            } else {
+                "platform"
+            };
+            metrics::counter!("casement_dispatcher_deferrals_total", "by" => by).increment(1);
+        }
+        Event::DoubleExposure { .. } => {
+            metrics::counter!("casement_dispatcher_double_exposures_total").increment(1);
+        }
+        Event::Requested { .. } | Event::DeliveryContradicted { .. } => {}
     }
 }
 
@@ -163,16 +206,39 @@ pub(crate) fn called(route: Route, answer: &Answer, took: Duration) {
     .record(took.as_secs_f64());
 }
 
+/// An SMS gateway of the configuration was called.
+pub(crate) fn called_gateway(gateway: &str, answer: &Answer) {
+    metrics::counter!(
+        "casement_dispatcher_sms_calls_total",
+        "gateway" => gateway.to_owned(), "answer" => answer.label()
+    )
+    .increment(1);
+}
+
 /// A report found no message.
 pub(crate) fn unmatched() {
     metrics::counter!("casement_dispatcher_unmatched_reports_total").increment(1);
 }
 
-/// So many messages wait, and so many of them are held.
+/// So many messages wait; so many of them are held, and so many put off for a halt.
 #[expect(clippy::cast_precision_loss, reason = "gauges")]
-pub(crate) fn waiting(waiting: usize, held: usize) {
+pub(crate) fn waiting(waiting: usize, held: usize, deferred: usize) {
     metrics::gauge!("casement_dispatcher_waiting_messages").set(waiting as f64);
     metrics::gauge!("casement_dispatcher_held_messages").set(held as f64);
+    metrics::gauge!("casement_dispatcher_deferred_messages").set(deferred as f64);
+}
+
+/// So many halts stand.
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+pub(crate) fn halts(standing: &[(Halt, KnownHalt)]) {
+    for scope in Scope::ALL {
+        let of_scope = |halt: &&(Halt, KnownHalt)| halt.0.target.scope == scope;
+        let count = standing.iter().filter(of_scope).count();
+        if scope != Scope::Pair {
+            let scope = scope.as_str().to_ascii_lowercase();
+            metrics::gauge!("casement_dispatcher_halts", "scope" => scope).set(count as f64);
+        }
+    }
 }
 
 /// Shows what is paused and who is active, until stopped.

@@ -4,15 +4,19 @@ use casement_domain::inbound::Addresses;
 use casement_domain::message::Refusal;
 use casement_domain::routing::Route;
 use casement_event::v1;
-use casement_sms::twilio;
+use casement_sms::config::OWN;
+use casement_sms::gateways::Gateways;
 use casement_whatsapp::send::{OutgoingMessage, SendOutcome, Target};
 use casement_whatsapp::{errors, send};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::aggregate::Loaded;
 use crate::config::Providers;
-use crate::{compose, metrics, refusals, secrets, trace};
+use crate::halts::orders::Told;
+use crate::{compose, metrics, outgoing, refusals, secrets, trace};
 
 /// What a call came to.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub(crate) enum Answer {
     Refused {
         error: v1::ProviderError,
         refusal: Refusal,
+        /// What Meta's error table says, if it was Meta who refused.
+        told: Option<Told>,
     },
     /// Nobody knows.
     Unknown { reason: String },
@@ -43,14 +49,13 @@ impl Answer {
     }
 }
 
-/// Makes a client of one Twilio account.
-type MakeTwilio = Box<dyn Fn(twilio::Credentials) -> twilio::Client + Send + Sync>;
-
 /// Calls providers.
 pub(crate) struct Caller {
     pub(crate) providers: Providers,
     pub(crate) whatsapp: send::Client,
-    pub(crate) twilio: MakeTwilio,
+    /// For files, which take longer.
+    pub(crate) uploads: send::Client,
+    pub(crate) sms: Gateways,
 }
 
 /// What one call needs.
@@ -65,20 +70,34 @@ pub(crate) struct Call<'a> {
 }
 
 impl Caller {
+    /// Where calls for a number go: by its app's version of the Graph API.
+    pub(crate) fn target<'a>(
+        &'a self,
+        account: &'a v1::Number,
+        token: &'a SecretString,
+    ) -> Target<'a> {
+        Target {
+            base_url: &self.providers.graph_url,
+            graph_version: self.providers.graph_version_of(&account.app),
+            phone_number_id: &account.phone_number_id,
+            token,
+        }
+    }
+
     /// Makes the call. Never tries twice.
-    pub(crate) async fn call(&self, call: &Call<'_>) -> Answer {
+    pub(crate) async fn call(&self, call: &Call<'_>, now: Timestamp) -> Answer {
         let span = trace::call(call.attempt, call.route);
         let since = Instant::now();
-        let answer = self.by_route(call).instrument(span.clone()).await;
+        let answer = self.by_route(call, now).instrument(span.clone()).await;
         trace::tell(&span, &answer);
         metrics::called(call.route, &answer, since.elapsed());
         answer
     }
 
-    async fn by_route(&self, call: &Call<'_>) -> Answer {
+    async fn by_route(&self, call: &Call<'_>, now: Timestamp) -> Answer {
         match call.route {
             Route::FreeForm | Route::Template => self.whatsapp(call).await,
-            Route::Sms => self.sms(call).await,
+            Route::Sms => Box::pin(self.sms(call, now)).await,
             Route::Hold => never_left(0, "A held message is not sent.", Refusal::Fail),
         }
     }
@@ -86,8 +105,8 @@ impl Caller {
     async fn whatsapp(&self, call: &Call<'_>) -> Answer {
         let content = call.message.request.content.clone().unwrap_or_default();
         let content = match (call.route, &content.free_form, &content.template) {
-            (Route::FreeForm, Some(free_form), _) => compose::free_form(free_form),
-            (_, _, Some(template)) => compose::outgoing_template(template),
+            (Route::FreeForm, Some(free_form), _) => outgoing::free_form(free_form),
+            (_, _, Some(template)) => outgoing::template(template),
             _ => {
                 return never_left(
                     0,
@@ -103,15 +122,23 @@ impl Caller {
                 Refusal::NextChannel,
             );
         };
+        let paying = [
+            &call.message.request.messaging_account_id,
+            &call.account.messaging_account_id,
+        ];
         let outgoing = OutgoingMessage {
             to,
             content,
             context_wamid: call.answers.clone(),
             callback_data: call.message.callback_data(call.attempt),
+            messaging_account_id: paying.into_iter().find(|id| !id.is_empty()).cloned(),
         };
         let body = match outgoing.to_json() {
             Ok(body) => body,
-            Err(error) => return never_left(0, &error.to_string(), Refusal::Fail),
+            Err(problems) => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                return never_left(0, &problems.join("; "), Refusal::Fail);
+            }
         };
         let token = match secrets::resolve(call.account.token.as_ref()) {
             Ok(token) => token,
@@ -124,12 +151,7 @@ impl Caller {
                 );
             }
         };
-        let target = Target {
-            base_url: &self.providers.graph_url,
-            graph_version: &self.providers.graph_version,
-            phone_number_id: &call.account.phone_number_id,
-            token: &token,
-        };
+        let target = self.target(call.account, &token);
         match self.whatsapp.send(target, &body).await {
             SendOutcome::Accepted(accepted) => Answer::Accepted {
                 provider_id: accepted.wamid,
@@ -153,104 +175,39 @@ impl Caller {
                     };
                 }
                 let refusal = refusals::of_meta(&rule, call.tries(), error.retry_after);
+                let told = Some(Told {
+                    rule,
+                    retry_after: error.retry_after,
+                });
                 let error = v1::ProviderError {
                     code: error.code,
                     title: rule.meaning.to_owned(),
-                    message: error.message,
-                    details: error.details.unwrap_or_default(),
-                    ..v1::ProviderError::default()
-                };
-                Answer::Refused { error, refusal }
-            }
-        }
-    }
-
-    async fn sms(&self, call: &Call<'_>) -> Answer {
-        let content = call.message.request.content.clone().unwrap_or_default();
-        let account = call.account.sms.clone().unwrap_or_default();
-        let (Some(text), Some(from), Some(phone)) = (
-            compose::sms_text(&content),
-            compose::sms_sender(&content, call.account),
-            &call.addresses.phone,
-        ) else {
-            return never_left(
-                0,
-                "The message has no text or sender, or the customer no phone.",
-                Refusal::NextChannel,
-            );
-        };
-        let auth_token = match secrets::resolve(account.auth_token.as_ref()) {
-            Ok(token) => token,
-            Err(error) => {
-                tracing::error!(error = %error, "auth token of an SMS account cannot be had");
-                return never_left(
-                    20_003,
-                    "The SMS account's token cannot be read.",
-                    Refusal::Retry,
-                );
-            }
-        };
-        let request = twilio::SmsRequest {
-            to: phone.e164(),
-            from: twilio::Sender::parse(from),
-            body: text.to_owned(),
-            status_callback: self.status_callback(call),
-            validity_seconds: None,
-        };
-        if let Err(error) = request.check() {
-            return never_left(0, &error.to_string(), Refusal::NextChannel);
-        }
-        let credentials = twilio::Credentials {
-            base_url: self.providers.twilio_url.clone(),
-            account_sid: account.account_sid,
-            auth_token,
-        };
-        match (self.twilio)(credentials).send(&request).await {
-            twilio::Outcome::Accepted(accepted) => Answer::Accepted {
-                provider_id: accepted.sid,
-                status: accepted.status.as_str().to_owned(),
-            },
-            twilio::Outcome::NotSent { reason } => never_left(0, &reason, Refusal::Retry),
-            twilio::Outcome::Unknown { reason } => Answer::Unknown { reason },
-            twilio::Outcome::Rejected(rejected) => {
-                let rule = rejected.rule();
-                if matches!(
-                    rule.action,
-                    twilio::errors::Action::Retry {
-                        ambiguous: true,
-                        ..
-                    }
-                ) {
-                    return Answer::Unknown {
-                        reason: format!("error {} may hide a success", rule.code),
-                    };
-                }
-                let error = v1::ProviderError {
-                    code: rule.code,
-                    title: rule.meaning.to_owned(),
-                    message: rejected.message,
-                    details: String::new(),
+                    message: without(&token, &error.message),
+                    details: without(&token, &error.details.unwrap_or_default()),
                     ..v1::ProviderError::default()
                 };
                 Answer::Refused {
                     error,
-                    refusal: refusals::of_sms(&rule, call.tries()),
+                    refusal,
+                    told,
                 }
             }
         }
     }
-
-    /// Where Twilio reports on this attempt; the ids stand in the query.
-    fn status_callback(&self, call: &Call<'_>) -> Option<String> {
-        let base = &self.providers.twilio_callback_url;
-        let (message, attempt) = (&call.message.context.id, call.attempt);
-        (!base.is_empty()).then(|| format!("{base}?m={message}&a={attempt}"))
-    }
 }
 
 impl Call<'_> {
+    /// The SMS gateway that the claim names; of an old claim, the account in the number's record.
+    pub(crate) fn gateway(&self) -> &str {
+        let claimed = self.message.message.attempt(self.attempt);
+        claimed
+            .map(|claimed| claimed.gateway.as_str())
+            .filter(|gateway| !gateway.is_empty())
+            .unwrap_or(OWN)
+    }
+
     /// Earlier attempts by the same route.
-    fn tries(&self) -> usize {
+    pub(crate) fn tries(&self) -> usize {
         let same = |attempt: &&casement_domain::message::Attempt| {
             attempt.route == self.route && attempt.number != self.attempt
         };
@@ -258,8 +215,16 @@ impl Call<'_> {
     }
 }
 
+/// What Meta says, without the token: of one that it cannot read it says it whole.
+fn without(token: &SecretString, said: &str) -> String {
+    match token.expose_secret() {
+        "" => said.to_owned(),
+        token => said.replace(token, "…"),
+    }
+}
+
 /// An answer for a call that certainly never reached the provider.
-fn never_left(code: i64, reason: &str, refusal: Refusal) -> Answer {
+pub(crate) fn never_left(code: i64, reason: &str, refusal: Refusal) -> Answer {
     let error = v1::ProviderError {
         code,
         title: "not sent".to_owned(),
@@ -267,5 +232,9 @@ fn never_left(code: i64, reason: &str, refusal: Refusal) -> Answer {
         details: String::new(),
         ..v1::ProviderError::default()
     };
-    Answer::Refused { error, refusal }
+    Answer::Refused {
+        error,
+        refusal,
+        told: None,
+    }
 }

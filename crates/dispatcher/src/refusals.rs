@@ -1,8 +1,7 @@
 //! From the providers' error tables to what a message does next.
 
 use casement_domain::message::Refusal;
-use casement_sms::errors as sms;
-use casement_whatsapp::errors::{Action, ErrorRule, Scope};
+use casement_whatsapp::errors::{Action, ErrorRule, Lift, Scope};
 use jiff::SignedDuration;
 
 /// Longest pause that a provider can ask for; longer ones fail over.
@@ -28,33 +27,22 @@ pub(crate) fn of_meta(
             pause(asked.map_or(wait, |asked| asked.max(wait)))
         }
         Action::SwitchToTemplate => Refusal::SwitchToTemplate,
-        Action::TemplateUnusable => Refusal::TemplateUnusable,
+        // Which halt that sets is said in `halts::orders`; this message waits for it, too.
+        Action::TemplateUnusable {
+            lift: Lift::Operator,
+        } => Refusal::TemplateUnusable,
+        Action::Halt { .. } | Action::TemplateUnusable { .. } => Refusal::Halted,
+        Action::ThreadControl => Refusal::ThreadControl,
+        Action::MarketingCapped { not_before } => {
+            Refusal::Capped(SignedDuration::try_from(not_before).unwrap_or(SignedDuration::MAX))
+        }
         // A template that will not do says nothing against the other routes.
         Action::NextRoute if rule.scope == Scope::Template => Refusal::TemplateUnusable,
-        Action::SwitchToPhone
-        | Action::NextRoute
-        | Action::Halt {
-            next_route: true, ..
-        } => Refusal::NextChannel,
-        // Which templates or marketing may follow is for policies to say; until one does, a
-        // message that Meta capped or the customer stopped goes no further.
-        Action::MarketingCapped { .. }
-        | Action::SuppressMarketing
-        | Action::Halt {
-            next_route: false, ..
+        Action::SwitchToPhone | Action::NextRoute => Refusal::NextChannel,
+        // What the customer stopped is stopped on every channel.
+        Action::SuppressMarketing | Action::OtherEndpoint | Action::Fail | Action::Ignore => {
+            Refusal::Fail
         }
-        | Action::OtherEndpoint
-        | Action::Fail
-        | Action::Ignore => Refusal::Fail,
-    }
-}
-
-/// Returns what follows from a refusal by an SMS gateway.
-pub(crate) fn of_sms(rule: &sms::ErrorRule, tries: usize) -> Refusal {
-    match rule.action {
-        sms::Action::Retry { once: true, .. } if tries > 0 => Refusal::NextChannel,
-        sms::Action::Retry { .. } => Refusal::Retry,
-        sms::Action::Fail | sms::Action::OptOut | sms::Action::Halt => Refusal::NextChannel,
     }
 }
 
@@ -77,12 +65,16 @@ mod tests {
         let table = [
             (131_047, Refusal::SwitchToTemplate),
             (131_026, Refusal::NextChannel),
-            (132_001, Refusal::TemplateUnusable),
-            (132_015, Refusal::TemplateUnusable),
+            (132_001, Refusal::Halted),
+            (132_015, Refusal::Halted),
+            (132_016, Refusal::TemplateUnusable),
+            (2_494_191, Refusal::ThreadControl),
+            (131_049, Refusal::Capped(SignedDuration::from_hours(24))),
+            (131_042, Refusal::Halted),
             (131_016, Refusal::Retry),
             (131_021, Refusal::Fail),
             (100, Refusal::Fail),
-            (190, Refusal::NextChannel),
+            (190, Refusal::Halted),
             (131_050, Refusal::Fail),
         ];
         for (code, expected) in table {

@@ -4,23 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use casement_domain::id::MessageId;
-use casement_domain::message::{self, Event as MessageEvent, Report, ReportedFailure};
+use casement_domain::message::{self, Report, ReportedFailure};
 use casement_event::convert::message::{Details, read_delivery};
 use casement_event::convert::{self};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, id, v1};
 use casement_event_log::{AppendError, Delivery, Expect, Failure, WorkSpec};
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::aggregate::{self, Loaded};
 use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
-use crate::evidence::{self, OUTSIDE_WINDOW, Proof};
-use crate::{metrics, refusals, trace};
+use crate::evidence;
+use crate::halts::orders::Told;
+use crate::{metrics, refusals, sms, trace};
 
 /// How many reports are worked on at once.
 const IN_HAND_MAX: usize = 64;
+
+/// How old a report of a failure may be to halt anything.
+const HALTS_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// Takes reports until stopped. Replicas share them.
 pub(crate) async fn run(engine: Arc<Engine>, stopping: CancellationToken) -> anyhow::Result<()> {
@@ -45,7 +50,7 @@ async fn take(engine: &Arc<Engine>, delivery: Delivery) -> Result<(), Failure> {
         (Err(error), _) => Err(error.to_string()),
     };
     let reason = match read {
-        Ok((report, id)) => match fold(engine, &id, &report).await {
+        Ok((report, id)) => match Box::pin(fold(engine, &id, &report)).await {
             Err(error) if error.is_hopeless() => {
                 format!("{:#}", anyhow::Error::new(error))
             }
@@ -66,6 +71,7 @@ async fn fold(
     if reported.status() == v1::DeliveryStatus::Unspecified {
         return Ok(());
     }
+    let mut is_new = true;
     loop {
         let Some(loaded) = aggregate::load(&engine.log, id).await? else {
             // Purged, or never ours: nothing to fold it into. The report itself is kept.
@@ -73,7 +79,8 @@ async fn fold(
             return Ok(());
         };
         let span = trace::folding(&loaded, reported.attempt);
-        if fold_into(engine, loaded, reported).instrument(span).await? == Folded::Whole {
+        let folding = fold_into(engine, loaded, reported, std::mem::take(&mut is_new));
+        if folding.instrument(span).await? == Folded::Whole {
             return Ok(());
         }
     }
@@ -92,8 +99,9 @@ async fn fold_into(
     engine: &Arc<Engine>,
     mut loaded: Loaded,
     reported: &v1::StatusReported,
+    is_new: bool,
 ) -> Result<Folded, DriveError> {
-    let report = read(reported, &loaded)?;
+    let report = read(engine, reported, &loaded)?;
     // Whatever it does to this message: the next one must not go.
     if let Err(failure) = &report.status {
         let gateway = reported.channel() == v1::Channel::Sms;
@@ -104,13 +112,19 @@ async fn fold_into(
             provider_id: &reported.provider_message_id,
         };
         Box::pin(consent::learn(engine, &loaded, &refused)).await?;
+        if !gateway {
+            Box::pin(learn_halt(engine, &loaded, &report, failure.code, reported)).await?;
+        }
+    }
+    // Even if the message itself has come further: only the first report says how it is billed.
+    if is_new {
+        Box::pin(learn(engine, &loaded, &report, reported)).await?;
     }
     let now = engine.clock.now();
     let Some(event) = message::on_report(&loaded.message, &report, &engine.rules.message, now)
     else {
         return Ok(Folded::Whole);
     };
-    prove(engine, &loaded, reported, &event).await?;
     let details = Details {
         error: reported.errors.first().cloned(),
         pricing: reported.pricing.clone(),
@@ -123,39 +137,50 @@ async fn fold_into(
     }
 }
 
-/// Records what a report proves about the window, before the report is folded in.
-async fn prove(
+/// Sets the halt that follows from a failure, unless it was reported too late to say anything
+/// about now.
+async fn learn_halt(
     engine: &Engine,
     loaded: &Loaded,
+    report: &Report,
+    code: i64,
     reported: &v1::StatusReported,
-    event: &MessageEvent,
 ) -> Result<(), DriveError> {
-    let now = engine.clock.now();
-    match event {
-        MessageEvent::DeliveryAdvanced {
-            attempt, status, ..
-        } => {
-            if let Some(attempt) = loaded.message.attempt(*attempt)
-                && let Some(proof) = evidence::of_delivery(attempt, *status)
-            {
-                evidence::record(&engine.log, loaded, attempt, &proof, now).await?;
-            }
-        }
-        MessageEvent::AttemptRejected {
-            attempt, rejection, ..
-        } if rejection.code == OUTSIDE_WINDOW => {
-            let error = reported.errors.first().cloned().unwrap_or_default();
-            if let Some(attempt) = loaded.message.attempt(*attempt) {
-                let proof = Proof::Refused { error: &error };
-                evidence::record(&engine.log, loaded, attempt, &proof, now).await?;
-            }
-        }
-        _ => {}
+    let age = engine.clock.now().duration_since(report.at);
+    let Some(attempt) = loaded.message.attempt(report.attempt) else {
+        return Ok(());
+    };
+    if age > HALTS_WITHIN {
+        return Ok(());
     }
-    Ok(())
+    let told = Told {
+        rule: casement_whatsapp::errors::lookup(code),
+        retry_after: None,
+    };
+    let error = reported.errors.first().cloned().unwrap_or_default();
+    engine.halt(loaded, attempt, &told, &error, report.at).await
 }
 
-fn read(reported: &v1::StatusReported, loaded: &Loaded) -> Result<Report, DriveError> {
+/// Records what a report tells about the conversation, before it is folded in.
+async fn learn(
+    engine: &Engine,
+    loaded: &Loaded,
+    report: &Report,
+    reported: &v1::StatusReported,
+) -> Result<(), DriveError> {
+    let Some(attempt) = loaded.message.attempt(report.attempt) else {
+        return Ok(());
+    };
+    let stakes = loaded.stakes(attempt.number)?;
+    let findings = evidence::of_report(attempt, stakes, report, reported);
+    Ok(evidence::record(engine, loaded, attempt, &findings).await?)
+}
+
+fn read(
+    engine: &Engine,
+    reported: &v1::StatusReported,
+    loaded: &Loaded,
+) -> Result<Report, DriveError> {
     let times = reported.times.unwrap_or_default();
     let at = convert::required_instant("event_time", times.event_time.as_ref())?;
     let tries = loaded
@@ -174,8 +199,7 @@ fn read(reported: &v1::StatusReported, loaded: &Loaded) -> Result<Report, DriveE
         .unwrap_or_default();
     let refusal = || match reported.channel() {
         v1::Channel::Sms => {
-            let rule = casement_sms::errors::lookup(&reported.sms_provider, code);
-            refusals::of_sms(&rule, tries)
+            sms::refusal_of_code(&engine.caller.sms, &reported.sms_provider, code, tries)
         }
         v1::Channel::Whatsapp | v1::Channel::Unspecified => {
             refusals::of_meta(&casement_whatsapp::errors::lookup(code), tries, None)

@@ -1,6 +1,6 @@
 //! Requests: checked before anything is durable, every problem at once.
 
-use casement_domain::id::{BusinessNumber, CustomerId, Phone};
+use casement_domain::id::{BusinessNumber, CustomerId, Phone, WabaId};
 use casement_domain::inbound::Addresses;
 use casement_event::convert::{self, signed_duration};
 use casement_event::v1;
@@ -9,17 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::content;
+
 /// Longest time between a request and its end. Meta keeps trying for 30 days.
 const LIFE_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
-
-/// Longest free-form text. Meta: 4,096 characters.
-const TEXT_CHARS_MAX: usize = 4_096;
-
-/// Longest SMS. Twilio: 1,600 characters.
-const SMS_CHARS_MAX: usize = 1_600;
-
-/// Longest language code of a template, such as `pt_BR`.
-const LANGUAGE_CHARS_MAX: usize = 16;
 
 /// Longest user id. Meta: two letters, a dot, `ENT.` for parents, at most 128 characters.
 const USER_ID_LEN_MAX: usize = 2 + 1 + 4 + 128;
@@ -40,6 +33,10 @@ pub(crate) struct Checked {
     pub(crate) customer: Named,
     pub(crate) expires_at: Timestamp,
     pub(crate) send_at: Option<Timestamp>,
+    /// What it says; once references are resolved, with the platform's ids in it.
+    pub(crate) content: v1::Content,
+    /// What it answers, likewise.
+    pub(crate) reply_to: String,
 }
 
 /// The customer as the caller named them.
@@ -77,13 +74,26 @@ pub(crate) fn check(
     };
     match &request.content {
         None => problem("content", "give at least one of free_form, template, sms"),
-        Some(content) => check_content(content, &mut problem),
+        Some(content) => content::check(content, &mut problem),
     }
     if request.purpose() == v1::Purpose::Unspecified {
         problem(
             "purpose",
             "say what it is for: SERVICE, UTILITY, AUTHENTICATION or MARKETING",
         );
+    }
+    let reply_to = &request.reply_to_message_id;
+    if !reply_to.is_empty() && !content::is_reference(reply_to) {
+        problem(
+            "reply_to_message_id",
+            "must be the platform's id (wamid.…) or the id of a message sent from here",
+        );
+    }
+    let paying = &request.messaging_account_id;
+    if !paying.is_empty()
+        && let Err(error) = WabaId::parse(paying)
+    {
+        problem("messaging_account_id", &error.to_string());
     }
     if !request.policy.is_empty() && request.policy != "default" {
         problem("policy", "there is no policy of this name");
@@ -115,6 +125,8 @@ pub(crate) fn check(
             customer,
             expires_at,
             send_at,
+            content: request.content.clone().unwrap_or_default(),
+            reply_to: request.reply_to_message_id.clone(),
         }),
         _ => Err(problems),
     }
@@ -160,66 +172,6 @@ fn is_user_id(text: &str) -> bool {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
         })
-}
-
-fn check_content(content: &v1::Content, problem: &mut impl FnMut(&str, &str)) {
-    if content.free_form.is_none() && content.template.is_none() && content.sms.is_none() {
-        problem("content", "give at least one of free_form, template, sms");
-    }
-    if let Some(free_form) = &content.free_form {
-        let chars = free_form.text.chars().count();
-        if free_form.text.trim().is_empty() || chars > TEXT_CHARS_MAX {
-            problem(
-                "content.free_form.text",
-                "1 to 4,096 characters, not all of them blank",
-            );
-        }
-    }
-    if let Some(sms) = &content.sms {
-        let chars = sms.text.chars().count();
-        let is_blank = chars > 0 && sms.text.trim().is_empty();
-        // An empty text leaves it to the free-form text; then there has to be one.
-        let is_missing = chars == 0 && content.free_form.is_none();
-        if chars > SMS_CHARS_MAX || is_blank || is_missing {
-            problem(
-                "content.sms.text",
-                "1 to 1,600 characters, not all of them blank; empty for the free-form text",
-            );
-        }
-    }
-    let Some(template) = &content.template else {
-        return;
-    };
-    if template.name.trim().is_empty() || template.name.chars().count() > 512 {
-        problem("content.template.name", "1 to 512 characters");
-    }
-    let language = template.language.trim();
-    if language.is_empty() || language.chars().count() > LANGUAGE_CHARS_MAX {
-        problem(
-            "content.template.language",
-            "the exact language code, such as en_US",
-        );
-    }
-    for component in &template.components {
-        if !["header", "body", "button"].contains(&component.r#type.to_lowercase().as_str()) {
-            problem("content.template.components.type", "header, body or button");
-        }
-        for parameter in &component.parameters {
-            use v1::template_parameter::Value;
-            let is_fine = match &parameter.value {
-                Some(Value::Json(text)) => serde_json::from_str::<serde_json::Value>(text)
-                    .is_ok_and(|value| value.is_object()),
-                Some(Value::Text(_) | Value::Payload(_)) => true,
-                None => false,
-            };
-            if !is_fine {
-                problem(
-                    "content.template.components.parameters",
-                    "text, payload, or json with an object",
-                );
-            }
-        }
-    }
 }
 
 fn times(
@@ -277,7 +229,7 @@ mod tests {
             content: Some(v1::Content {
                 free_form: Some(v1::FreeForm {
                     text: "Hi".to_owned(),
-                    preview_url: false,
+                    ..Default::default()
                 }),
                 ..Default::default()
             }),
@@ -386,7 +338,7 @@ mod tests {
                     content: Some(v1::Content {
                         free_form: Some(v1::FreeForm {
                             text: long(4_097),
-                            preview_url: false,
+                            ..Default::default()
                         }),
                         ..Default::default()
                     }),

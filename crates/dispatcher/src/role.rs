@@ -15,7 +15,7 @@ use casement_shell::config::ConfigError;
 use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use casement_shell::health::Latch;
 use casement_shell::http::{self, ClientOptions};
-use casement_sms::twilio;
+use casement_sms::gateways::{Gateways, TwilioAddresses};
 use casement_whatsapp::send;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, watch};
@@ -25,10 +25,11 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, Rules};
 use crate::engine::Engine;
 use crate::grpc::Messages;
+use crate::halts::{self, Halts};
 use crate::lanes::{Book, Lanes};
 use crate::provider::Caller;
 use crate::rates::Rates;
-use crate::{metrics, reports, wake};
+use crate::{commands, metrics, reports, wake};
 
 /// How long after it was handed out a message is handed out again if nothing moved it.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
@@ -40,6 +41,7 @@ pub struct Role {
     book: Arc<Book>,
     tokens: customers::Tokens,
     ready: Latch,
+    closing: CancellationToken,
 }
 
 impl std::fmt::Debug for Role {
@@ -72,11 +74,18 @@ pub fn start(
         ..ClientOptions::default()
     })
     .context("build the HTTP client")?;
+    let upload_timeout = Duration::try_from(config.upload_timeout).unwrap_or_default();
+    let slow_http = http::client(&ClientOptions {
+        timeout: upload_timeout,
+        ..ClientOptions::default()
+    })
+    .context("build the HTTP client of uploads")?;
     let rules = Rules {
         message: config.policy(),
         window,
         routing: routing::Policy::default(),
     };
+    let halts = Halts::new(log.clone(), directory.clone());
     let engine = Engine {
         log,
         directory,
@@ -84,12 +93,20 @@ pub fn start(
         clock,
         rules,
         rates: Rates::default(),
+        halts,
         caller: Caller {
             providers: config.providers.clone(),
             whatsapp: send::Client::new(http.clone()).with_timeout(timeout),
-            twilio: Box::new(move |credentials| {
-                twilio::Client::new(http.clone(), credentials).with_timeout(timeout)
-            }),
+            uploads: send::Client::new(slow_http).with_timeout(upload_timeout),
+            sms: Gateways::new(
+                http,
+                timeout,
+                config.sms.clone(),
+                TwilioAddresses {
+                    url: config.providers.twilio_url.clone(),
+                    callback_url: config.providers.twilio_callback_url.clone(),
+                },
+            ),
         },
         claimant: casement_event::Uuid::new_v4().simple().to_string(),
     };
@@ -100,32 +117,47 @@ pub fn start(
         book,
         tokens,
         ready,
+        closing: CancellationToken::new(),
     })
 }
 
 impl Role {
     /// Returns the service, to be put behind authentication.
     pub fn service(&self) -> MessageServiceServer<Messages> {
-        let messages = Messages {
-            engine: Arc::clone(&self.engine),
-            book: Arc::clone(&self.book),
-            tokens: self.tokens.clone(),
-            default_ttl: self.config.default_ttl,
-        };
-        MessageServiceServer::new(messages)
+        MessageServiceServer::new(self.messages())
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(RESPONSE_BYTES_MAX)
     }
 
+    fn messages(&self) -> Messages {
+        Messages {
+            engine: Arc::clone(&self.engine),
+            book: Arc::clone(&self.book),
+            tokens: self.tokens.clone(),
+            default_ttl: self.config.default_ttl,
+            uploads: Arc::new(Semaphore::new(self.config.uploads_at_once)),
+            closing: self.closing.clone(),
+        }
+    }
+
     /// Runs until stopped; calls that are under way are finished first.
     pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
+        let messages = self.messages();
         let Self {
             config,
             engine,
             book,
             ready,
+            closing,
             ..
         } = self;
+        // Streams of requests end with the role, however it ends.
+        let _close_on_drop = closing.clone().drop_guard();
+        let close = async {
+            stopping.cancelled().await;
+            closing.cancel();
+            Ok(())
+        };
         let options = Options {
             stream: stream::MESSAGES,
             filter: Family::Message.filter(),
@@ -151,6 +183,7 @@ impl Role {
             stopping: stopping.clone(),
         };
         let mut progress = index.handle().progress();
+        let known = progress.clone();
         let watch_progress = async {
             if progress
                 .wait_for(|progress| progress.is_caught_up)
@@ -159,7 +192,7 @@ impl Role {
             {
                 ready.release();
             }
-            Ok(())
+            anyhow::Ok(())
         };
         let hand_out = async {
             while let Some(due) = index.due().await {
@@ -169,7 +202,9 @@ impl Role {
             anyhow::ensure!(stopping.is_cancelled(), "deadline index ended by itself");
             Ok(())
         };
-        let outcome: anyhow::Result<((), (), (), (), ())> = tokio::try_join!(
+        let outcome = tokio::try_join!(
+            close,
+            commands::run(messages, stopping.clone()),
             metrics::watch(
                 engine.directory.clone(),
                 lanes.is_active.clone(),
@@ -179,6 +214,7 @@ impl Role {
             hand_out,
             reports::run(Arc::clone(&engine), stopping.clone()),
             wake::run(engine.log.clone(), lanes.clone(), stopping.clone()),
+            halts::watch::run(lanes.clone(), known, stopping.clone()),
         );
         // Who has not begun is left to whoever comes next.
         lanes.permits.close();

@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use casement_domain::message;
+use casement_domain::halt::Scope;
+use casement_domain::message::{self, Attempt, KeptBack};
 use casement_domain::routing::Route;
+use casement_event::convert::halt::Details as HaltDetails;
 use casement_event::convert::message::Details;
 use casement_event::v1;
 use casement_event_log::AppendError;
 use casement_shell::backoff::Schedule;
-use casement_sms::twilio;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::aggregate::{self, Loaded};
 use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
-use crate::evidence::{self, OUTSIDE_WINDOW, Proof};
+use crate::evidence::{self, Finding, OUTSIDE_WINDOW};
+use crate::halts::orders::{self, Told};
 use crate::provider::Answer;
 
 /// How long the outcome of a call is tried to be recorded. After that, reports have to tell.
@@ -62,6 +65,35 @@ impl Engine {
         }
     }
 
+    /// Sets the halt that follows from what the platform said to an attempt, if any. Before the
+    /// message goes on: it finds the halt and waits, too. Safe to repeat.
+    pub(crate) async fn halt(
+        &self,
+        of: &Loaded,
+        attempt: &Attempt,
+        told: &Told,
+        error: &v1::ProviderError,
+        met_at: Timestamp,
+    ) -> Result<(), DriveError> {
+        let Some(account) = self.directory.number(of.number()) else {
+            return Ok(());
+        };
+        let Some(order) = orders::order(told, of, &account, met_at) else {
+            return Ok(());
+        };
+        let is_of_token = order.target.scope == Scope::Token;
+        let fingerprint = is_of_token.then(|| orders::fingerprint(&account)).flatten();
+        let details = HaltDetails {
+            brand: account.brand_id.clone(),
+            error: Some(error.clone()),
+            message_id: of.context.id.to_string(),
+            attempt: attempt.number,
+            token_fingerprint: fingerprint.unwrap_or_default(),
+            caller: String::new(),
+        };
+        Ok(self.halts.set(&order, &details, self.clock.now()).await?)
+    }
+
     async fn record_answer(
         &self,
         loaded: &mut Loaded,
@@ -88,18 +120,22 @@ impl Engine {
                 Answer::Accepted {
                     provider_id,
                     status,
-                } => (
-                    message::on_accepted(&loaded.message, attempt, provider_id, policy, now),
-                    Details {
+                } => {
+                    let kept_back = KeptBack::parse(status);
+                    let details = Details {
                         provider_status: status.clone(),
                         ..Details::default()
-                    },
-                ),
+                    };
+                    let message = &loaded.message;
+                    let event =
+                        message::on_accepted(message, attempt, provider_id, kept_back, policy, now);
+                    (event, details)
+                }
                 Answer::Unknown { reason } => (
                     message::on_unknown(&loaded.message, attempt, reason, policy, now),
                     Details::default(),
                 ),
-                Answer::Refused { error, refusal } => {
+                Answer::Refused { error, refusal, .. } => {
                     let code = error.code;
                     let details = Details {
                         error: Some(error.clone()),
@@ -112,20 +148,25 @@ impl Engine {
             };
             // A report was faster and has told already.
             let Some(event) = event else { return Ok(()) };
-            if let Answer::Refused { error, .. } = answer
+            if let Answer::Refused { error, told, .. } = answer
                 && let Some(known) = loaded.message.attempt(attempt)
             {
                 if error.code == OUTSIDE_WINDOW {
-                    let proof = Proof::Refused { error };
-                    evidence::record(&self.log, loaded, known, &proof, now).await?;
+                    let refused = [Finding::Refused(error)];
+                    evidence::record(self, loaded, known, &refused).await?;
                 }
                 let refused = Refused {
-                    gateway: (known.route == Route::Sms).then_some(twilio::NAME),
+                    gateway: (known.route == Route::Sms)
+                        .then(|| self.caller.sms.provider(&known.gateway)),
                     code: error.code,
                     at: known.started_at,
                     provider_id: &loaded.callback_data(attempt),
                 };
                 Box::pin(consent::learn(self, loaded, &refused)).await?;
+                if let Some(told) = told {
+                    self.halt(loaded, known, told, error, known.started_at)
+                        .await?;
+                }
             }
             match loaded.append(&self.log, &event, details, now).await {
                 Ok(_) => return Ok(()),
@@ -133,6 +174,19 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// The answer for a claim that met a halt before its call.
+pub(crate) fn halted(why: &str) -> Answer {
+    let error = v1::ProviderError {
+        message: format!("{why} No call was made."),
+        ..v1::ProviderError::default()
+    };
+    Answer::Refused {
+        error,
+        refusal: message::Refusal::Halted,
+        told: None,
     }
 }
 
@@ -145,5 +199,6 @@ pub(crate) fn not_called() -> Answer {
     Answer::Refused {
         error,
         refusal: message::Refusal::Retry,
+        told: None,
     }
 }

@@ -1,8 +1,8 @@
 //! A message as the API shows it: every attempt, and the reason for each.
 
-use casement_domain::message::{AttemptState, OnUnknown, Outcome, Phase};
+use casement_domain::message::{AttemptState, KeptBack, OnUnknown, Outcome, Phase};
 use casement_event::convert::message::{delivery, outcome, route};
-use casement_event::convert::timestamp;
+use casement_event::convert::{reason, timestamp};
 use casement_event::{Event, v1};
 use casement_proto::message::v1 as api;
 
@@ -36,16 +36,56 @@ pub(crate) fn message(of: &Loaded, position: String) -> api::Message {
         client_reference: of.request.client_reference.clone(),
         labels: of.request.labels.clone(),
         position,
+        // Late words about attempts change nothing any more once it is over.
+        reason: match ended {
+            Some(_) => outcome_reason(of),
+            None => of
+                .events
+                .iter()
+                .rev()
+                .find_map(reason::of_state)
+                .unwrap_or_default(),
+        },
+        deferral: deferral(&of.message.phase),
+        double_exposure: of
+            .events
+            .iter()
+            .find_map(|event| match event {
+                Event::DoubleExposure(exposure) => Some(exposure.attempts.clone()),
+                _ => None,
+            })
+            .unwrap_or_default(),
+    }
+}
+
+fn deferral(of: &Phase) -> Option<api::Deferral> {
+    match of {
+        Phase::Pending {
+            due_at,
+            deferral: Some(deferral),
+        } => Some(api::Deferral {
+            cause: deferral.cause.clone(),
+            halt_id: deferral.halt.clone(),
+            until_time: Some(timestamp(*due_at)),
+        }),
+        _ => None,
     }
 }
 
 fn state(of: &Phase) -> api::MessageState {
     match of {
-        Phase::Pending { .. } => api::MessageState::Pending,
+        Phase::Pending { deferral: None, .. } => api::MessageState::Pending,
+        Phase::Pending {
+            deferral: Some(_), ..
+        } => api::MessageState::Deferred,
         Phase::Held { .. } => api::MessageState::Held,
         Phase::Attempting { .. } => api::MessageState::Attempting,
         Phase::Unknown { .. } => api::MessageState::Unknown,
-        Phase::Accepted { .. } => api::MessageState::Accepted,
+        Phase::Accepted { kept_back, .. } => match kept_back {
+            None => api::MessageState::Accepted,
+            Some(KeptBack::QualityAssessment) => api::MessageState::HeldForQualityAssessment,
+            Some(KeptBack::Paused) => api::MessageState::Paused,
+        },
         Phase::Ending { .. } | Phase::Ended { .. } => api::MessageState::Ended,
     }
 }
@@ -75,7 +115,13 @@ fn attempts(of: &Loaded) -> Vec<api::Attempt> {
             let number = attempt.number;
             let (state, provider_message_id) = match &attempt.state {
                 AttemptState::Started => ("STARTED", ""),
-                AttemptState::Accepted { provider_id } => ("ACCEPTED", provider_id.as_str()),
+                AttemptState::Accepted {
+                    provider_id,
+                    kept_back,
+                } => (
+                    kept_back.map_or("ACCEPTED", KeptBack::as_str),
+                    provider_id.as_str(),
+                ),
                 AttemptState::Rejected => ("REJECTED", ""),
                 AttemptState::Unknown => ("UNKNOWN", ""),
                 AttemptState::Abandoned => ("ABANDONED", ""),
@@ -97,6 +143,7 @@ fn attempts(of: &Loaded) -> Vec<api::Attempt> {
                     }
                     _ => None,
                 }),
+                sms_gateway: attempt.gateway.clone(),
                 duplicate_risk: of.events.iter().any(|event| is_risky(event, number)),
             }
         })
@@ -123,6 +170,7 @@ fn decision(event: &Event) -> Option<v1::Decision> {
     match event {
         Event::AttemptStarted(event) => event.decision.clone(),
         Event::MessageHeld(event) => event.decision.clone(),
+        Event::MessageDeferred(event) => event.decision.clone(),
         Event::MessageEnded(event) => event.decision.clone(),
         _ => None,
     }

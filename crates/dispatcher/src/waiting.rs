@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use casement_domain::id::MessageId;
-use casement_domain::message::{DeliveryStatus, Phase};
+use casement_domain::message::{AttemptState, DeliveryStatus, Phase};
 use casement_event_log::{Log, Position};
 use casement_proto::message::v1 as api;
 use casement_shell::backoff::Schedule;
@@ -56,18 +56,28 @@ pub(crate) async fn until(
 }
 
 fn has_come(loaded: &Loaded, wait_for: api::WaitFor) -> bool {
-    let is_over = matches!(loaded.message.phase, Phase::Ended { .. });
+    let is_over = matches!(
+        loaded.message.phase,
+        Phase::Ending { .. } | Phase::Ended { .. }
+    );
     match wait_for {
         api::WaitFor::Unspecified | api::WaitFor::Durable => true,
         api::WaitFor::Attempted => {
-            let is_attempted = matches!(
+            // Neither goes on before something happens that nobody knows when.
+            let is_kept = matches!(
                 loaded.message.phase,
                 Phase::Held { .. }
-                    | Phase::Unknown { .. }
-                    | Phase::Accepted { .. }
-                    | Phase::Ending { .. }
+                    | Phase::Pending {
+                        deferral: Some(_),
+                        ..
+                    }
             );
-            is_over || is_attempted
+            let is_attempted = loaded
+                .message
+                .attempts
+                .iter()
+                .any(|attempt| !matches!(attempt.state, AttemptState::Started));
+            is_over || is_kept || is_attempted
         }
         api::WaitFor::Delivered => {
             is_over

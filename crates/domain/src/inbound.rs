@@ -8,13 +8,17 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::id::{FactId, Phone};
+use crate::window::Evidence;
 
 mod policy;
+mod recent;
 
 pub use policy::{Kind, OverrideError, QualifyingPolicy, RULES, Rule, Source, rule, rule_of};
+pub use recent::{Gap, RECENT_MAX, Recent};
 
-/// The version of the qualification rules in this module, stored with each summary.
-pub const POLICY_VERSION: u32 = 1;
+/// The version of the qualification rules in this module, stored with each summary. Since 2,
+/// nothing from before a number's onboarding qualifies.
+pub const POLICY_VERSION: u32 = 2;
 
 /// The latest fact that opened or refreshed the window.
 ///
@@ -75,7 +79,7 @@ impl Addresses {
 }
 
 /// A value that the latest fact decides.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AsOf<T> {
     /// When it became true.
     pub at: Timestamp,
@@ -88,6 +92,15 @@ pub struct AsOf<T> {
 pub struct Summary {
     /// The latest fact that opened or refreshed the window.
     pub last_qualifying: Option<Qualifying>,
+    /// When the newest of such facts happened.
+    pub recent: Recent,
+    /// The latest time at which the business answered by other means than Casement: it wrote from
+    /// its phone or took a call.
+    pub answered_at: Option<Timestamp>,
+    /// The latest message that the customer wrote from an ad or a page's button.
+    pub referred_at: Option<Timestamp>,
+    /// The latest time at which the platform gave the customer another user id.
+    pub user_id_changed_at: Option<Timestamp>,
     /// The latest event of any kind.
     pub last_event_at: Option<Timestamp>,
     /// Who owns the thread, by the latest word on it.
@@ -101,6 +114,8 @@ pub struct Summary {
     /// The latest time stated by a fact that was put back to its receipt, if the fact may come
     /// again when that time has become possible.
     pub stated_until: Option<Timestamp>,
+    /// What became of our messages under ids that have ended, and whom this customer carries on.
+    pub carried: Evidence,
 }
 
 impl Summary {
@@ -109,12 +124,17 @@ impl Summary {
     pub fn join(self, other: Self) -> Self {
         Self {
             last_qualifying: self.last_qualifying.max(other.last_qualifying),
+            recent: self.recent.join(other.recent),
+            answered_at: self.answered_at.max(other.answered_at),
+            referred_at: self.referred_at.max(other.referred_at),
+            user_id_changed_at: self.user_id_changed_at.max(other.user_id_changed_at),
             last_event_at: self.last_event_at.max(other.last_event_at),
             thread_owner: self.thread_owner.max(other.thread_owner),
             phone: self.phone.max(other.phone),
             user_id: self.user_id.max(other.user_id),
             parent_user_id: self.parent_user_id.max(other.parent_user_id),
             stated_until: self.stated_until.max(other.stated_until),
+            carried: self.carried.join(other.carried),
         }
     }
 
@@ -148,6 +168,19 @@ pub struct Fact {
     pub addresses: Addresses,
     /// What it says about the thread's owner.
     pub thread_owner: Option<ThreadOwner>,
+    /// What else follows from it.
+    pub marks: Marks,
+}
+
+/// What follows from a fact besides an open window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// When the business answered: it wrote from its phone, or took the customer's call.
+    pub answered_at: Option<Timestamp>,
+    /// The customer came from an ad or a page's button.
+    pub is_referral: bool,
+    /// The platform gave the customer another user id.
+    pub changes_user_id: bool,
 }
 
 impl Fact {
@@ -162,14 +195,21 @@ impl Fact {
             received_at: self.received_at,
             provider_id: self.provider_id.clone(),
         });
+        let recent = Recent::new(qualifying.iter().map(|fact| fact.at), None);
+        let when = |mark: bool| mark.then_some(self.at);
         Summary {
             last_qualifying: qualifying,
+            recent,
+            answered_at: self.marks.answered_at,
+            referred_at: when(self.marks.is_referral),
+            user_id_changed_at: when(self.marks.changes_user_id),
             last_event_at: Some(self.at),
             thread_owner: as_of(self.at, self.thread_owner),
             phone: as_of(self.at, self.addresses.phone.clone()),
             user_id: as_of(self.at, self.addresses.user_id.clone()),
             parent_user_id: as_of(self.at, self.addresses.parent_user_id.clone()),
             stated_until: None,
+            carried: Evidence::default(),
         }
     }
 }
@@ -251,6 +291,7 @@ mod tests {
             provider_id: format!("wamid.{second}"),
             addresses: Addresses::default(),
             thread_owner: None,
+            marks: Marks::default(),
         }
     }
 
@@ -311,11 +352,18 @@ mod tests {
             Just(Some(ThreadOwner::Us)),
             Just(Some(ThreadOwner::Other))
         ];
-        prop::collection::vec((0..50_i64, kind, owner, 0..3_u8), 0..12).prop_map(|rows| {
+        let marks = prop::array::uniform3(any::<bool>());
+        prop::collection::vec((0..50_i64, kind, owner, 0..3_u8, marks), 0..12).prop_map(|rows| {
             rows.into_iter()
-                .map(|(second, kind, owner, user)| {
+                .map(|(second, kind, owner, user, marks)| {
                     let mut fact = fact(second, kind);
                     fact.thread_owner = owner;
+                    let [is_answer, is_referral, changes_user_id] = marks;
+                    fact.marks = Marks {
+                        answered_at: is_answer.then_some(fact.at),
+                        is_referral,
+                        changes_user_id,
+                    };
                     fact.addresses.user_id = (user > 0).then(|| format!("US.{user}"));
                     fact
                 })

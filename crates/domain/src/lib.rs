@@ -7,9 +7,12 @@
 
 pub mod consent;
 pub mod customer;
+pub mod halt;
 pub mod id;
 pub mod inbound;
 pub mod message;
 pub mod rate;
+pub mod retry;
 pub mod routing;
+pub mod sms;
 pub mod window;

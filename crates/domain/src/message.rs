@@ -14,13 +14,18 @@ use crate::routing::Route;
 
 mod decide;
 mod report;
+mod stakes;
 mod state;
 
 pub use decide::{
     CancelRefusal, Next, cancel, dead_end, next, on_accepted, on_decision, on_rejected, on_unknown,
 };
 pub use report::{DeliveryStatus, Report, ReportedFailure, on_report};
+pub use stakes::{Answers, Sending, Stakes, stakes};
 pub use state::evolve;
+
+/// The stable word for a phone that no SMS reaches.
+const UNREACHABLE_BY_SMS: &str = "UNREACHABLE_BY_SMS";
 
 /// What to do about an attempt whose outcome nobody reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +96,14 @@ pub struct Message {
     pub attempts: Vec<Attempt>,
     /// Routes that are not tried again.
     pub exhausted: Vec<Route>,
+    /// SMS gateways that are not tried again.
+    pub exhausted_gateways: Vec<String>,
+    /// A gateway found that no SMS reaches the customer's phone.
+    pub is_unreachable_by_sms: bool,
     /// The furthest delivery status of any attempt.
     pub delivery: Option<DeliveryStatus>,
+    /// The customer got it twice, and that is recorded.
+    pub is_doubly_exposed: bool,
 }
 
 /// Where a message stands.
@@ -102,8 +113,8 @@ pub enum Phase {
     Pending {
         /// When.
         due_at: Timestamp,
-        /// Why it was put off, if it was.
-        cause: Option<String>,
+        /// The halt that it was put off for, if it was.
+        deferral: Option<Deferral>,
     },
     /// It waits for the customer.
     Held {
@@ -130,6 +141,8 @@ pub enum Phase {
         attempt: u32,
         /// When reports no longer come.
         reports_until: Timestamp,
+        /// Why the platform keeps it back, as long as nothing is heard of it.
+        kept_back: Option<KeptBack>,
     },
     /// It is as good as over; the end is yet to be recorded.
     Ending {
@@ -143,6 +156,15 @@ pub enum Phase {
         /// How it ended.
         outcome: Outcome,
     },
+}
+
+/// Why a message was put off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deferral {
+    /// Stable, for programs.
+    pub cause: String,
+    /// The halt's id.
+    pub halt: String,
 }
 
 /// How a message ended.
@@ -160,7 +182,7 @@ pub enum Outcome {
     Cancelled,
     /// Whether it went out is unknown, and the policy gave up.
     Unknown,
-    /// The customer has no phone, so SMS was impossible, and nothing else was open.
+    /// The customer has no phone, or one that no SMS reaches, and nothing else was open.
     UnreachableBySms,
 }
 
@@ -171,6 +193,10 @@ pub struct Attempt {
     pub number: u32,
     /// Its route.
     pub route: Route,
+    /// The SMS gateway; empty for WhatsApp, and for an SMS from before there were several.
+    pub gateway: String,
+    /// The gateways that it could have gone through besides, in their order.
+    pub other_gateways: Vec<String>,
     /// When it was claimed.
     pub started_at: Timestamp,
     /// What is known of it.
@@ -179,6 +205,36 @@ pub struct Attempt {
     pub delivery: Option<DeliveryStatus>,
     /// A report said that it failed after one said that it arrived.
     pub is_contradicted: bool,
+}
+
+/// Why the platform keeps back what it took. It may let it go later, or drop it with an error.
+///
+/// Meta: template pacing, portfolio pacing; `message_status` of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptBack {
+    /// Until it has judged the quality of the first messages of its kind.
+    QualityAssessment,
+    /// Its template is paused.
+    Paused,
+}
+
+impl KeptBack {
+    /// Reads the platform's word for the state of a message that it took.
+    pub fn parse(status: &str) -> Option<Self> {
+        match status {
+            "held_for_quality_assessment" => Some(Self::QualityAssessment),
+            "paused" => Some(Self::Paused),
+            _ => None,
+        }
+    }
+
+    /// Returns the stable word for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QualityAssessment => "HELD_FOR_QUALITY_ASSESSMENT",
+            Self::Paused => "PAUSED",
+        }
+    }
 }
 
 /// What is known of an attempt.
@@ -190,6 +246,8 @@ pub enum AttemptState {
     Accepted {
         /// The provider's id of the message.
         provider_id: String,
+        /// Why the platform keeps it back, as long as nothing is heard of it.
+        kept_back: Option<KeptBack>,
     },
     /// The provider refused it, or it certainly never left.
     Rejected,
@@ -221,12 +279,16 @@ pub enum Event {
         cause: String,
     },
     Deferred {
+        at: Timestamp,
         until: Timestamp,
         cause: String,
+        halt: String,
     },
     AttemptStarted {
         attempt: u32,
         route: Route,
+        gateway: String,
+        other_gateways: Vec<String>,
         at: Timestamp,
         call_by: Timestamp,
         outcome_by: Timestamp,
@@ -237,6 +299,7 @@ pub enum Event {
         at: Timestamp,
         from_report: bool,
         reports_until: Timestamp,
+        kept_back: Option<KeptBack>,
     },
     AttemptRejected {
         attempt: u32,
@@ -267,6 +330,11 @@ pub enum Event {
         known: DeliveryStatus,
         at: Timestamp,
     },
+    /// Two attempts reached the customer.
+    DoubleExposure {
+        attempts: [u32; 2],
+        at: Timestamp,
+    },
     Ended {
         outcome: Outcome,
         reason: String,
@@ -289,6 +357,8 @@ pub struct Rejection {
     pub action: String,
     /// Routes that are not tried again.
     pub exhausted: Vec<Route>,
+    /// SMS gateways that are not tried again.
+    pub exhausted_gateways: Vec<String>,
     /// When to go on; at once if `None`.
     pub retry_at: Option<Timestamp>,
 }
@@ -300,10 +370,20 @@ pub enum Refusal {
     Retry,
     /// The same route works after this long.
     RetryAfter(SignedDuration),
+    /// The customer has had enough of its kind: not again before this long, by no route.
+    Capped(SignedDuration),
+    /// More than this message is concerned: it waits for the end of the halt, which routing sees.
+    Halted,
+    /// Somebody else has the thread: free-form is refused, a template may do.
+    ThreadControl,
     /// The window is closed: a template may do.
     SwitchToTemplate,
     /// This template will not do; another channel may.
     TemplateUnusable,
+    /// This SMS gateway cannot; another may.
+    NextGateway,
+    /// No SMS reaches this phone, whoever sends it.
+    UnreachableBySms,
     /// WhatsApp will not reach this customer; another channel may.
     NextChannel,
     /// Neither this nor another channel should carry this message.
@@ -316,8 +396,13 @@ impl Refusal {
         match self {
             Self::Retry => "RETRY",
             Self::RetryAfter(_) => "RETRY_AFTER",
+            Self::Capped(_) => "CAPPED",
+            Self::Halted => "HALTED",
+            Self::ThreadControl => "THREAD_CONTROL",
             Self::SwitchToTemplate => "SWITCH_TO_TEMPLATE",
             Self::TemplateUnusable => "TEMPLATE_UNUSABLE",
+            Self::NextGateway => "NEXT_GATEWAY",
+            Self::UnreachableBySms => UNREACHABLE_BY_SMS,
             Self::NextChannel => "NEXT_CHANNEL",
             Self::Fail => "FAIL",
         }

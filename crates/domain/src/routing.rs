@@ -4,10 +4,17 @@
 //! a reason, and chooses at most one. It does not send, wait or count; what it needs to know
 //! comes in, the time included.
 
+mod halted;
+
 use jiff::Timestamp;
 
 use crate::consent::Refusals;
-use crate::window::{Facts, FreeForm, Policy as WindowPolicy};
+use crate::halt::{Stop, Stops};
+use crate::sms::Offer;
+use crate::window::{ClosedReason, Facts, FreeForm, Policy as WindowPolicy};
+use halted::Halted;
+
+mod sms;
 
 /// A way to reach the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,8 +96,16 @@ pub struct Decision {
     pub template_category: Option<TemplateCategory>,
     /// Encoding and number of segments, if it could go as SMS.
     pub sms: Option<SmsSize>,
+    /// The country that the SMS would go to, by its calling code: with the segments, what it is
+    /// priced by.
+    pub sms_calling_code: Option<String>,
+    /// The gateways that could carry it, the one that will first; empty if it cannot go as SMS.
+    pub sms_gateways: Vec<String>,
     /// Until when it would be held.
     pub hold_until: Timestamp,
+    /// The halt that stands before the first route that would otherwise do. If nothing is chosen,
+    /// its end is waited for.
+    pub halted_by: Option<Stop>,
 }
 
 impl Decision {
@@ -168,6 +183,8 @@ pub struct SmsSize {
     pub encoding: &'static str,
     /// Segments that are paid for.
     pub segments: u32,
+    /// Units of the text: septets, or UTF-16 units.
+    pub units: u32,
 }
 
 /// The account's side.
@@ -175,8 +192,6 @@ pub struct SmsSize {
 pub struct Sender {
     /// The number can send WhatsApp messages: it has an id and a token.
     pub has_whatsapp: bool,
-    /// The number has an SMS sender.
-    pub has_sms: bool,
 }
 
 /// A named order of routes.
@@ -216,6 +231,12 @@ pub struct Input<'a> {
     pub sms: Option<SmsSize>,
     /// The customer's phone is known.
     pub has_phone: bool,
+    /// The calling code of the customer's country, if the phone is known.
+    pub calling_code: Option<&'a str>,
+    /// Who could send an SMS there.
+    pub sms_offer: &'a Offer,
+    /// Gateways that have failed for this message and are not tried again.
+    pub exhausted_gateways: &'a [String],
     /// The customer can be addressed on WhatsApp, by phone or user id.
     pub has_whatsapp_address: bool,
     /// The account's side.
@@ -224,6 +245,8 @@ pub struct Input<'a> {
     pub consent: Refusals,
     /// Routes that have failed for this message and are not tried again.
     pub exhausted: &'a [Route],
+    /// What is halted for this message.
+    pub stops: &'a Stops,
     /// When rates allow the next call.
     pub ready_at: Timestamp,
     /// When the message is no longer worth sending.
@@ -259,9 +282,10 @@ fn against(reason: &'static str, facts: Vec<String>, text: impl Into<String>) ->
 /// Decides which way a message goes now.
 pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
     let mut chosen = None;
+    let mut halts = Halted::default();
     let mut candidates = Vec::with_capacity(input.policy.routes.len());
     for route in input.policy.routes.iter().copied() {
-        let finding = consider(route, input, now);
+        let finding = halts.weigh(route, consider(route, input, now), input, chosen.is_some());
         let verdict = match (finding.is_eligible, chosen) {
             (false, _) => Verdict::RuledOut,
             (true, None) => {
@@ -278,6 +302,15 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
             text: finding.text,
         });
     }
+    let can_go_as_sms = candidates
+        .iter()
+        .any(|one: &Candidate| one.route == Route::Sms && one.verdict != Verdict::RuledOut);
+    let sms_gateways = if can_go_as_sms {
+        let left = sms::gateways(input);
+        left.into_iter().map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
     let next_change_at = match input.window.free_form(input.window_policy, now) {
         FreeForm::Allowed { until } => Some(until),
         FreeForm::Refused(_) => None,
@@ -298,7 +331,10 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
         window_expires_at: input.window.expires_at(input.window_policy),
         template_category: input.template.and_then(|one| one.known.as_ref()?.category),
         sms: input.sms.clone(),
+        sms_calling_code: input.calling_code.map(str::to_owned),
+        sms_gateways,
         hold_until: input.expires_at,
+        halted_by: halts.first,
     }
 }
 
@@ -313,7 +349,7 @@ fn consider(route: Route, input: &Input<'_>, now: Timestamp) -> Finding {
     match route {
         Route::FreeForm => free_form(input, now),
         Route::Template => template(input),
-        Route::Sms => sms(input),
+        Route::Sms => sms::consider(input),
         Route::Hold => hold(input, now),
     }
 }
@@ -345,13 +381,26 @@ fn free_form(input: &Input<'_>, now: Timestamp) -> Finding {
                 ("GUARD_BAND", _) => "The window ends too soon to be sure of it.".to_owned(),
                 ("THREAD_OWNED_BY_OTHER", _) => "Another responder owns the thread.".to_owned(),
                 (_, None) => "The customer has never written to this number.".to_owned(),
-                (_, Some(at)) if input.window.is_refused() => {
-                    format!("Meta refused free-form although the window ran until {at}.")
-                }
-                (_, Some(at)) => format!("The window closed at {at}."),
+                (_, Some(at)) => closed_text(input, at),
             };
             against(refusal.as_str(), fact(expires_at), text)
         }
+    }
+}
+
+/// Says how a window closed that ran, or would have run, until a time.
+fn closed_text(input: &Input<'_>, until: Timestamp) -> String {
+    let Some((at, reason)) = input.window.cut(input.window_policy) else {
+        return format!("The window closed at {until}.");
+    };
+    match reason {
+        ClosedReason::NumberMigrated => format!(
+            "The number moved to another account at {at}, and whether a window outlives that is not documented."
+        ),
+        ClosedReason::UserIdChanged => format!(
+            "The customer got another user id at {at}, and whether a window outlives that is not documented."
+        ),
+        _ => format!("Meta refused free-form although the window ran until {until}."),
     }
 }
 
@@ -409,43 +458,6 @@ fn template(input: &Input<'_>) -> Finding {
             against("TEMPLATE_CATEGORY_UNKNOWN", facts, text)
         }
     }
-}
-
-fn sms(input: &Input<'_>) -> Finding {
-    let Some(size) = &input.sms else {
-        return against(
-            "NO_SMS_TEXT",
-            Vec::new(),
-            "The message has no text for an SMS.",
-        );
-    };
-    let facts = vec![
-        format!("encoding={}", size.encoding),
-        format!("segments={}", size.segments),
-        input.consent.fact(),
-    ];
-    if !input.has_phone {
-        return against(
-            "NO_PHONE",
-            facts,
-            "The customer's phone number is not known.",
-        );
-    }
-    if !input.sender.has_sms {
-        return against("NO_SMS_SENDER", facts, "The number has no SMS sender.");
-    }
-    if input.consent.sms {
-        return against("SMS_STOPPED", facts, "The customer stopped SMS.");
-    }
-    if input.purpose == Purpose::Marketing && input.consent.marketing {
-        return against(
-            "MARKETING_STOPPED",
-            facts,
-            "The customer stopped marketing.",
-        );
-    }
-    let text = format!("An SMS of {} segment(s) can be sent.", size.segments);
-    for_it("SMS_POSSIBLE", facts, text)
 }
 
 fn hold(input: &Input<'_>, now: Timestamp) -> Finding {

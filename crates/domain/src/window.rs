@@ -6,12 +6,22 @@
 //! returns the next thing to tell, one at a time, until nothing is left to say.
 //!
 //! A sender never asks `Published`: whether a free-form message is permitted follows from the
-//! facts and the time alone.
+//! facts and the time alone. What is told stands in `telling`; who waits and who pays stands in
+//! `circumstances` and `entry_point`, and neither permits anything.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::id::FactId;
-use crate::inbound::{Qualifying, Summary, ThreadOwner};
+use crate::inbound::{AsOf, Qualifying, Recent, Summary, ThreadOwner};
+
+mod circumstances;
+mod entry_point;
+mod telling;
+
+pub use circumstances::Circumstances;
+pub use entry_point::{
+    ENTRY_POINT_REPLY_WITHIN, EntryPoint, EntryPointAtStake, EntryPointState, FreeEntryPoint,
+};
+pub use telling::{Closed, Event, OpenReason, Published, decide, evolve, is_unsure, next_deadline};
 
 /// How the window is counted and told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +34,21 @@ pub struct Policy {
     pub guard: SignedDuration,
     /// By how much the published expiry may lag before `Extended` is written.
     pub granularity: SignedDuration,
+    /// How long everything is free after the reply to a customer who came from an ad. Meta's
+    /// pricing page: 72 hours; partners report seven days for some ads.
+    pub free_entry_point: SignedDuration,
+    /// Whether a window outlives changes that the platform's documents do not speak of.
+    pub carry_over: CarryOver,
+}
+
+/// What a window outlives, where Meta does not say whether it does. The default is no: a template
+/// that was not needed costs less than a reply that is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CarryOver {
+    /// The number's move to another business account or provider.
+    pub migration: bool,
+    /// Another user id for the customer.
+    pub user_id: bool,
 }
 
 impl Default for Policy {
@@ -33,6 +58,8 @@ impl Default for Policy {
             leads: vec![SignedDuration::from_hours(2)],
             guard: SignedDuration::from_secs(60),
             granularity: SignedDuration::from_secs(60),
+            free_entry_point: SignedDuration::from_hours(72),
+            carry_over: CarryOver::default(),
         }
     }
 }
@@ -42,14 +69,24 @@ impl Default for Policy {
 pub struct Facts {
     /// The latest fact that opened or refreshed it.
     pub last_qualifying: Option<Qualifying>,
-    /// Latest start of a free-form call that Meta refused as outside the window.
-    pub refused_at: Option<Timestamp>,
-    /// Latest start of a free-form call whose message was delivered.
-    pub proven_at: Option<Timestamp>,
+    /// When the newest of such facts happened.
+    pub recent: Recent,
+    /// What Meta proved, and what became of our messages.
+    pub evidence: Evidence,
+    /// The latest time at which the business answered by other means than Casement.
+    pub answered_at: Option<Timestamp>,
+    /// Since when subscribers were last told that the customer waits.
+    pub told_waiting_since: Option<Timestamp>,
+    /// The latest message that the customer wrote from an ad or a page's button.
+    pub referred_at: Option<Timestamp>,
+    /// The latest time at which the platform gave the customer another user id.
+    pub user_id_changed_at: Option<Timestamp>,
+    /// When the number last moved to another business account or provider.
+    pub number_migrated_at: Option<Timestamp>,
     /// When the customer proved to be another one, who carries the window on.
     pub merged_at: Option<Timestamp>,
-    /// Who owns the thread; `None` if nobody ever said.
-    pub thread_owner: Option<ThreadOwner>,
+    /// Who owns the thread, by the latest word; `None` if nobody ever said.
+    pub thread_owner: Option<AsOf<ThreadOwner>>,
 }
 
 impl Facts {
@@ -57,7 +94,12 @@ impl Facts {
     pub fn of(summary: &Summary) -> Self {
         Self {
             last_qualifying: summary.last_qualifying.clone(),
-            thread_owner: summary.thread_owner.as_ref().map(|known| known.value),
+            recent: summary.recent.clone(),
+            answered_at: summary.answered_at,
+            referred_at: summary.referred_at,
+            user_id_changed_at: summary.user_id_changed_at,
+            thread_owner: summary.thread_owner,
+            evidence: summary.carried,
             ..Self::default()
         }
     }
@@ -65,9 +107,29 @@ impl Facts {
     /// Adds what Meta proved.
     #[must_use]
     pub fn with_evidence(mut self, evidence: Evidence) -> Self {
-        self.refused_at = self.refused_at.max(evidence.refused_at);
-        self.proven_at = self.proven_at.max(evidence.proven_at);
+        self.evidence = self.evidence.join(evidence);
         self
+    }
+
+    /// Returns what both amount to together; only that one of them ended is not carried on.
+    #[must_use]
+    pub fn carried_on_by(self, survivor: Self) -> Self {
+        Self {
+            last_qualifying: self.last_qualifying.max(survivor.last_qualifying),
+            recent: self.recent.join(survivor.recent),
+            evidence: self.evidence.join(survivor.evidence),
+            answered_at: self.answered_at.max(survivor.answered_at),
+            // Who waited longer was told of first; an answer after that ends both.
+            told_waiting_since: match (self.told_waiting_since, survivor.told_waiting_since) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+            referred_at: self.referred_at.max(survivor.referred_at),
+            user_id_changed_at: self.user_id_changed_at.max(survivor.user_id_changed_at),
+            number_migrated_at: self.number_migrated_at.max(survivor.number_migrated_at),
+            merged_at: survivor.merged_at,
+            thread_owner: self.thread_owner.max(survivor.thread_owner),
+        }
     }
 
     /// Returns when the window ends or ended by time; `None` if the customer never wrote.
@@ -77,20 +139,28 @@ impl Facts {
             .map(|last| later(last.at, policy.length))
     }
 
-    /// Returns whether Meta's latest word is that the window is closed: a refusal that is
-    /// older neither than the customer's last fact nor than the last proof.
-    pub fn is_refused(&self) -> bool {
-        let Some(refused) = self.refused_at else {
-            return false;
-        };
+    /// Returns what closed the window before its time, and when, unless the customer's last fact or
+    /// the last proof is later: Meta's refusal, or a change that windows do not outlive here.
+    pub fn cut(&self, policy: &Policy) -> Option<(Timestamp, ClosedReason)> {
+        let carry_over = policy.carry_over;
+        let migrated = self.number_migrated_at.filter(|_| !carry_over.migration);
+        let renamed = self.user_id_changed_at.filter(|_| !carry_over.user_id);
+        let (at, reason) = [
+            (self.evidence.refused_at, ClosedReason::Corrected),
+            (migrated, ClosedReason::NumberMigrated),
+            (renamed, ClosedReason::UserIdChanged),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| Some((at?, reason)))
+        .max_by_key(|(at, _)| *at)?;
         let written = self.last_qualifying.as_ref().map(|last| last.at);
-        Some(refused) >= written && Some(refused) >= self.proven_at
+        (Some(at) >= written && Some(at) >= self.evidence.proven_at).then_some((at, reason))
     }
 
     /// Returns whether the window is open at this time.
     pub fn is_open(&self, policy: &Policy, now: Timestamp) -> bool {
         self.merged_at.is_none()
-            && !self.is_refused()
+            && self.cut(policy).is_none()
             && self.expires_at(policy).is_some_and(|expires| now < expires)
     }
 
@@ -102,7 +172,7 @@ impl Facts {
         else {
             return FreeForm::Refused(Refusal::WindowClosed);
         };
-        if self.thread_owner == Some(ThreadOwner::Other) {
+        if self.thread_owner(policy, now) == Some(ThreadOwner::Other) {
             return FreeForm::Refused(Refusal::ThreadOwnedByOther);
         }
         let until = earlier(expires, policy.guard);
@@ -121,10 +191,9 @@ impl Facts {
             Some(ClosedReason::Merged)
         } else if self.last_qualifying.is_none() {
             Some(ClosedReason::NeverWrote)
-        } else if self.is_refused() {
-            Some(ClosedReason::Corrected)
         } else {
-            Some(ClosedReason::Expired)
+            let cut = self.cut(policy);
+            Some(cut.map_or(ClosedReason::Expired, |(_, reason)| reason))
         }
     }
 }
@@ -136,15 +205,31 @@ pub struct Evidence {
     pub refused_at: Option<Timestamp>,
     /// Latest start of a free-form call whose message was delivered.
     pub proven_at: Option<Timestamp>,
+    /// Latest start of a call that answered a waiting customer, and whose message left.
+    pub answered_at: Option<Timestamp>,
+    /// What the latest reply to a customer who came from an ad began.
+    pub entry_point: Option<EntryPoint>,
 }
 
 impl Evidence {
+    /// Returns the part of it that bears on whether the window is open.
+    #[must_use]
+    pub fn of_window(self) -> Self {
+        Self {
+            refused_at: self.refused_at,
+            proven_at: self.proven_at,
+            ..Self::default()
+        }
+    }
+
     /// Returns what both amount to together.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         Self {
             refused_at: self.refused_at.max(other.refused_at),
             proven_at: self.proven_at.max(other.proven_at),
+            answered_at: self.answered_at.max(other.answered_at),
+            entry_point: EntryPoint::join(self.entry_point, other.entry_point),
         }
     }
 }
@@ -194,298 +279,20 @@ pub enum ClosedReason {
     Corrected,
     /// The customer proved to be another one.
     Merged,
+    /// The number moved to another business account or provider; see [`CarryOver`].
+    NumberMigrated,
+    /// The platform gave the customer another user id; see [`CarryOver`].
+    UserIdChanged,
 }
 
-/// Why a window opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenReason {
-    /// The customer wrote or called.
-    Customer,
-    /// A fact from before the last expiry arrived after it, and is still current.
-    LateEvidence,
-    /// After a refusal, Meta delivered a free-form message.
-    Proven,
-}
-
-/// A window as subscribers were last told. Every window event carries all of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// The fact that opened it; number, customer and this make its id.
-    pub opening_fact: FactId,
-    /// When it opened, by the platform's clock.
-    pub opened_at: Timestamp,
-    /// When it ends. May lag behind the truth by less than the granularity, never ahead.
-    pub expires_at: Timestamp,
-    /// How and when it closed; `None` while open.
-    pub closed: Option<Closed>,
-    /// The latest qualifying fact it was told with.
-    pub last_inbound: Qualifying,
-    /// The leads told for this expiry.
-    pub announced: Vec<SignedDuration>,
-    /// The opening fact of the window before it.
-    pub previous: Option<FactId>,
-    /// Evidence it was told with.
-    pub evidence: Evidence,
-}
-
-/// How a published window closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed {
-    /// Why.
-    pub reason: ClosedReason,
-    /// When, by its own clock.
-    pub at: Timestamp,
-}
-
-/// What subscribers are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The customer may be answered freely.
-    Opened {
-        /// The window after this event.
-        window: Published,
-        /// Why it opened.
-        reason: OpenReason,
-    },
-    /// It ends later than last told.
-    Extended {
-        /// The window after this event.
-        window: Published,
-    },
-    /// It ends within the lead.
-    Expiring {
-        /// The window after this event.
-        window: Published,
-        /// The lead.
-        lead: SignedDuration,
-    },
-    /// Its time ran out.
-    Expired {
-        /// The window after this event.
-        window: Published,
-    },
-    /// It closed otherwise than by time; `window.closed` says how.
-    Corrected {
-        /// The window after this event.
-        window: Published,
-    },
-}
-
-impl Event {
-    /// Returns the window as it stands after the event.
-    pub fn window(&self) -> &Published {
+impl ClosedReason {
+    /// Returns whether the window closed before its time, though the customer is who they were.
+    pub fn is_cut(self) -> bool {
         match self {
-            Self::Opened { window, .. }
-            | Self::Extended { window }
-            | Self::Expiring { window, .. }
-            | Self::Expired { window }
-            | Self::Corrected { window } => window,
+            Self::Corrected | Self::NumberMigrated | Self::UserIdChanged => true,
+            Self::NeverWrote | Self::Expired | Self::Merged => false,
         }
     }
-}
-
-/// Returns the next thing to tell about a window; nothing, if all has been told.
-///
-/// Call it again after each event: one append, one event. A fact that arrived after its own
-/// window had ended is never told as an opening.
-pub fn decide(
-    published: Option<&Published>,
-    facts: &Facts,
-    policy: &Policy,
-    now: Timestamp,
-) -> Option<Event> {
-    let last = facts.last_qualifying.as_ref()?;
-    match published {
-        Some(window) if window.closed.is_none() => decide_open(window, last, facts, policy, now),
-        _ => decide_closed(published, last, facts, policy, now),
-    }
-}
-
-/// Folds one event into what subscribers know.
-#[must_use]
-pub fn evolve(_: Option<Published>, event: &Event) -> Option<Published> {
-    Some(event.window().clone())
-}
-
-/// Returns when time alone next gives `decide` something to tell about an open window.
-///
-/// The present facts may have moved the end further; then the taker of the deadline finds
-/// nothing to tell and asks again.
-pub fn next_deadline(
-    published: Option<&Published>,
-    facts: &Facts,
-    policy: &Policy,
-) -> Option<Timestamp> {
-    let window = published.filter(|window| window.closed.is_none())?;
-    let expires = facts.expires_at(policy).unwrap_or(window.expires_at);
-    unannounced(window, policy)
-        .map(|lead| earlier(expires, lead))
-        .chain([expires])
-        .min()
-}
-
-fn decide_open(
-    window: &Published,
-    last: &Qualifying,
-    facts: &Facts,
-    policy: &Policy,
-    now: Timestamp,
-) -> Option<Event> {
-    let expires_at = later(last.at, policy.length);
-    let evidence = Evidence {
-        refused_at: facts.refused_at,
-        proven_at: facts.proven_at,
-    };
-    let current = Published {
-        last_inbound: last.clone(),
-        evidence,
-        ..window.clone()
-    };
-
-    if let Some(at) = facts.merged_at {
-        let closed = Some(Closed {
-            reason: ClosedReason::Merged,
-            at,
-        });
-        return Some(Event::Corrected {
-            window: Published { closed, ..current },
-        });
-    }
-    if let Some(at) = facts.refused_at.filter(|_| facts.is_refused()) {
-        let closed = Some(Closed {
-            reason: ClosedReason::Corrected,
-            at,
-        });
-        return Some(Event::Corrected {
-            window: Published { closed, ..current },
-        });
-    }
-    // The customer wrote again only after this window had ended: two windows, not one.
-    if last.at >= later(window.expires_at, policy.granularity) && last.at > window.last_inbound.at {
-        let closed = Some(Closed {
-            reason: ClosedReason::Expired,
-            at: window.expires_at,
-        });
-        return Some(Event::Expired {
-            window: Published {
-                closed,
-                ..window.clone()
-            },
-        });
-    }
-    if now >= expires_at {
-        let closed = Some(Closed {
-            reason: ClosedReason::Expired,
-            at: expires_at,
-        });
-        return Some(Event::Expired {
-            window: Published {
-                expires_at,
-                closed,
-                ..current
-            },
-        });
-    }
-    if expires_at > later(window.expires_at, policy.granularity) {
-        let announced = Vec::new();
-        return Some(Event::Extended {
-            window: Published {
-                expires_at,
-                announced,
-                ..current
-            },
-        });
-    }
-    let lead = unannounced(window, policy).find(|lead| now >= earlier(expires_at, *lead))?;
-    let mut announced = window.announced.clone();
-    announced.push(lead);
-    Some(Event::Expiring {
-        window: Published {
-            expires_at,
-            announced,
-            ..current
-        },
-        lead,
-    })
-}
-
-fn decide_closed(
-    published: Option<&Published>,
-    last: &Qualifying,
-    facts: &Facts,
-    policy: &Policy,
-    now: Timestamp,
-) -> Option<Event> {
-    if facts.merged_at.is_some() || facts.is_refused() {
-        return None;
-    }
-    let expires_at = later(last.at, policy.length);
-    let opening = Published {
-        opening_fact: last.fact,
-        opened_at: last.at,
-        expires_at,
-        closed: None,
-        last_inbound: last.clone(),
-        announced: Vec::new(),
-        previous: published.map(|window| window.opening_fact),
-        evidence: Evidence {
-            refused_at: facts.refused_at,
-            proven_at: facts.proven_at,
-        },
-    };
-    let closed = published.and_then(|window| window.closed.map(|closed| (window, closed)));
-
-    if now >= expires_at {
-        // It ended before anyone was told. That is worth telling once, if the fact itself came
-        // in time; what arrived too late opened nothing.
-        let is_untold = published.is_none_or(|window| *last > window.last_inbound);
-        let came_in_time = last.received_at < expires_at;
-        let closed = Some(Closed {
-            reason: ClosedReason::Expired,
-            at: expires_at,
-        });
-        return (is_untold && came_in_time).then_some(Event::Expired {
-            window: Published { closed, ..opening },
-        });
-    }
-    Some(match closed {
-        Some((window, closed))
-            if closed.reason == ClosedReason::Corrected && last.at <= closed.at =>
-        {
-            let window = Published {
-                opening_fact: window.opening_fact,
-                opened_at: window.opened_at,
-                previous: window.previous,
-                ..opening
-            };
-            Event::Opened {
-                window,
-                reason: OpenReason::Proven,
-            }
-        }
-        Some((_, closed)) if closed.reason == ClosedReason::Expired && last.at < closed.at => {
-            Event::Opened {
-                window: opening,
-                reason: OpenReason::LateEvidence,
-            }
-        }
-        _ => Event::Opened {
-            window: opening,
-            reason: OpenReason::Customer,
-        },
-    })
-}
-
-/// Leads not yet told for this expiry, longest first.
-fn unannounced(window: &Published, policy: &Policy) -> impl Iterator<Item = SignedDuration> {
-    let mut leads: Vec<_> = policy
-        .leads
-        .iter()
-        .copied()
-        .filter(|lead| !window.announced.contains(lead))
-        .collect();
-    leads.sort_unstable_by(|a, b| b.cmp(a));
-    leads.into_iter()
 }
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
@@ -497,6 +304,12 @@ fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting;

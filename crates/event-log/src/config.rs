@@ -68,6 +68,8 @@ pub struct Sizes {
     pub accounts_mib: u32,
     /// Dead letters, 30 days.
     pub dead_mib: u32,
+    /// What services ask for over the broker, until it is done.
+    pub commands_mib: u32,
 }
 
 impl Default for Sizes {
@@ -79,6 +81,7 @@ impl Default for Sizes {
             messages_mib: 8192,
             accounts_mib: 256,
             dead_mib: 512,
+            commands_mib: 256,
         }
     }
 }

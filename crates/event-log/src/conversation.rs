@@ -3,18 +3,24 @@
 //! The newest message of each family says it all, since each carries the join of those before it.
 //! This module reads; it decides nothing and keeps nothing.
 
+use std::collections::BTreeSet;
+
 use casement_domain::id::{BusinessNumber, CustomerId, PortfolioId};
 use casement_domain::inbound::Addresses;
-use casement_domain::window::{Event as WindowEvent, Facts, Published, evolve};
+use casement_domain::window::{Event as WindowEvent, Evidence, Facts, Published, evolve};
 use casement_event::convert::{ConvertError, inbound, window};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{DecodeError, Event, Stored, header, v1};
 
 use crate::customers::{self, ResolveError};
+use crate::directory::Directory;
 use crate::{Log, ReadError};
 
 /// How many customers in a row may have ended. They are ordered by age, so there is no circle.
 const MOVES_MAX: usize = 64;
+
+/// How many facts are looked up to see whether a window ended while nobody told anything.
+const UNTOLD_MAX: usize = 20_000;
 
 /// One customer at one business number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +55,8 @@ pub struct Present {
     pub facts: Facts,
     /// What subscribers were last told.
     pub published: Option<Published>,
+    /// Sequence of the event that told it; 0 if none did.
+    pub told: u64,
     /// How the customer can be reached, by all that was heard from them here.
     pub addresses: Addresses,
     /// Who carries on, if this customer id has ended.
@@ -80,21 +88,25 @@ impl Present {
     /// survivor's own summary of it may not be stored yet.
     #[must_use]
     pub fn carried_on_by(self, mut survivor: Self) -> Self {
-        let brought = self.facts;
-        let facts = &mut survivor.facts;
-        facts.last_qualifying = facts.last_qualifying.take().max(brought.last_qualifying);
-        facts.refused_at = facts.refused_at.max(brought.refused_at);
-        facts.proven_at = facts.proven_at.max(brought.proven_at);
-        facts.thread_owner = facts.thread_owner.or(brought.thread_owner);
+        survivor.facts = self.facts.carried_on_by(survivor.facts);
         survivor.addresses = survivor.addresses.or(&self.addresses);
         survivor.newest = survivor.newest.max(self.newest);
         survivor
+    }
+
+    /// Returns the present with what the account of its number says now, which no event of the
+    /// conversation does.
+    #[must_use]
+    pub fn at_number(mut self, directory: &Directory, number: &BusinessNumber) -> Self {
+        self.facts.number_migrated_at = directory.migrated_at(number);
+        self
     }
 
     /// Returns the present after an event that was appended on top of this one.
     #[must_use]
     pub fn after(mut self, event: &WindowEvent, sequence: u64) -> Self {
         self.published = evolve(self.published, event);
+        self.told = sequence;
         self.newest = sequence;
         self
     }
@@ -153,14 +165,41 @@ impl PresentError {
     }
 }
 
-/// Reads the present of a conversation through the stream's leader.
+/// Reads the present of a conversation through the stream's leader, at its number as the directory
+/// has it.
 ///
 /// The newest message of all is read first: whatever is stored after it is newer than
 /// [`Present::newest`] and so refuses an append that rests on this present.
-pub async fn read(log: &Log, key: &Key) -> Result<Present, PresentError> {
-    let Some(newest) = log.last(stream::EVENTS, &key.any()).await? else {
-        return Ok(Present::default());
-    };
+pub async fn read(log: &Log, directory: &Directory, key: &Key) -> Result<Present, PresentError> {
+    let present = heard(log, key).await?;
+    Ok(present.at_number(directory, &key.number))
+}
+
+/// Reads what the conversation's own events say.
+async fn heard(log: &Log, key: &Key) -> Result<Present, PresentError> {
+    match log.last(stream::EVENTS, &key.any()).await? {
+        None => Ok(Present::default()),
+        Some(newest) => up_to(log, key, newest).await,
+    }
+}
+
+/// As [`read`], but without looking for the newest message: `seen`, which was just handed out as
+/// new, is taken for it.
+///
+/// If it is not, then either this present is torn, or what stands after it refuses an append that
+/// rests on this present: as good as any for one try, and one request to the leader cheaper.
+pub async fn read_as_of(
+    log: &Log,
+    directory: &Directory,
+    key: &Key,
+    seen: Stored,
+) -> Result<Present, PresentError> {
+    let present = up_to(log, key, seen).await?;
+    Ok(present.at_number(directory, &key.number))
+}
+
+/// Joins what the newest message and those of the other families say.
+async fn up_to(log: &Log, key: &Key, newest: Stored) -> Result<Present, PresentError> {
     let read = async |family| {
         let subject = key.subject(family);
         if newest.subject == subject {
@@ -199,12 +238,13 @@ pub async fn read(log: &Log, key: &Key) -> Result<Present, PresentError> {
 /// present one last.
 pub async fn follow(
     log: &Log,
+    directory: &Directory,
     portfolio: &PortfolioId,
     key: &Key,
 ) -> Result<(Present, Vec<CustomerId>), PresentError> {
     let mut key = key.clone();
     let mut ids = vec![key.customer.clone()];
-    let mut present = read(log, &key).await?;
+    let mut present = read(log, directory, &key).await?;
     loop {
         let next = match present.survivor.take() {
             None if !present.is_heard => customers::survivor(log, portfolio, &key.customer).await?,
@@ -218,18 +258,44 @@ pub async fn follow(
         }
         key.customer = next.clone();
         ids.push(next);
-        present = present.carried_on_by(read(log, &key).await?);
+        present = present.carried_on_by(read(log, directory, &key).await?);
     }
 }
 
+/// Looks up all qualifying facts since a window was last told, where more came than a summary keeps;
+/// `false` if there are more than anybody should read.
+///
+/// Nothing later than what the window was told with stands before the event that told it.
+pub async fn recall(log: &Log, key: &Key, present: &mut Present) -> Result<bool, PresentError> {
+    let subject = key.subject(Family::Inbound);
+    let (mut times, mut from) = (BTreeSet::new(), present.told + 1);
+    for _ in 0..UNTOLD_MAX {
+        let Some(stored) = log.next(stream::EVENTS, &subject, from).await? else {
+            let recent = std::mem::take(&mut present.facts.recent);
+            present.facts.recent = recent.filled(times);
+            return Ok(true);
+        };
+        let event = decoded(&stored)?;
+        let known = converted(&stored, inbound::known(&event))?;
+        times.extend(known.summary.recent.newest());
+        times.extend(known.summary.recent.times());
+        // What came late, after more than a summary keeps, stands in none.
+        let own = converted(&stored, inbound::qualifying_time(&event).map(Some))?;
+        times.extend(own);
+        from = stored.sequence + 1;
+    }
+    Ok(false)
+}
+
 /// Follows a customer who ended to the one who carries on at this number; whoever writes about a
-/// conversation writes there.
+/// conversation writes there. Returns also the evidence that those who ended brought along.
 pub async fn carried_on(
     log: &Log,
     portfolio: &PortfolioId,
     key: &Key,
-) -> Result<Key, PresentError> {
+) -> Result<(Key, Evidence), PresentError> {
     let mut key = key.clone();
+    let mut evidence = Evidence::default();
     for _ in 0..MOVES_MAX {
         let Some(stored) = log
             .last(stream::EVENTS, &key.subject(Family::Inbound))
@@ -241,10 +307,11 @@ pub async fn carried_on(
             break;
         };
         let known = converted(&stored, inbound::known(&decoded(&stored)?))?;
+        evidence = evidence.join(known.summary.carried);
         let Some(moved) = known.moved_to else { break };
         key.customer = moved.survivor;
     }
-    Ok(key)
+    Ok((key, evidence))
 }
 
 impl Present {
@@ -252,9 +319,16 @@ impl Present {
     fn take_window(&mut self, stored: &Stored) -> Result<(), PresentError> {
         let event = decoded(stored)?;
         let published = converted(stored, window::read(&event))?;
-        self.facts.last_qualifying = Some(published.last_inbound.clone());
-        self.facts = std::mem::take(&mut self.facts).with_evidence(published.evidence);
+        let last = published.last_inbound.clone();
+        let known = Facts {
+            last_qualifying: Some(last),
+            told_waiting_since: published.circumstances.waiting_since,
+            evidence: published.evidence,
+            ..Facts::default()
+        };
+        self.facts = known.carried_on_by(std::mem::take(&mut self.facts));
         self.published = Some(published);
+        self.told = stored.sequence;
         self.traceparent = stored.header(header::TRACEPARENT).map(str::to_owned);
         self.take_conversation(&event);
         Ok(())
@@ -271,11 +345,8 @@ impl Present {
     fn take_inbound(&mut self, stored: &Stored) -> Result<(), PresentError> {
         let event = decoded(stored)?;
         let known = converted(stored, inbound::known(&event))?;
-        let said = Facts::of(&known.summary);
         self.is_heard = true;
-        let last = self.facts.last_qualifying.take();
-        self.facts.last_qualifying = said.last_qualifying.max(last);
-        self.facts.thread_owner = said.thread_owner;
+        self.facts = Facts::of(&known.summary).carried_on_by(std::mem::take(&mut self.facts));
         self.addresses = known.summary.addresses();
         if self.traceparent.is_none() {
             self.traceparent = stored.header(header::TRACEPARENT).map(str::to_owned);
@@ -340,6 +411,9 @@ fn conversation(event: &Event) -> Option<&v1::Conversation> {
         Event::CustomerMerged(event) => event.conversation.as_ref(),
         Event::WindowRefused(event) => event.conversation.as_ref(),
         Event::WindowProven(event) => event.conversation.as_ref(),
+        Event::CustomerAnswered(event) => event.conversation.as_ref(),
+        Event::FreeEntryPointStarted(event) => event.conversation.as_ref(),
+        Event::FreeEntryPointReported(event) => event.conversation.as_ref(),
         Event::WindowOpened(event) => event.window.as_ref()?.conversation.as_ref(),
         Event::WindowExtended(event) => event.window.as_ref()?.conversation.as_ref(),
         Event::WindowExpiring(event) => event.window.as_ref()?.conversation.as_ref(),

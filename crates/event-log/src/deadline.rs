@@ -10,20 +10,22 @@
 //! Nothing is handed out before the index has caught up with what the stream held at the start,
 //! nor before the broker's time was heard once.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+mod book;
+
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use casement_event::Stored;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::book::{Book, Key, Taken, key};
 use crate::connect::Log;
+use crate::wire::{self, Pending, Sighting};
 use crate::witness::testify;
-use crate::{Followed, Start, metrics};
+use crate::{Followed, ReadError, Start, metrics};
 
 pub use crate::witness::Now;
 
@@ -38,7 +40,7 @@ const APPOINTMENTS_LEN_MAX: usize = 4_096;
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// How many due messages are read at once.
-const READ_AT_ONCE_MAX: usize = 64;
+const READ_AT_ONCE_MAX: usize = 256;
 
 /// How long the index waits for takers, and for a clock that can be trusted.
 const HELD_UP_PAUSE: Duration = Duration::from_millis(20);
@@ -69,6 +71,8 @@ pub struct Due {
     pub deadline: Timestamp,
     /// Sequence of the message that set it.
     pub sequence: u64,
+    /// That message.
+    pub stored: Stored,
 }
 
 /// A running index.
@@ -104,7 +108,32 @@ impl Index {
         options: Options,
         clock: std::sync::Arc<dyn Now>,
         stopping: CancellationToken,
-        see: impl FnMut(&Stored) + Send + 'static,
+        mut see: impl FnMut(&Stored) + Send + 'static,
+    ) -> Self {
+        let read = move |incarnation: &str, message: &Message| {
+            let (stored, pending) = wire::from_consumer(incarnation, message)?;
+            see(&stored);
+            Ok((Sighting::of(&stored), pending))
+        };
+        Self::start_reading(log, options, clock, stopping, read)
+    }
+
+    /// Starts an index that shows nobody what it sees, and so reads millions of events sooner.
+    pub fn start_unseen(
+        log: &Log,
+        options: Options,
+        clock: std::sync::Arc<dyn Now>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self::start_reading(log, options, clock, stopping, wire::sighted)
+    }
+
+    fn start_reading(
+        log: &Log,
+        options: Options,
+        clock: std::sync::Arc<dyn Now>,
+        stopping: CancellationToken,
+        read: impl Read,
     ) -> Self {
         let (due_in, due) = mpsc::channel(DUE_LEN_MAX);
         let (appointments, appointed) = mpsc::channel(APPOINTMENTS_LEN_MAX);
@@ -127,7 +156,7 @@ impl Index {
             heard: heard.clone(),
             book: Book::default(),
         };
-        tokio::spawn(running.run(stopping, see));
+        tokio::spawn(running.run(stopping, read));
         Self {
             due,
             handle: Handle {
@@ -173,108 +202,12 @@ impl Handle {
     }
 }
 
-/// 128 bits of a subject: enough that no two of a billion collide.
-type Key = u128;
+/// Takes of a message what the index needs, and shows it to whoever wants more.
+trait Read: FnMut(&str, &Message) -> Result<(Sighting, Pending), ReadError> + Send + 'static {}
 
-fn key(subject: &str) -> Key {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        subject.hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    (half(1) << 64) | half(2)
-}
-
-/// Deadlines by time. The heap may hold stale entries; the map says which one counts.
-#[derive(Debug, Default)]
-struct Book {
-    /// For each subject with a deadline: when, in milliseconds, and which message set it.
-    current: HashMap<Key, (i64, u64)>,
-    heap: BinaryHeap<Reverse<(i64, Key)>>,
-}
-
-impl Book {
-    fn set(&mut self, key: Key, deadline: Option<Timestamp>, sequence: u64) {
-        if let Some((_, known)) = self.current.get(&key)
-            && *known > sequence
-        {
-            return;
-        }
-        match deadline {
-            None => {
-                self.current.remove(&key);
-            }
-            Some(deadline) => {
-                let at = millisecond_at_or_after(deadline);
-                let known = self.current.insert(key, (at, sequence));
-                if known.is_none_or(|(known, _)| known != at) {
-                    self.heap.push(Reverse((at, key)));
-                }
-            }
-        }
-        self.compact();
-    }
-
-    /// Moves a deadline that still stands; what has ended meanwhile stays ended.
-    fn put_back(&mut self, key: Key, deadline: Timestamp, sequence: u64) {
-        if self.current.contains_key(&key) {
-            self.set(key, Some(deadline), sequence);
-        }
-    }
-
-    /// Drops stale entries once they outnumber the live ones.
-    fn compact(&mut self) {
-        if self.heap.len() > 1_024 && self.heap.len() > 2 * self.current.len() {
-            self.heap = self
-                .current
-                .iter()
-                .map(|(key, (at, _))| Reverse((*at, *key)))
-                .collect();
-        }
-    }
-
-    /// Takes the earliest deadline if it has come. It stays current until it is set anew.
-    fn take_due(&mut self, now: Timestamp) -> Option<(Key, i64, u64)> {
-        loop {
-            let Reverse((at, key)) = *self.heap.peek()?;
-            match self.current.get(&key) {
-                Some((current, sequence)) if *current == at => {
-                    if at > now.as_millisecond() {
-                        return None;
-                    }
-                    let sequence = *sequence;
-                    self.heap.pop();
-                    return Some((key, at, sequence));
-                }
-                _ => {
-                    self.heap.pop();
-                }
-            }
-        }
-    }
-
-    /// Forgets a subject, unless a newer message set it anew.
-    fn end(&mut self, key: Key, sequence: u64) {
-        if self
-            .current
-            .get(&key)
-            .is_some_and(|(_, known)| *known == sequence)
-        {
-            self.current.remove(&key);
-        }
-    }
-
-    fn next(&self) -> Option<i64> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
-    }
-}
-
-/// Nothing may happen early, so a fraction of a millisecond counts as a whole one.
-fn millisecond_at_or_after(at: Timestamp) -> i64 {
-    let whole = at.as_millisecond();
-    let has_rest = at.as_nanosecond() > i128::from(whole) * 1_000_000;
-    whole + i64::from(has_rest)
+impl<F> Read for F where
+    F: FnMut(&str, &Message) -> Result<(Sighting, Pending), ReadError> + Send + 'static
+{
 }
 
 struct Running {
@@ -289,7 +222,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, stopping: CancellationToken, mut see: impl FnMut(&Stored)) {
+    async fn run(mut self, stopping: CancellationToken, mut read: impl Read) {
         let stream = self.options.stream;
         let filters = vec![self.options.filter.clone()];
         let mut follower = self.log.follow(stream, filters, Start::LastPerSubject);
@@ -297,48 +230,51 @@ impl Running {
         // The third token of the filter: casement.events.window.>
         let family = self.options.filter.split('.').nth(2).unwrap_or_default();
         let family = family.to_owned();
-        let mut is_caught_up = false;
         let mut seen = 0;
-        loop {
-            let is_heard = *self.heard.borrow_and_update();
-            let sleep = self.sleep(is_caught_up && is_heard);
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                followed = follower.next() => match followed {
-                    Followed::Event(stored) => {
-                        see(&stored);
-                        seen = stored.sequence;
-                        self.book.set(key(&stored.subject), stored.deadline(), stored.sequence);
-                        if !is_caught_up { continue }
-                    }
-                    Followed::CaughtUp { sequence } => {
-                        is_caught_up = true;
-                        metrics::rebuilt(&family, started.elapsed());
-                        tracing::info!(
-                            stream,
-                            sequence,
-                            deadlines = self.book.current.len(),
-                            "deadline index caught up"
-                        );
-                    }
-                },
-                Some((key, deadline, sequence)) = self.appointed.recv() => {
-                    self.book.put_back(key, deadline, sequence);
+        // Nothing else is heard of before all is known, and there may be millions.
+        let caught_up = loop {
+            let followed = stopping.run_until_cancelled(follower.next_as(&mut read));
+            match followed.await {
+                None => return,
+                Some(Followed::Event(sighting)) => {
+                    seen = sighting.sequence;
+                    self.book.note(&sighting);
                 }
-                Ok(()) = self.heard.changed() => {}
-                () = tokio::time::sleep(sleep) => {}
+                Some(Followed::CaughtUp { sequence }) => break sequence,
             }
-            let is_ready = is_caught_up && *self.heard.borrow();
-            metrics::deadlines(&family, self.book.current.len());
+        };
+        metrics::rebuilt(&family, started.elapsed());
+        tracing::info!(
+            stream,
+            sequence = caught_up,
+            deadlines = self.book.len(),
+            "deadline index caught up"
+        );
+        loop {
+            let is_ready = *self.heard.borrow_and_update();
+            metrics::deadlines(&family, self.book.len());
             let progress = Progress {
                 is_caught_up: is_ready,
-                len: self.book.current.len(),
+                len: self.book.len(),
                 sequence: seen,
             };
             self.progress
                 .send_if_modified(|known| std::mem::replace(known, progress) != progress);
             if is_ready && self.clock.is_trusted() && !self.hand_out().await {
                 return;
+            }
+            let sleep = self.sleep(is_ready);
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                followed = follower.next_as(&mut read) => if let Followed::Event(sighting) = followed {
+                    seen = sighting.sequence;
+                    self.book.note(&sighting);
+                },
+                Some((key, deadline, sequence)) = self.appointed.recv() => {
+                    self.book.put_back(key, deadline, sequence);
+                }
+                Ok(()) = self.heard.changed() => {}
+                () = tokio::time::sleep(sleep) => {}
             }
         }
     }
@@ -371,30 +307,29 @@ impl Running {
                 return true;
             }
             let (log, stream) = (&self.log, self.options.stream);
-            let reads = taken
-                .iter()
-                .map(|(_, _, sequence)| log.get(stream, *sequence));
+            let reads = taken.iter().map(|taken| log.get(stream, taken.sequence));
             let read = futures::future::join_all(reads).await;
             let mut is_away = false;
-            for ((key, at, sequence), stored) in taken.into_iter().zip(read) {
+            for (Taken { slot, at, sequence }, stored) in taken.into_iter().zip(read) {
                 match stored {
                     Ok(Some(stored)) => {
                         let due = Due {
-                            subject: stored.subject,
+                            subject: stored.subject.clone(),
                             deadline: Timestamp::from_millisecond(at).unwrap_or(now),
                             sequence,
+                            stored,
                         };
                         if self.due.send(due).await.is_err() {
                             return false;
                         }
                     }
                     // Purged meanwhile: whatever it was, it has ended.
-                    Ok(None) => self.book.end(key, sequence),
+                    Ok(None) => self.book.end(slot),
                     Err(error) => {
                         tracing::warn!(sequence, error = %error, "due message cannot be read yet");
                         is_away = true;
                         let again = now.checked_add(READ_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
-                        self.book.put_back(key, again, sequence);
+                        self.book.postpone(slot, again);
                     }
                 }
             }
@@ -406,89 +341,16 @@ impl Running {
 
     /// Takes some of what is due, and notes it to be handed out again later, unless a newer
     /// message or the taker moves it.
-    fn take(&mut self, now: Timestamp) -> Vec<(Key, i64, u64)> {
+    fn take(&mut self, now: Timestamp) -> Vec<Taken> {
         let retry_after = self.options.retry_after.max(SignedDuration::from_millis(1));
         let again = now.checked_add(retry_after).unwrap_or(Timestamp::MAX);
         let mut taken = Vec::new();
         while taken.len() < self.due.capacity().min(READ_AT_ONCE_MAX)
-            && let Some((key, at, sequence)) = self.book.take_due(now)
+            && let Some(due) = self.book.take_due(now)
         {
-            self.book.set(key, Some(again), sequence);
-            taken.push((key, at, sequence));
+            self.book.postpone(due.slot, again);
+            taken.push(due);
         }
         taken
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(millisecond: i64) -> Timestamp {
-        Timestamp::from_millisecond(millisecond).unwrap()
-    }
-
-    #[test]
-    fn a_deadline_that_moved_is_due_at_its_new_time_only() {
-        let mut book = Book::default();
-        book.set(1, Some(at(100)), 1);
-        book.set(1, Some(at(300)), 2);
-        assert_eq!(book.take_due(at(200)), None);
-        assert_eq!(book.take_due(at(300)), Some((1, 300, 2)));
-    }
-
-    #[test]
-    fn an_older_message_never_overrides_a_newer_one() {
-        let mut book = Book::default();
-        book.set(1, Some(at(300)), 2);
-        book.set(1, Some(at(100)), 1);
-        book.set(1, None, 1);
-        assert_eq!(book.take_due(at(300)), Some((1, 300, 2)));
-    }
-
-    #[test]
-    fn what_has_ended_is_never_due() {
-        let mut book = Book::default();
-        book.set(1, Some(at(100)), 1);
-        book.set(1, None, 2);
-        assert_eq!(book.take_due(at(1_000)), None);
-    }
-
-    #[test]
-    fn what_ended_while_a_taker_looked_is_not_put_back() {
-        let mut book = Book::default();
-        book.set(1, Some(at(100)), 1);
-        assert_eq!(book.take_due(at(100)), Some((1, 100, 1)));
-        book.set(1, None, 2);
-        book.put_back(1, at(200), 1);
-        assert_eq!(book.take_due(at(1_000)), None);
-    }
-
-    #[test]
-    fn a_deadline_set_twice_to_the_same_time_comes_once() {
-        let mut book = Book::default();
-        book.set(1, Some(at(100)), 1);
-        book.set(1, Some(at(100)), 2);
-        assert_eq!(book.take_due(at(100)), Some((1, 100, 2)));
-        assert_eq!(book.take_due(at(100)), None);
-    }
-
-    #[test]
-    fn a_fraction_of_a_millisecond_is_never_early() {
-        let mut book = Book::default();
-        let deadline = Timestamp::from_nanosecond(100_000_001).unwrap();
-        book.set(1, Some(deadline), 1);
-        assert_eq!(book.take_due(at(100)), None);
-        assert!(book.take_due(at(101)).is_some());
-    }
-
-    #[test]
-    fn moving_a_deadline_often_does_not_grow_the_book() {
-        let mut book = Book::default();
-        for sequence in 1..100_000 {
-            let deadline = at(i64::try_from(sequence).unwrap());
-            book.set(u128::from(sequence % 10), Some(deadline), sequence);
-        }
-        assert!(book.heap.len() <= 1_025, "{} entries", book.heap.len());
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use casement_event::Stored;
 use futures::future::BoxFuture;
@@ -13,9 +14,10 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::ReadError;
 use crate::connect::Log;
 use crate::error::chain;
-use crate::{ReadError, wire};
+use crate::wire::{self, Pending};
 
 /// First pause before a follower asks again.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
@@ -47,9 +49,9 @@ pub enum Start {
 
 /// What a follower hands out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Followed {
+pub enum Followed<E = Stored> {
     /// The next event.
-    Event(Stored),
+    Event(E),
     /// Everything that the stream held at the start was handed out. Said once.
     CaughtUp {
         /// The newest sequence at the start.
@@ -78,6 +80,8 @@ pub struct Follower {
 }
 
 struct Open {
+    /// Which life of the stream it follows.
+    incarnation: String,
     /// Moves when the broker may have forgotten this delivery.
     connections: watch::Receiver<u64>,
     /// The newest sequence of the stream before it was opened.
@@ -113,12 +117,20 @@ impl Follower {
     ///
     /// Nothing is lost or done twice when a caller stops waiting and asks again.
     pub async fn next(&mut self) -> Followed {
+        self.next_as(&mut wire::from_consumer).await
+    }
+
+    /// As [`Self::next`], but takes of each message only what `read` takes.
+    pub(crate) async fn next_as<E>(
+        &mut self,
+        read: &mut impl FnMut(&str, &Message) -> Result<(E, Pending), ReadError>,
+    ) -> Followed<E> {
         loop {
             if let Some(at) = self.retry_at {
                 tokio::time::sleep_until(at).await;
                 self.retry_at = None;
             }
-            match self.step().await {
+            match self.step(read).await {
                 Ok(followed) => {
                     self.retry_delay = Duration::ZERO;
                     return followed;
@@ -134,7 +146,10 @@ impl Follower {
         }
     }
 
-    async fn step(&mut self) -> Result<Followed, String> {
+    async fn step<E>(
+        &mut self,
+        read: &mut impl FnMut(&str, &Message) -> Result<(E, Pending), ReadError>,
+    ) -> Result<Followed<E>, String> {
         let open = match self.open.take() {
             Some(open) => open,
             None => self.reopen().await.map_err(|error| chain(&error))?,
@@ -156,9 +171,8 @@ impl Follower {
             Some(Err(error)) => return Err(chain(&error)),
             Some(Ok(message)) => message,
         };
-        let incarnation = self.log.incarnation(&self.stream);
-        let (stored, pending) =
-            wire::from_consumer(&incarnation, &message).map_err(|error| error.to_string())?;
+        let (event, pending) =
+            read(&open.incarnation, &message).map_err(|error| error.to_string())?;
         if pending.consumer_sequence != open.last_delivery + 1 {
             return Err(format!(
                 "delivery {} came after {}",
@@ -169,8 +183,8 @@ impl Follower {
         if pending.left == 0 {
             open.is_empty = true;
         }
-        self.last = self.last.max(stored.sequence);
-        Ok(Followed::Event(stored))
+        self.last = self.last.max(pending.sequence);
+        Ok(Followed::Event(event))
     }
 
     async fn reopen(&mut self) -> Result<Open, ReadError> {
@@ -260,6 +274,7 @@ async fn open(
         .await
         .map_err(|error| ReadError::unavailable(&what, error))?;
     Ok(Open {
+        incarnation: state.incarnation,
         connections,
         stream_end: state.last_sequence,
         messages,

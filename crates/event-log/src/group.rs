@@ -45,6 +45,10 @@ const QUEUE_LEN_MAX: usize = 4_096;
 /// After how many stale members the rest of a batch is published one by one.
 const STALE_LEN_MAX: usize = 16;
 
+/// How many appends, one by one, cost about as much as one more try of a batch: with more stale
+/// members than the rest is worth, they are published one by one at once.
+const TRY_LEN: usize = 16;
+
 type Result = std::result::Result<Position, AppendError>;
 
 /// An append whose caller waits.
@@ -245,7 +249,8 @@ async fn commit(log: &Arc<Inner>, mut batch: Vec<Waiting>) {
     let started = Instant::now();
     let mut stale_len = 0;
     loop {
-        if batch.len() < BATCH_LEN_MIN || stale_len > STALE_LEN_MAX {
+        let tries_max = STALE_LEN_MAX.min(batch.len() / TRY_LEN);
+        if batch.len() < BATCH_LEN_MIN || stale_len > tries_max {
             return settle_each(log, batch, false).await;
         }
         match publish_batch(log, &batch).await {

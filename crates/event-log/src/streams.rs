@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{
-    Config as StreamConfig, DiscardPolicy, Republish, StorageType, SubjectTransform,
+    Config as StreamConfig, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+    SubjectTransform,
 };
-use casement_event::subject::stream;
+use casement_event::subject::{self, stream};
 
 use crate::Sizes;
 use crate::wire::append_subject;
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// Largest command, in bytes. The largest request of the API is far below.
+const COMMAND_BYTES_MAX: i32 = 1024 * 1024;
 
 /// How long the broker remembers append ids.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
@@ -87,8 +91,30 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
         },
     ];
     let mut all: Vec<_> = specs.iter().map(|spec| config(spec, replicas)).collect();
+    all.push(commands(sizes, replicas));
     all.push(leases(replicas));
     all
+}
+
+/// What services ask for, until it is done: a queue and no record. They publish under the subject
+/// itself, and the broker's acknowledgement says that it is on disk. Nobody may change or take
+/// out what another service asked for, which permissions see to; a full queue refuses.
+fn commands(sizes: &Sizes, replicas: usize) -> StreamConfig {
+    StreamConfig {
+        name: stream::COMMANDS.to_owned(),
+        description: Some("what services ask for over the broker, until it is done".to_owned()),
+        subjects: vec![subject::SEND_COMMANDS.to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_bytes: i64::from(sizes.commands_mib) * 1024 * 1024,
+        max_message_size: COMMAND_BYTES_MAX,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: replicas,
+        allow_direct: true,
+        allow_atomic_publish: true,
+        ..StreamConfig::default()
+    }
 }
 
 /// Leases are no record: only the newest word counts. It is kept on file all the same, so that
@@ -164,9 +190,14 @@ pub(crate) fn misfits(existing: &StreamConfig, wanted: &StreamConfig) -> Vec<Str
         found.push(format!("stream {name} is not stored on file: recreate it"));
     }
     if existing.retention != wanted.retention {
-        found.push(format!(
-            "stream {name} deletes what was consumed: recreate it with retention limits"
-        ));
+        found.push(match wanted.retention {
+            RetentionPolicy::WorkQueue => format!(
+                "stream {name} keeps what was consumed: recreate it with retention workqueue"
+            ),
+            _ => {
+                format!("stream {name} deletes what was consumed: recreate it with retention limits")
+            }
+        });
     }
     if existing.discard != wanted.discard {
         found.push(format!(

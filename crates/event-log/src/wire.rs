@@ -2,7 +2,8 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream;
-use casement_event::Stored;
+use async_nats::jetstream::message::Info;
+use casement_event::{Extension, Stored};
 use jiff::Timestamp;
 
 use crate::ReadError;
@@ -82,10 +83,7 @@ pub(crate) fn from_consumer(
     incarnation: &str,
     message: &jetstream::Message,
 ) -> Result<(Stored, Pending), ReadError> {
-    let info = message.info().map_err(|error| ReadError::Unreadable {
-        what: message.subject.to_string(),
-        problem: error.to_string(),
-    })?;
+    let info = information(message)?;
     let stored = Stored {
         stream: info.stream.to_owned(),
         incarnation: incarnation.to_owned(),
@@ -95,21 +93,75 @@ pub(crate) fn from_consumer(
         headers: message.headers.as_ref().map(headers).unwrap_or_default(),
         payload: message.payload.clone(),
     };
-    let pending = Pending {
-        consumer_sequence: info.consumer_sequence,
-        delivered: info.delivered,
-        left: info.pending,
+    Ok((stored, Pending::of(&info)))
+}
+
+/// What the deadline index needs of an event. Millions of them come after a start, and most of what
+/// an event costs is its headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    pub(crate) subject: async_nats::Subject,
+    pub(crate) sequence: u64,
+    /// As in [`Stored::deadline`].
+    pub(crate) deadline: Option<Timestamp>,
+}
+
+/// As [`from_consumer`], but takes no more than a [`Sighting`].
+pub(crate) fn sighted(
+    _incarnation: &str,
+    message: &jetstream::Message,
+) -> Result<(Sighting, Pending), ReadError> {
+    let info = information(message)?;
+    let deadline = message
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get(Extension::Deadline.header()))
+        .and_then(|text| text.as_str().parse().ok());
+    let sighting = Sighting {
+        subject: message.subject.clone(),
+        sequence: info.stream_sequence,
+        deadline,
     };
-    Ok((stored, pending))
+    Ok((sighting, Pending::of(&info)))
+}
+
+impl Sighting {
+    pub(crate) fn of(stored: &Stored) -> Self {
+        Self {
+            subject: stored.subject.as_str().into(),
+            sequence: stored.sequence,
+            deadline: stored.deadline(),
+        }
+    }
+}
+
+fn information(message: &jetstream::Message) -> Result<Info<'_>, ReadError> {
+    message.info().map_err(|error| ReadError::Unreadable {
+        what: message.subject.to_string(),
+        problem: error.to_string(),
+    })
 }
 
 /// What a delivery says about its consumer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pending {
+    /// Where it stands in the stream.
+    pub(crate) sequence: u64,
     /// Running number of the delivery; a gap means that one was lost.
     pub(crate) consumer_sequence: u64,
     /// How often this message was delivered.
     pub(crate) delivered: i64,
     /// How many messages are still to be delivered after it.
     pub(crate) left: u64,
+}
+
+impl Pending {
+    fn of(info: &Info<'_>) -> Self {
+        Self {
+            sequence: info.stream_sequence,
+            consumer_sequence: info.consumer_sequence,
+            delivered: info.delivered,
+            left: info.pending,
+        }
+    }
 }

@@ -97,6 +97,29 @@ impl Log {
             tokio::time::timeout(self.inner.config.read_timeout, self.inner.client.flush()).await;
     }
 
+    /// Answers a command where its sender listens. Nothing is kept of it: who has gone has gone.
+    ///
+    /// # Errors
+    /// The broker is away, or the subject is none.
+    pub async fn answer(
+        &self,
+        subject: &str,
+        content_type: &str,
+        payload: Vec<u8>,
+    ) -> Result<(), ReadError> {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(casement_event::header::CONTENT_TYPE, content_type);
+        let what = "answer to a command";
+        let published = self.inner.client.publish_with_headers(
+            subject.to_owned(),
+            headers,
+            payload.into(),
+        );
+        published
+            .await
+            .map_err(|error| ReadError::unavailable(what, error))
+    }
+
     async fn drain<F, Fut>(
         &self,
         spec: &WorkSpec,

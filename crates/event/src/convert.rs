@@ -4,8 +4,10 @@
 //! may come from a newer version or from a broken disk.
 
 pub mod consent;
+pub mod halt;
 pub mod inbound;
 pub mod message;
+pub mod reason;
 pub mod window;
 
 use casement_domain::id::InvalidId;

@@ -167,6 +167,16 @@ pub fn media_event(media: &MediaId, outcome: &str) -> Uuid {
     of("media-event", &[media.as_str(), outcome])
 }
 
+/// A halt: its scope, which one of it, and what set it.
+pub fn halt(scope: &str, key: &str, cause: &str) -> Uuid {
+    of("halt", &[scope, key, cause])
+}
+
+/// What happened to a halt, and when.
+pub fn halt_event(halt_id: &str, event_type: &str, at: Timestamp) -> Uuid {
+    of("halt-event", &[halt_id, event_type, &at.to_string()])
+}
+
 /// A dead letter: role, stream, sequence, path.
 pub fn dead(role: &str, stream: &str, sequence: u64, path: &str) -> Uuid {
     of("dead", &[role, stream, &sequence.to_string(), path])

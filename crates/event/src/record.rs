@@ -46,6 +46,8 @@ pub enum Extension {
     State,
     /// When the window ends.
     ExpireTime,
+    /// Since when the customer waits for an answer.
+    WaitingSince,
     /// When the aggregate next needs attention, if nothing else happens.
     Deadline,
     /// The message's own reference, as its caller gave it.
@@ -64,6 +66,7 @@ impl Extension {
             Self::WindowId => "ce-windowid",
             Self::State => "ce-state",
             Self::ExpireTime => "ce-expiretime",
+            Self::WaitingSince => "ce-waitingsince",
             Self::Deadline => "ce-deadline",
             Self::ClientReference => "ce-clientreference",
             Self::RequestTime => "ce-requesttime",

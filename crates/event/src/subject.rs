@@ -2,7 +2,7 @@
 //!
 //! `<p>` is the number's partition: one stream today, many later, without moving a subject.
 
-use casement_domain::id::{BusinessNumber, CustomerId, MediaId, MessageId, PortfolioId};
+use casement_domain::id::{BrandId, BusinessNumber, CustomerId, MediaId, MessageId, PortfolioId};
 
 /// The streams, by name.
 pub mod stream {
@@ -18,6 +18,9 @@ pub mod stream {
     pub const ACCOUNTS: &str = "ACCOUNTS";
     /// What can never succeed.
     pub const DEAD: &str = "DEAD";
+    /// What services ask for over the broker, until it is done. Named in full: services that are
+    /// not Casement's write it.
+    pub const COMMANDS: &str = "CASEMENT_COMMANDS";
     /// Which replica is the active one; not part of the record.
     pub const LEASES: &str = "LEASES";
 }
@@ -150,9 +153,56 @@ pub fn reported(kind: &str, id: &str) -> String {
     format!("casement.accounts.reported.{kind}.{id}")
 }
 
+/// Matches every halt.
+pub const ALL_HALTS: &str = "casement.accounts.halt.>";
+
+/// Returns the subject of a halt. `scope` is its stable word.
+pub fn halt(scope: &str, id: &str) -> String {
+    format!("casement.accounts.halt.{}.{id}", scope.to_ascii_lowercase())
+}
+
 /// Returns the subject of a role's dead letters.
 pub fn dead(role: &str) -> String {
     format!("casement.dead.{role}")
+}
+
+/// Where services put requests to send.
+pub const SEND_COMMANDS: &str = "casement.commands.send.>";
+
+/// Returns the subject on which a service asks to send from a number of a brand.
+pub fn send_command(brand: &BrandId, number: &BusinessNumber, service: &str) -> String {
+    format!("casement.commands.send.{brand}.{number}.{service}")
+}
+
+/// Returns where a service may be answered besides its own inbox.
+pub fn answers(brand: &BrandId, service: &str) -> String {
+    format!("casement.answers.{brand}.{service}.")
+}
+
+/// Who asks for what, as the subject of a command says and the broker's permissions vouch for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The brand it asks for.
+    pub brand: BrandId,
+    /// The number that it may send from.
+    pub number: BusinessNumber,
+    /// Its own name.
+    pub service: String,
+}
+
+/// Returns who asks to send; `None` if a subject is none of such commands.
+pub fn parse_send_command(subject: &str) -> Option<Sender> {
+    let mut tokens = subject.strip_prefix("casement.commands.send.")?.split('.');
+    let brand = BrandId::parse(tokens.next()?).ok()?;
+    let digits = tokens.next()?;
+    let number = BusinessNumber::parse(digits).ok()?;
+    let service = tokens.next()?;
+    let is_one = !service.is_empty() && service.len() <= 128 && tokens.next().is_none();
+    (is_one && number.digits() == digits).then(|| Sender {
+        brand,
+        number,
+        service: service.to_owned(),
+    })
 }
 
 /// Returns the subject of a lease.
@@ -253,6 +303,7 @@ mod tests {
                 reported("parked", "106"),
                 "casement.accounts.reported.parked.106",
             ),
+            (halt("WABA", "h1"), "casement.accounts.halt.waba.h1"),
             (dead("ingress"), "casement.dead.ingress"),
             (
                 media(&MediaId::new(&number, 1)),
@@ -261,6 +312,28 @@ mod tests {
         ];
         for (built, expected) in table {
             assert_eq!(built, expected);
+        }
+    }
+
+    #[test]
+    fn a_command_says_who_asks_and_nothing_else_does() {
+        let sender = Sender {
+            brand: BrandId::parse("shop").unwrap(),
+            number: BusinessNumber::parse("+15550001111").unwrap(),
+            service: "crm".to_owned(),
+        };
+        let subject = send_command(&sender.brand, &sender.number, &sender.service);
+        assert_eq!(subject, "casement.commands.send.shop.15550001111.crm");
+        assert_eq!(parse_send_command(&subject), Some(sender));
+        for other in [
+            "casement.commands.send.shop.15550001111",
+            "casement.commands.send.shop.15550001111.crm.more",
+            "casement.commands.send.shop.+15550001111.crm",
+            "casement.commands.send.shop.15550001111.",
+            "casement.commands.cancel.shop.15550001111.crm",
+            "casement.events.message.03.15550001111.x",
+        ] {
+            assert_eq!(parse_send_command(other), None, "{other}");
         }
     }
 

@@ -25,7 +25,7 @@ fn values(key: &str) -> BTreeSet<&'static str> {
 fn every_event_that_is_stored_stands_in_the_description_and_no_other() {
     let described: BTreeSet<&str> = values("name")
         .into_iter()
-        .filter(|name| name.starts_with("casement."))
+        .filter(|name| name.starts_with("casement.events."))
         .collect();
     let stored: BTreeSet<&str> = Event::TYPES
         .iter()
@@ -68,6 +68,7 @@ fn every_header_is_described() {
         Extension::WindowId.header(),
         Extension::State.header(),
         Extension::ExpireTime.header(),
+        Extension::WaitingSince.header(),
         Extension::Deadline.header(),
         Extension::ClientReference.header(),
         Extension::RequestTime.header(),

@@ -69,11 +69,27 @@ fn number_of(name: &str) -> u32 {
     1 + hash % 1_000_000
 }
 
+/// Which field of each oneof a sample sets: `base` of one that stands in no other, and `round`
+/// further for each that it stands in, so that every pair comes together in some round.
+#[derive(Debug, Clone, Copy)]
+struct Variant {
+    base: usize,
+    round: usize,
+    /// In how many oneofs we are.
+    within: usize,
+}
+
+impl Variant {
+    fn index(self, alternatives: usize) -> usize {
+        (self.base + self.within * self.round) % alternatives
+    }
+}
+
 /// A message with every field set. Of a oneof, `variant` says which of its fields.
 fn sample(
     message: &MessageDescriptor,
     place: &str,
-    variant: usize,
+    variant: Variant,
     depth: usize,
 ) -> DynamicMessage {
     assert!(depth < DEPTH_MAX, "{place} is nested too deep for a sample");
@@ -83,16 +99,21 @@ fn sample(
             .containing_oneof()
             .map(|oneof| oneof.fields().map(|field| field.number()).collect())
             .unwrap_or_default();
-        if !alternatives.is_empty() && alternatives[variant % alternatives.len()] != field.number()
+        if !alternatives.is_empty()
+            && alternatives[variant.index(alternatives.len())] != field.number()
         {
             continue;
         }
+        let inside = Variant {
+            within: variant.within + usize::from(!alternatives.is_empty()),
+            ..variant
+        };
         assert!(
             !field.is_map(),
             "{} is a map, whose order is not fixed",
             field.full_name()
         );
-        let one = value(&field, place, variant, depth);
+        let one = value(&field, place, inside, depth);
         let value = if field.is_list() {
             Value::List(vec![one])
         } else {
@@ -103,7 +124,7 @@ fn sample(
     sample
 }
 
-fn value(field: &FieldDescriptor, place: &str, variant: usize, depth: usize) -> Value {
+fn value(field: &FieldDescriptor, place: &str, variant: Variant, depth: usize) -> Value {
     let name = format!("{place}.{}", field.name());
     let number = number_of(&name);
     match field.kind() {
@@ -145,14 +166,35 @@ fn set_fields(message: &DynamicMessage, found: &mut BTreeSet<(String, u32)>) {
     }
 }
 
-/// How many samples it takes to set every field of every oneof.
-fn variants_len(message: &MessageDescriptor) -> usize {
-    let own = message.oneofs().map(|oneof| oneof.fields().len()).max();
-    let nested = message.fields().filter_map(|field| match field.kind() {
-        Kind::Message(message) => Some(variants_len(&message)),
-        _ => None,
-    });
-    nested.chain(own).max().unwrap_or(1).max(1)
+/// The samples that it takes to set every field of every oneof.
+fn variants(message: &MessageDescriptor) -> Vec<Variant> {
+    let (bases, rounds) = sizes(message, false);
+    let round = |round| {
+        (0..bases.max(1)).map(move |base| Variant {
+            base,
+            round,
+            within: 0,
+        })
+    };
+    (0..rounds.max(1)).flat_map(round).collect()
+}
+
+/// The fields of the largest oneof that stands in no other, and of the largest that does.
+fn sizes(message: &MessageDescriptor, is_inside: bool) -> (usize, usize) {
+    let mut sizes = (0, 0);
+    for field in message.fields() {
+        let alternatives = field.containing_oneof().map_or(0, |it| it.fields().len());
+        if is_inside {
+            sizes.1 = sizes.1.max(alternatives);
+        } else {
+            sizes.0 = sizes.0.max(alternatives);
+        }
+        if let Kind::Message(nested) = field.kind() {
+            let (bases, rounds) = self::sizes(&nested, is_inside || alternatives > 0);
+            sizes = (sizes.0.max(bases), sizes.1.max(rounds));
+        }
+    }
+    sizes
 }
 
 /// Every field, at any depth, must still hold what its name says.
@@ -184,18 +226,20 @@ fn check_values(golden: &DynamicMessage, today: &DynamicMessage, file: &str) {
 }
 
 /// Which variant of a sample has all the fields that a golden file has.
-fn variant_of(golden: &DynamicMessage, message: &MessageDescriptor) -> usize {
+fn variant_of(golden: &DynamicMessage, message: &MessageDescriptor) -> Variant {
     let mut set = BTreeSet::new();
     set_fields(golden, &mut set);
-    let fits = |variant: &usize| {
+    let mut variants = variants(message);
+    let fits = |variant: &&Variant| {
         let mut of_variant = BTreeSet::new();
         set_fields(
-            &sample(message, message.name(), *variant, 0),
+            &sample(message, message.name(), **variant, 0),
             &mut of_variant,
         );
         set.is_subset(&of_variant)
     };
-    (0..variants_len(message)).find(fits).unwrap_or_default()
+    let found = variants.iter().find(fits).copied();
+    found.unwrap_or_else(|| variants.swap_remove(0))
 }
 
 #[test]
@@ -239,7 +283,7 @@ fn every_field_of_every_event_stands_in_a_golden_file() {
     for event_type in Event::TYPES {
         let message = descriptor(&pool, event_type);
         let golden = files.entry((*event_type).to_owned()).or_default();
-        for variant in 0..variants_len(&message) {
+        for variant in variants(&message) {
             let sample = sample(&message, message.name(), variant, 0);
             let mut wanted = BTreeSet::new();
             set_fields(&sample, &mut wanted);

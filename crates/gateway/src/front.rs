@@ -37,8 +37,8 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::routes::{self, Found, Table};
 use crate::trace;
-use crate::transcode;
 use crate::upstream::{Target, timed_out};
+use crate::{transcode, upload};
 
 /// Where the OpenAPI document is.
 const OPENAPI: &str = "/openapi.json";
@@ -225,7 +225,8 @@ impl Front {
         caller: Option<Caller>,
     ) -> Result<Answer, Problem> {
         let method = located.method;
-        if method.is_client_streaming() {
+        let is_upload = located.rule == routes::Body::File;
+        if method.is_client_streaming() && !is_upload {
             let status = refuse(
                 Code::Unimplemented,
                 "STREAM_NEEDS_GRPC",
@@ -233,12 +234,17 @@ impl Front {
             );
             return Err(status.into());
         }
-        let body = self.body(&parts.headers, body).await?;
-        let request = transcode::read(
+        // A file is not collected, and not JSON.
+        let (json, file) = if is_upload {
+            (Bytes::new(), Some(body))
+        } else {
+            (self.body(&parts.headers, body).await?, None)
+        };
+        let mut request = transcode::read(
             &method.input(),
             transcode::Parts {
                 rule: located.rule,
-                body: &body,
+                body: &json,
                 variables: &located.variables,
                 query: parts.uri.query().unwrap_or_default(),
             },
@@ -248,17 +254,19 @@ impl Front {
             Ok::<_, Infallible>(target.call(request).await)
         }))
         .max_decoding_message_size(RESPONSE_BYTES_MAX);
-        let mut request = tonic::Request::new(request);
-        *request.metadata_mut() = passed_on(&parts.headers);
-        if let Some(caller) = caller {
-            request.extensions_mut().insert(caller);
-        }
         let path = format!("/{}/{}", located.service, method.name());
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path))
             .expect("names of services and methods are letters, digits and dots");
         let codec = DynamicCodec {
             output: method.output(),
         };
+        if let Some(file) = file {
+            upload::describe(&mut request, &parts.headers)?;
+            let request = addressed(upload::messages(request, file)?, &parts.headers, caller);
+            let answer = client.client_streaming(request, path, codec).await?;
+            return Ok(Answer::One(transcode::write(answer.get_ref())?.into()));
+        }
+        let request = addressed(request, &parts.headers, caller);
         if method.is_server_streaming() {
             let answer = client.server_streaming(request, path, codec).await?;
             let messages = answer.into_inner();
@@ -371,6 +379,16 @@ impl Front {
         let service = self.pool.get_service_by_name(service)?;
         service.methods().find(|known| known.name() == method)
     }
+}
+
+/// A request as the caller's, with what goes along.
+fn addressed<T>(message: T, headers: &HeaderMap, caller: Option<Caller>) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    *request.metadata_mut() = passed_on(headers);
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    request
 }
 
 /// What a call by HTTP+JSON comes to.

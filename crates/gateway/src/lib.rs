@@ -21,6 +21,7 @@ mod problem;
 mod routes;
 mod trace;
 mod transcode;
+mod upload;
 mod upstream;
 
 use std::collections::BTreeMap;

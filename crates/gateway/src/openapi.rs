@@ -106,7 +106,7 @@ fn operation(
             }))
         })
         .collect();
-    if binding.body != Body::All {
+    if !matches!(binding.body, Body::All | Body::File) {
         let mut query = Query {
             binding,
             bound: &bound,
@@ -139,16 +139,19 @@ fn operation(
     });
     let body = match binding.body {
         Body::None => None,
-        Body::All => Some(schemas.message(&input)),
+        Body::All => Some(("application/json", schemas.message(&input))),
         Body::Field(name) => input
             .get_field_by_name(name)
-            .map(|field| schemas.field(&field)),
+            .map(|field| ("application/json", schemas.field(&field))),
+        Body::File => {
+            let description = "The file, with its own media type and its length.";
+            Some(("*/*", json!({"description": description})))
+        }
     };
-    if let Some(schema) = body {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": {"application/json": {"schema": schema}},
-        });
+    if let Some((kind, schema)) = body {
+        let mut content = json!({});
+        content[kind] = json!({"schema": schema});
+        operation["requestBody"] = json!({"required": true, "content": content});
     }
     operation
 }

@@ -16,6 +16,7 @@ const AUDIT: &str = "casement.audit.v1.AuditService";
 const CONVERSATIONS: &str = "casement.conversation.v1.ConversationService";
 const MEDIA: &str = "casement.media.v1.MediaService";
 const MESSAGES: &str = "casement.message.v1.MessageService";
+const MESSAGE_QUERIES: &str = "casement.message.v1.MessageQueryService";
 const WINDOWS: &str = "casement.window.v1.WindowService";
 
 /// One call of the API.
@@ -65,6 +66,9 @@ pub(crate) enum Body {
     All,
     /// One field of the request.
     Field(&'static str),
+    /// A file: in `file` of the first message of a stream what path, query and headers say of it,
+    /// in `chunk` of the others its bytes.
+    File,
 }
 
 impl Verb {
@@ -100,6 +104,14 @@ const fn post(template: &'static str) -> Binding {
         verb: Verb::Post,
         template,
         body: Body::All,
+    }
+}
+
+const fn upload(template: &'static str) -> Binding {
+    Binding {
+        verb: Verb::Post,
+        template,
+        body: Body::File,
     }
 }
 
@@ -142,6 +154,43 @@ pub(crate) const CALLS: &[Call] = &[
     ),
     call(
         MESSAGES,
+        "SendMessages",
+        Scope::Send,
+        &[post("/v1/messages:sendStream")],
+    ),
+    call(
+        MESSAGES,
+        "BatchSendMessages",
+        Scope::Send,
+        &[post("/v1/messages:batchSend")],
+    ),
+    call(
+        MESSAGES,
+        "PauseSends",
+        Scope::Send,
+        &[post("/v1/halts:pause")],
+    ),
+    call(
+        MESSAGES,
+        "ResumeSends",
+        Scope::Send,
+        &[post("/v1/halts:resume")],
+    ),
+    call(MESSAGES, "ListHalts", Scope::Read, &[get("/v1/halts")]),
+    call(
+        MESSAGES,
+        "CancelMessages",
+        Scope::Send,
+        &[post("/v1/messages:cancel")],
+    ),
+    call(
+        MESSAGES,
+        "RetryMessages",
+        Scope::Send,
+        &[post("/v1/messages:retry")],
+    ),
+    call(
+        MESSAGES,
         "PreviewRoute",
         Scope::Read,
         &[post("/v1/messages:preview")],
@@ -157,6 +206,30 @@ pub(crate) const CALLS: &[Call] = &[
         "CancelMessage",
         Scope::Send,
         &[post("/v1/messages/{message_id}:cancel")],
+    ),
+    call(
+        MESSAGES,
+        "MarkAsRead",
+        Scope::Send,
+        &[post("/v1/numbers/{number}/messages:markAsRead")],
+    ),
+    call(
+        MESSAGES,
+        "UploadMedia",
+        Scope::Send,
+        &[upload("/v1/numbers/{file.number}/media")],
+    ),
+    call(
+        MESSAGE_QUERIES,
+        "ListMessages",
+        Scope::Read,
+        &[get("/v1/messages"), post("/v1/messages:list")],
+    ),
+    call(
+        MESSAGE_QUERIES,
+        "WatchMessages",
+        Scope::Read,
+        &[get("/v1/messages:watch"), post("/v1/messages:watch")],
     ),
     call(
         WINDOWS,

@@ -63,8 +63,8 @@ pub(crate) fn write(message: &DynamicMessage) -> Result<Vec<u8>, Status> {
 fn try_read(input: &MessageDescriptor, parts: Parts<'_>) -> Result<DynamicMessage, Violation> {
     let mut message = match parts.rule {
         Body::All => parse(input, parts.body, "")?,
-        Body::None if parts.body.is_empty() => DynamicMessage::new(input.clone()),
-        Body::None => return Err(Violation::new("body", "this call takes none")),
+        Body::None | Body::File if parts.body.is_empty() => DynamicMessage::new(input.clone()),
+        Body::None | Body::File => return Err(Violation::new("body", "this call takes none")),
         Body::Field(name) => {
             let mut message = DynamicMessage::new(input.clone());
             if let Some(field) = input.get_field_by_name(name)

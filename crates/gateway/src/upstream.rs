@@ -74,6 +74,7 @@ impl Area {
             Self::Archive => &[
                 "casement.conversation.v1.ConversationService",
                 "casement.audit.v1.AuditService",
+                "casement.message.v1.MessageQueryService",
             ],
         }
     }

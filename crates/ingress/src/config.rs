@@ -59,6 +59,9 @@ pub struct Config {
     pub future_tolerance: SignedDuration,
     /// Files that come with customers' messages.
     pub media: MediaConfig,
+    /// Whose senders are whose: a section of its own, which other roles read, too.
+    #[serde(skip)]
+    pub sms: casement_sms::config::Config,
 }
 
 /// One of Meta's applications.
@@ -187,6 +190,7 @@ impl Default for Config {
             qualifying: Qualifying::default(),
             future_tolerance: SignedDuration::from_secs(60),
             media: MediaConfig::default(),
+            sms: casement_sms::config::Config::default(),
         }
     }
 }
@@ -319,6 +323,7 @@ impl Config {
         Ok(Readers {
             layouts: sms::config::layouts(&self.generic_sms)?,
             keywords: sms::words::table(&self.sms_keywords)?,
+            senders: self.sms.clone(),
         })
     }
 

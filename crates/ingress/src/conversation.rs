@@ -58,7 +58,9 @@ pub(crate) async fn settle(
     if draft.addresses.is_empty() && draft.previous.is_none() {
         return Ok(Settled::Nameless);
     }
-    let draft = &draft.placed(post.received, desk.future_tolerance);
+    let draft = &draft
+        .placed(post.received, desk.future_tolerance)
+        .since(home.onboarded_at, &desk.policy);
     if draft.stated_at.is_some() {
         metrics::counter!("casement_ingress_facts_put_back_total").increment(1);
     }
@@ -68,7 +70,16 @@ pub(crate) async fn settle(
         previous: draft.previous.clone(),
     };
     let customer = identify(desk, home, post, &sighting).await?;
-    append(desk, home, post, origin, draft, (customer, &sighting)).await
+    // On the heap, since it holds the event and its summary, and many callers stand above.
+    Box::pin(append(
+        desk,
+        home,
+        post,
+        origin,
+        draft,
+        (customer, &sighting),
+    ))
+    .await
 }
 
 /// Returns who has the addresses now, and carries on if it was merged.

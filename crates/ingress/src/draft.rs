@@ -3,21 +3,26 @@
 
 use casement_domain::id::{BusinessNumber, Phone};
 use casement_domain::inbound::{
-    self, Addresses, Fact, Kind, Placed, QualifyingPolicy, Summary, ThreadOwner,
+    self, Addresses, Fact, Kind, Marks, Placed, QualifyingPolicy, Summary, ThreadOwner,
 };
-use casement_event::{Event, Uuid, convert, id, v1};
+use casement_event::{Event, Uuid, id, v1};
 use casement_whatsapp::webhook::{
-    CallDirection, CallReport, CallStatus, Channel, Content, Echo, Handover, IdentityChange,
-    InboundMessage, Item, MessageKind, UserIdUpdate, UserPreference, value_hash,
+    Channel, Content, Echo, Handover, InboundMessage, Item, MessageKind, Referral, UserPreference,
+    value_hash,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::stored;
 
+mod call;
 mod history;
+mod identity;
+mod onboarding;
 
+pub(crate) use call::{call, call_status};
 pub(crate) use history::history;
+pub(crate) use identity::user_id_update;
 
 /// A fact on its way to a customer's inbound subject.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub(crate) struct Draft {
     /// The identifiers before, if the fact says that they changed.
     pub(crate) previous: Option<Addresses>,
     pub(crate) thread_owner: Option<ThreadOwner>,
+    /// What else follows from it.
+    pub(crate) marks: Marks,
     /// By how much repeats of the fact may differ in time: not at all, unless the provider gives
     /// no time and the post's own is taken.
     pub(crate) repeats_within: SignedDuration,
@@ -52,6 +59,7 @@ impl Draft {
             addresses: Addresses::default(),
             previous: None,
             thread_owner: None,
+            marks: Marks::default(),
             repeats_within: SignedDuration::ZERO,
             event: event.into(),
         }
@@ -63,6 +71,8 @@ impl Draft {
         let mut draft = self.clone();
         draft.at = placed.at;
         draft.stated_at = placed.stated;
+        let answered = draft.marks.answered_at;
+        draft.marks.answered_at = answered.map(|at| inbound::placed(at, received, tolerance).at);
         if placed.stated.is_some() {
             draft.repeats_within = draft.repeats_within.max(inbound::REPEATS_FOR);
         }
@@ -91,6 +101,7 @@ impl Draft {
             provider_id: self.provider_id.clone(),
             addresses: self.addresses.clone(),
             thread_owner: self.thread_owner,
+            marks: self.marks,
         }
     }
 
@@ -224,7 +235,7 @@ fn id_of(item: &Item, part: &Value) -> Uuid {
 pub(crate) fn message(number: &BusinessNumber, item: &Item, message: &InboundMessage) -> Draft {
     if let Some(change) = &message.identity_change {
         let id = id::inbound(number, &message.wamid);
-        return identity_change(id, item, message, change);
+        return identity::change(id, item, message, change);
     }
     let kind = kind_of(message);
     let object = match &message.object {
@@ -245,13 +256,22 @@ pub(crate) fn message(number: &BusinessNumber, item: &Item, message: &InboundMes
         has_referral: message.referral.is_some(),
         content: stored::content(message.content.as_ref()),
         context,
-        referral: message.referral.as_ref().map(stored::referral),
+        referral: message
+            .referral
+            .as_ref()
+            .map(stored::referral)
+            .map(Box::new),
         errors: stored::errors(&message.errors),
         username: stored::text(&message.username),
         identity_hash: stored::text(&message.identity_hash),
         extra_json: extra.map(|extra| extra.to_string()).unwrap_or_default(),
         policy_rule: rule_of(message, kind).to_owned(),
         ..v1::InboundMessageReceived::default()
+    };
+    let marks = Marks {
+        is_referral: matches!(kind, Kind::Content | Kind::Unsupported)
+            && message.referral.as_ref().is_some_and(is_entry_point),
+        ..Marks::default()
     };
     // The platform's own messages say nothing about who may answer.
     let thread_owner = match message.channel {
@@ -268,173 +288,17 @@ pub(crate) fn message(number: &BusinessNumber, item: &Item, message: &InboundMes
             message.parent_user_id.as_deref(),
         ),
         thread_owner,
+        marks,
         ..Draft::new(id::inbound(number, &message.wamid), message.at, kind, event)
     }
 }
 
-fn identity_change(
-    id: Uuid,
-    item: &Item,
-    message: &InboundMessage,
-    change: &IdentityChange,
-) -> Draft {
-    let previous = addresses(
-        change.previous_phone.as_deref(),
-        change.previous_user_id.as_deref(),
-        change.previous_parent_user_id.as_deref(),
-    );
-    let current = addresses(
-        change.new_phone.as_deref(),
-        change.new_user_id.as_deref(),
-        change.new_parent_user_id.as_deref(),
-    );
-    let event = v1::CustomerIdentityChanged {
-        cause: change.cause.clone(),
-        detail: stored::text(&change.detail),
-        content_json: item.raw.to_string(),
-        ..v1::CustomerIdentityChanged::default()
-    };
-    Draft {
-        provider_id: message.wamid.clone(),
-        ..identity(id, message.at, previous, current, event)
-    }
-}
-
-fn identity(
-    id: Uuid,
-    at: Timestamp,
-    previous: Addresses,
-    current: Addresses,
-    told: v1::CustomerIdentityChanged,
-) -> Draft {
-    use casement_event::convert::inbound::addresses as stored;
-    let event = v1::CustomerIdentityChanged {
-        previous: Some(stored(&previous)),
-        current: Some(stored(&current)),
-        ..told
-    };
-    Draft {
-        addresses: current,
-        previous: Some(previous).filter(|previous| !previous.is_empty()),
-        ..Draft::new(id, at, Kind::System, event)
-    }
-}
-
-/// A changed user id. The phone is the present one: a new phone brings a new user id.
-pub(crate) fn user_id_update(item: &Item, update: &UserIdUpdate) -> Draft {
-    let previous = addresses(
-        None,
-        update.previous_user_id.as_deref(),
-        update.previous_parent_user_id.as_deref(),
-    );
-    let current = addresses(
-        update.phone.as_deref(),
-        Some(&update.current_user_id),
-        update.current_parent_user_id.as_deref(),
-    );
-    let event = v1::CustomerIdentityChanged {
-        cause: "user_id_update".to_owned(),
-        detail: stored::text(&update.detail),
-        content_json: item.raw.to_string(),
-        ..v1::CustomerIdentityChanged::default()
-    };
-    identity(item_id(item), update.at, previous, current, event)
-}
-
-/// A call, or its end.
-pub(crate) fn call(number: &BusinessNumber, item: &Item, call: &CallReport) -> Draft {
-    let opens_at = call.opens_window_at();
-    let direction = match call.direction {
-        CallDirection::UserInitiated => "USER_INITIATED",
-        CallDirection::BusinessInitiated => "BUSINESS_INITIATED",
-        CallDirection::Unknown => "",
-    };
-    let told = Told {
-        id: &call.id,
-        event: &call.event,
-        direction,
-        at: opens_at.unwrap_or(call.at),
-        opens: opens_at.is_some(),
-        says: v1::InboundCallReceived {
-            status: stored::text(&call.status),
-            start_time: call.start_at.map(convert::timestamp),
-            end_time: call.end_at.map(convert::timestamp),
-            duration_seconds: call.duration_seconds.unwrap_or_default(),
-            errors: stored::errors(&call.errors),
-            callback_data: stored::text(&call.callback_data),
-            cta_payload: stored::text(&call.cta_payload),
-            deeplink_payload: stored::text(&call.deeplink_payload),
-            profile_name: stored::text(&call.profile_name),
-            username: stored::text(&call.username),
-            ..v1::InboundCallReceived::default()
-        },
-    };
-    Draft {
-        addresses: addresses(
-            call.customer_phone.as_deref(),
-            call.user_id.as_deref(),
-            call.parent_user_id.as_deref(),
-        ),
-        ..call_event(number, item, told)
-    }
-}
-
-/// How a call of the business fares.
-pub(crate) fn call_status(number: &BusinessNumber, item: &Item, call: &CallStatus) -> Draft {
-    let told = Told {
-        id: &call.id,
-        event: call.state.as_str(),
-        direction: "BUSINESS_INITIATED",
-        at: call.opens_window_at().unwrap_or(call.at),
-        opens: call.opens_window_at().is_some(),
-        says: v1::InboundCallReceived {
-            errors: stored::errors(&call.errors),
-            callback_data: stored::text(&call.callback_data),
-            profile_name: stored::text(&call.profile_name),
-            username: stored::text(&call.username),
-            ..v1::InboundCallReceived::default()
-        },
-    };
-    Draft {
-        addresses: addresses(
-            call.customer_phone.as_deref(),
-            call.user_id.as_deref(),
-            call.parent_user_id.as_deref(),
-        ),
-        ..call_event(number, item, told)
-    }
-}
-
-/// What a webhook tells about a call.
-struct Told<'a> {
-    id: &'a str,
-    event: &'a str,
-    direction: &'a str,
-    at: Timestamp,
-    opens: bool,
-    says: v1::InboundCallReceived,
-}
-
-fn call_event(number: &BusinessNumber, item: &Item, told: Told<'_>) -> Draft {
-    let (kind, rule) = match (told.opens, told.event) {
-        (false, _) => (Kind::CallProgress, "call_progress"),
-        (true, "terminate") => (Kind::Call, "call_terminate"),
-        (true, "ACCEPTED") => (Kind::Call, "call_accepted"),
-        (true, _) => (Kind::Call, "call_connect"),
-    };
-    let event = v1::InboundCallReceived {
-        provider_call_id: told.id.to_owned(),
-        event: told.event.to_owned(),
-        direction: told.direction.to_owned(),
-        content_json: item.raw.to_string(),
-        policy_rule: rule.to_owned(),
-        ..told.says
-    };
-    let id = id::inbound(number, &format!("{}:{}", told.id, told.event));
-    Draft {
-        provider_id: told.id.to_owned(),
-        ..Draft::new(id, told.at, kind, event)
-    }
+/// Returns whether a customer who came this way may be in a free entry point. WhatsApp Cloud API:
+/// ads that click to WhatsApp and buttons of a Facebook page begin one (Meta: pricing, free entry
+/// point windows); the id of the click is missing for ads among WhatsApp statuses, so it is not
+/// asked for.
+fn is_entry_point(referral: &Referral) -> bool {
+    matches!(referral.source_type.as_deref(), Some("ad" | "post"))
 }
 
 /// A message that the business wrote elsewhere.
@@ -460,7 +324,39 @@ pub(crate) fn echo(number: &BusinessNumber, item: &Item, echo: &Echo) -> Draft {
         ),
         // Another responder wrote, and may.
         thread_owner: (echo.channel == Channel::Standby).then_some(ThreadOwner::Other),
+        marks: Marks {
+            answered_at: is_answer(&echo.kind).then_some(echo.at),
+            ..Marks::default()
+        },
         ..Draft::new(id::inbound(number, &echo.wamid), echo.at, Kind::Echo, event)
+    }
+}
+
+/// Returns whether a customer to whom the business wrote this elsewhere is answered, whoever wrote
+/// it: staff on the phone, or another responder in a shared thread. A reaction is no reply, and
+/// what changes or takes back an older message says nothing new; greetings of the phone app cannot
+/// be told from what people write.
+fn is_answer(kind: &MessageKind) -> bool {
+    match kind {
+        MessageKind::Reaction
+        | MessageKind::Edit
+        | MessageKind::Revoke
+        | MessageKind::System
+        | MessageKind::MediaPlaceholder
+        | MessageKind::RequestWelcome => false,
+        MessageKind::Text
+        | MessageKind::Image
+        | MessageKind::Video
+        | MessageKind::Audio
+        | MessageKind::Document
+        | MessageKind::Sticker
+        | MessageKind::Location
+        | MessageKind::Contacts
+        | MessageKind::Interactive
+        | MessageKind::Button
+        | MessageKind::Order
+        | MessageKind::Unsupported
+        | MessageKind::Other(_) => true,
     }
 }
 

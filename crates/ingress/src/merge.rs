@@ -6,6 +6,8 @@
 
 use casement_domain::id::CustomerId;
 use casement_domain::inbound::Summary;
+use casement_domain::window::Evidence;
+use casement_event::subject::{self, Family, stream};
 use casement_event::{convert, id, v1};
 use casement_event_log::{AppendError, Expect, consent};
 
@@ -73,37 +75,52 @@ async fn move_away(
     loser: &CustomerId,
     survivor: &CustomerId,
 ) -> Result<Option<(Summary, CustomerId)>, Setback> {
+    let any = subject::conversation_any(&home.number, loser);
     for _ in 0..ROUNDS_MAX {
+        // First: whatever is stored while the rest is read refuses the end.
+        let newest = desk.log.last(stream::EVENTS, &any).await?;
+        let newest = newest.map_or(0, |newest| newest.sequence);
         let last = Last::load(desk, home, loser).await?;
         let is_empty = last.summary.last_event_at.is_none();
         if let Some(moved_to) = last.survivor {
             // It went before; whether it arrived is seen to now.
             return Ok((!is_empty).then_some((last.summary, moved_to)));
         }
+        let evidence = evidence(desk, home, loser).await?;
+        let summary = Summary {
+            carried: last.summary.carried.join(evidence),
+            ..last.summary
+        };
         let event = v1::MovedTo {
             conversation: Some(home.conversation(loser)),
             times: Some(post.times(post.received)),
-            summary: Some(convert::inbound::summary(&last.summary)),
+            summary: Some(convert::inbound::summary(&summary)),
             survivor_customer_id: survivor.as_str().to_owned(),
         };
         let id = id::moved(&home.number, loser, survivor, "from");
         let record = post.record(last.subject.clone(), id, post.received, event);
         let record = home.mark_customer(record, loser);
-        match desk
-            .log
-            .append(record, Expect::last(last.subject, last.sequence))
-            .await
-        {
+        let expect = Expect::last(any.clone(), newest);
+        match desk.log.append(record, expect).await {
             Ok(_) if is_empty => return Ok(None),
             Ok(_) => {
                 metrics::counter!("casement_ingress_customers_merged_total").increment(1);
-                return Ok(Some((last.summary, survivor.clone())));
+                return Ok(Some((summary, survivor.clone())));
             }
             Err(AppendError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(contended(home, loser))
+}
+
+/// Reads what became of our messages to a customer: it holds for the same person under any id.
+async fn evidence(desk: &Desk, home: &Home, customer: &CustomerId) -> Result<Evidence, Setback> {
+    let subject = subject::conversation(Family::Evidence, &home.number, customer);
+    let Some(stored) = desk.log.last(stream::EVENTS, &subject).await? else {
+        return Ok(Evidence::default());
+    };
+    search::evidence(&stored)
 }
 
 /// Writes the loser's summary to the survivor's subject, unless it stands there.

@@ -24,10 +24,10 @@ use crate::http::WHATSAPP;
 use crate::place::{Desk, Post};
 use crate::{lanes, sms, trace, whatsapp};
 
-/// How many packs are in hand at once: at low rates a pack is one post, and at high ones there
-/// must be enough at once to share the log's batches although some of a pack are done before
-/// others.
-const PACKS_IN_HAND_MAX: usize = 32;
+/// How many packs are in hand at once, 64 MiB of them at most: a pack is one post as long as each is
+/// stored before the next one comes, and there must be enough at once to share the log's batches,
+/// also where a sync takes long.
+const PACKS_IN_HAND_MAX: usize = 128;
 
 /// How many posts of all packs are worked on at once. A large one counts for several.
 pub(crate) const POSTS_AT_ONCE_MAX: usize = 1_024;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use casement_domain::id::{BusinessNumber, CustomerId, InvalidId, PortfolioId};
 use casement_domain::inbound::QualifyingPolicy;
-use casement_event::convert::timestamp;
+use casement_event::convert::{instant, timestamp};
 use casement_event::{Event, Extension, Record, Uuid, v1};
 use casement_event_log::customers::Tokens;
 use casement_event_log::directory::Directory;
@@ -122,6 +122,8 @@ pub(crate) struct Home {
     pub(crate) number: BusinessNumber,
     pub(crate) portfolio: PortfolioId,
     pub(crate) brand: String,
+    /// What happened before opens nothing.
+    pub(crate) onboarded_at: Option<Timestamp>,
 }
 
 impl Home {
@@ -130,6 +132,10 @@ impl Home {
             number: BusinessNumber::parse(&account.number)?,
             portfolio: PortfolioId::parse(&account.portfolio_id)?,
             brand: account.brand_id.clone(),
+            // Accounts checks it before it is stored.
+            onboarded_at: instant("onboard_time", account.onboard_time.as_ref())
+                .ok()
+                .flatten(),
         })
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use casement_domain::id::CustomerId;
+use casement_domain::window::Evidence;
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Stored, Uuid, convert};
 use casement_event_log::Log;
@@ -181,6 +182,17 @@ fn last_event_at(stored: &Stored) -> Result<Option<Timestamp>, Setback> {
 /// Reads what a message of an inbound subject says about its customer.
 pub(crate) fn read(stored: &Stored) -> Result<convert::inbound::Known, Setback> {
     known(stored, &decoded(stored)?)
+}
+
+/// Reads what a message of an evidence subject says.
+pub(crate) fn evidence(stored: &Stored) -> Result<Evidence, Setback> {
+    let event = decoded(stored)?;
+    convert::window::read_evidence(&event)
+        .map_err(|error| unreadable(stored, error.to_string()))?
+        .ok_or_else(|| {
+            let event_type = event.event_type();
+            unreadable(stored, format!("{event_type} is no evidence"))
+        })
 }
 
 fn decoded(stored: &Stored) -> Result<Event, Setback> {

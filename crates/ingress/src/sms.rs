@@ -11,7 +11,7 @@ use casement_domain::consent::keywords::{Keyword, Keywords};
 use casement_domain::consent::{Provenance, Topic};
 use casement_domain::inbound::Kind;
 use casement_event::{Uuid, id, v1};
-use casement_event_log::directory::Directory;
+use casement_sms::config::Config;
 use casement_sms::generic::Layout;
 use casement_sms::webhook::{Inbound, OptOut, Report, Webhook};
 use casement_sms::{generic, twilio, vonage};
@@ -36,6 +36,8 @@ const REPEATS_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 pub(crate) struct Readers {
     pub(crate) layouts: HashMap<String, Layout>,
     pub(crate) keywords: Keywords,
+    /// Senders that are configured, beside those in the numbers' records.
+    pub(crate) senders: Config,
 }
 
 /// A gateway's post, before anybody knows what it says.
@@ -114,7 +116,7 @@ async fn status(
         return Ok(if is_new { "stored" } else { "known" });
     }
     let sender = told.from.as_deref().unwrap_or_default();
-    let accounts = accounts_of(&desk.directory, sender, told.account.as_deref());
+    let accounts = accounts_of(desk, sender, told.account.as_deref());
     let Some(account) = accounts.first() else {
         unknown_sender(desk, post, sent, sender).await?;
         return Ok("kept");
@@ -151,7 +153,7 @@ async fn inbound(
     sent: &Sent<'_>,
     sms: &Inbound,
 ) -> Result<&'static str, Setback> {
-    let accounts = accounts_of(&desk.directory, &sms.to, sms.account.as_deref());
+    let accounts = accounts_of(desk, &sms.to, sms.account.as_deref());
     let Some(account) = accounts.first() else {
         unknown_sender(desk, post, sent, &sms.to).await?;
         return Ok("kept");
@@ -267,8 +269,8 @@ fn digits(written: &str) -> &str {
 
 /// Returns the accounts that an SMS sender belongs to. Several may share one; the first, by its
 /// number, is the one whose conversation it is, so that the same one is found every time.
-fn accounts_of(directory: &Directory, sender: &str, account: Option<&str>) -> Vec<v1::Number> {
-    let mut numbers = directory.numbers();
+fn accounts_of(desk: &Desk, sender: &str, account: Option<&str>) -> Vec<v1::Number> {
+    let mut numbers = desk.directory.numbers();
     numbers.sort_by(|a, b| a.number.cmp(&b.number));
     let all = |is_meant: &dyn Fn(&v1::Number) -> bool| -> Vec<v1::Number> {
         let meant = numbers.iter().filter(|number| is_meant(number));
@@ -284,9 +286,11 @@ fn accounts_of(directory: &Directory, sender: &str, account: Option<&str>) -> Ve
         let sms = sender_of(number);
         sms.sender.starts_with("MG") && Some(sms.account_sid.as_str()) == account
     };
+    let configured = &desk.sms.senders;
     let found = [
         all(&by_sender),
         all(&|number| number.number == digits(sender)),
+        all(&|number| configured.is_sender_of(&number.number, sender, account)),
         all(&by_service),
     ];
     found

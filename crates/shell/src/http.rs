@@ -2,6 +2,8 @@
 //!
 //! What is called or served is for others.
 
+pub mod answer;
+
 use std::io;
 use std::time::Duration;
 

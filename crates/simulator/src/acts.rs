@@ -6,16 +6,20 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::ads::Device;
 use crate::books::{mint_sms_sid, mint_wamid};
 use crate::config::NumberConfig;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::outbox::{self, Parcel};
 use crate::payload::{self, Change, Shown};
-use crate::records::{Customer, CustomerId, CustomerSpec, InboundContent, InboundSpec, InboundVia};
+use crate::records::{
+    Channel, Customer, CustomerId, CustomerSpec, InboundContent, InboundSpec, InboundVia,
+};
 use crate::reports;
 use crate::rules::digits;
 use crate::shared::State;
+use crate::{generic, vonage};
 
 impl Handle {
     /// Puts a customer on WhatsApp into the books, or renames the one with that phone or BSUID.
@@ -120,6 +124,9 @@ impl Handle {
             let opens = opens_window(&spec.content, state.books.reactions_open_window);
             let books = &mut state.books;
             books.note_inbound(&spec.phone_number_id, &who.id, at, opens);
+            if spec.referral.is_some() {
+                books.note_referral(&spec.phone_number_id, &who.id, spec.device, at);
+            }
             let shown = shown(state, &spec.phone_number_id, who);
             let number = known_number(state, &spec.phone_number_id)?;
             Ok(payload::inbound(number, shown, spec, &wamid, at))
@@ -188,6 +195,34 @@ impl Handle {
         Ok(sid)
     }
 
+    /// Lets a phone send an SMS to a sender at one of the other gateways; returns its id. STOP and
+    /// START do what they say.
+    pub fn texts_by(
+        &self,
+        channel: Channel,
+        phone: &str,
+        sender: &str,
+        text: &str,
+    ) -> Result<String, Error> {
+        if !matches!(channel, Channel::Vonage | Channel::Generic) {
+            return self.texts(phone, sender, text);
+        }
+        let id = Uuid::new_v4().to_string();
+        self.shared().change(|state| {
+            state.books.note_sms(phone, sender, text);
+            let shared = self.shared();
+            let parcel = if channel == Channel::Vonage {
+                vonage::inbound(shared, &id, phone, sender, text)
+            } else {
+                generic::inbound(shared, &id, phone, sender, text)
+            };
+            parcel.map_or(Ok(()), |parcel| {
+                outbox::publish(shared, state, parcel, false)
+            })
+        })?;
+        Ok(id)
+    }
+
     /// Does something as a customer towards a number and publishes the change it makes.
     fn act(
         &self,
@@ -216,6 +251,7 @@ fn text_from(customer: &CustomerId, phone_number_id: &str, text: &str) -> Inboun
         via: InboundVia::Messages,
         reply_to: None,
         referral: None,
+        device: Device::default(),
     }
 }
 

@@ -4,10 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::ads::{Device, EntryPoint, Free};
 use crate::assets::Assets;
 use crate::codes::Refusal;
 use crate::config::{
@@ -15,7 +17,7 @@ use crate::config::{
 };
 use crate::error::Error;
 use crate::graph_body::{Content, MessageCall, Recipient, is_user_id};
-use crate::records::{ApiCall, Customer, CustomerId, CustomerSpec, SentMessage};
+use crate::records::{ApiCall, Customer, CustomerId, CustomerSpec, ReadMark, SentMessage};
 use crate::ring::Ring;
 use crate::rules::{self, PairRate, SmsCall, Throughput};
 
@@ -48,12 +50,17 @@ pub(crate) struct Route {
     pub(crate) status_callback: Option<String>,
     /// Twilio's messaging service, if the call named one.
     pub(crate) messaging_service: Option<String>,
+    /// The body of the call, for WhatsApp.
+    pub(crate) posted: Bytes,
+    /// What it is not billed in, if the customer came from an ad.
+    pub(crate) free: Option<Free>,
 }
 
 /// What stands between a number and a customer.
 #[derive(Debug, Default)]
 struct Tie {
     last_qualifying_at: Option<Timestamp>,
+    entry_point: EntryPoint,
     pair: PairRate,
     knows_phone: bool,
 }
@@ -67,12 +74,14 @@ struct TieKey {
 /// The books.
 pub(crate) struct Books {
     pub(crate) window: SignedDuration,
+    pub(crate) free_entry_point: SignedDuration,
     pub(crate) refusal: RefusalStyle,
     pub(crate) reactions_open_window: bool,
     pub(crate) numbers: Vec<NumberConfig>,
     pub(crate) templates: Vec<TemplateConfig>,
     pub(crate) assets: Assets,
     pub(crate) calls: Ring<ApiCall>,
+    pub(crate) read_marks: Ring<ReadMark>,
     limits: Limits,
     strangers_on_whatsapp: bool,
     sms_senders: Vec<String>,
@@ -99,11 +108,13 @@ impl Books {
         Self {
             assets,
             window: config.window,
+            free_entry_point: config.free_entry_point,
             refusal: config.refusal,
             reactions_open_window: config.reactions_open_window,
             numbers: config.numbers.clone(),
             templates: config.templates.clone(),
             calls: Ring::new(CALLS_KEPT_MAX),
+            read_marks: Ring::new(CALLS_KEPT_MAX),
             limits: config.limits,
             strangers_on_whatsapp: config.strangers_on_whatsapp,
             sms_senders: config.twilio.senders.clone(),
@@ -213,6 +224,28 @@ impl Books {
         }
     }
 
+    /// Notes that a customer wrote to a number from an ad.
+    pub(crate) fn note_referral(
+        &mut self,
+        phone_number_id: &str,
+        customer: &CustomerId,
+        device: Device,
+        at: Timestamp,
+    ) {
+        let tie = self.tie(phone_number_id, customer);
+        tie.entry_point.came(device, at);
+    }
+
+    /// Returns when the free entry point ends or ended; `None` if there never was one.
+    pub(crate) fn entry_point_ends_at(
+        &self,
+        phone_number_id: &str,
+        customer: &CustomerId,
+    ) -> Option<Timestamp> {
+        let tie = self.ties.get(&tie_key(phone_number_id, customer))?;
+        tie.entry_point.ends_at()
+    }
+
     /// Counts an inbound message towards the number's throughput.
     pub(crate) fn count_inbound(&mut self, phone_number_id: &str, now: Timestamp) {
         if let Some(limit) = self.limits.messages_per_second {
@@ -274,6 +307,15 @@ impl Books {
             .map(|number| number.waba_id.clone())
             .unwrap_or_default();
         self.assets.check_registered(&from)?;
+        // The account keeps the id of the WABA that it was (Meta: account model evolution).
+        if call
+            .messaging_account
+            .as_ref()
+            .is_some_and(|id| *id != waba_id)
+        {
+            let what = "messaging_account_id is no account of this number";
+            return Err(Refusal::new(100, what));
+        }
         let customer = self.recipient(&call.recipient)?;
         sent.message.customer = Some(customer.id.clone());
         sent.message.to.clone_from(&customer.phone);
@@ -316,8 +358,12 @@ impl Books {
             }
         }
         self.admit(&from, &customer.id, now)?;
-        if sent.route.is_by_phone {
-            self.tie(&from, &customer.id).knows_phone = true;
+        let free_for = self.free_entry_point;
+        let tie = self.tie(&from, &customer.id);
+        tie.knows_phone |= sent.route.is_by_phone;
+        // What fails never replied to anybody.
+        if fails_later.is_none() {
+            sent.route.free = tie.entry_point.replied(now, free_for);
         }
         Ok(fails_later)
     }
@@ -408,9 +454,15 @@ impl Books {
         Ok(None)
     }
 
+    /// Returns whether a phone has sent STOP to a sender.
+    pub(crate) fn has_stopped(&self, sender: &str, phone: &str) -> bool {
+        let pair = (sender_key(sender), rules::digits(phone));
+        self.sms_stopped.contains(&pair)
+    }
+
     /// Notes an SMS from a phone to one of the account's senders, with its STOP or START.
     pub(crate) fn note_sms(&mut self, phone: &str, sender: &str, text: &str) {
-        let pair = (rules::digits(sender), rules::digits(phone));
+        let pair = (sender_key(sender), rules::digits(phone));
         if rules::is_stop(text) {
             self.sms_stopped.insert(pair);
         } else if rules::is_start(text) {
@@ -460,6 +512,16 @@ impl Books {
         self.ties
             .entry(tie_key(phone_number_id, customer))
             .or_default()
+    }
+}
+
+/// A sender's digits; a name is itself.
+fn sender_key(sender: &str) -> String {
+    let digits = rules::digits(sender);
+    if digits.is_empty() {
+        sender.to_owned()
+    } else {
+        digits
     }
 }
 

@@ -10,8 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::ads::FREE_ENTRY_POINT;
 use crate::assets::{AppConfig, TokenConfig};
+use crate::generic::GenericConfig;
 use crate::records::Status;
+use crate::vonage::VonageConfig;
 
 /// The simulator's own clock. It stamps messages, statuses and records, and decides whether a
 /// window is open; delays run on tokio's timers.
@@ -24,10 +27,12 @@ pub const WINDOW: SignedDuration = SignedDuration::from_hours(24);
 /// Everything [`crate::Simulator::start`] needs.
 #[derive(Clone)]
 pub struct Config {
-    /// Where both look-alikes and the control surface listen; port 0 picks one.
+    /// Where all look-alikes and the control surface listen; port 0 picks one.
     pub listen: SocketAddr,
     /// How long a customer's message keeps the window open. Demos and tests shorten it.
     pub window: SignedDuration,
+    /// For how long nothing is billed after the reply to a customer who came from an ad.
+    pub free_entry_point: SignedDuration,
     /// Where Meta's webhooks go. Without one nothing is subscribed and nothing is sent.
     pub webhook_url: Option<String>,
     /// The app that gets the webhooks.
@@ -44,8 +49,12 @@ pub struct Config {
     pub tokens: Vec<TokenConfig>,
     /// The business accounts' message templates.
     pub templates: Vec<TemplateConfig>,
-    /// The SMS side.
+    /// The SMS side at Twilio.
     pub twilio: TwilioConfig,
+    /// The SMS side at Vonage.
+    pub vonage: VonageConfig,
+    /// The SMS side at a gateway of no name.
+    pub generic: GenericConfig,
     /// How many messages the platform lets through.
     pub limits: Limits,
     /// What the platform reports after it has accepted a message.
@@ -69,6 +78,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             window: WINDOW,
+            free_entry_point: FREE_ENTRY_POINT,
             webhook_url: None,
             app: AppConfig::default(),
             app_secret: SecretString::from("demo-app-secret"),
@@ -78,6 +88,8 @@ impl Config {
             tokens: Vec::new(),
             templates: Vec::new(),
             twilio: TwilioConfig::default(),
+            vonage: VonageConfig::default(),
+            generic: GenericConfig::default(),
             limits: Limits::default(),
             auto_status: AutoStatus::default(),
             refusal: RefusalStyle::default(),

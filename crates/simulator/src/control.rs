@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::ads::Device;
 use crate::assets::TokenConfig;
 use crate::config::{AutoStatus, NumberConfig, RefusalStyle, TemplateConfig, TemplateStatus};
 use crate::error::Error;
@@ -26,15 +27,17 @@ const INDEX: &str = "\
 GET    /_sim/customers
 POST   /_sim/customers          {name, phone?, user_id?, on_whatsapp?, shares_phone?}
 POST   /_sim/says               {customer, phone_number_id, text, at?, via?}
+POST   /_sim/clicks             {customer, phone_number_id, text, device?}
 POST   /_sim/reacts             {customer, phone_number_id, message_id, emoji?}
 POST   /_sim/rings              {customer, phone_number_id}
-POST   /_sim/inbound            {customer, phone_number_id, content, at?, via?, reply_to?, referral?}
+POST   /_sim/inbound            {customer, phone_number_id, content, at?, via?, reply_to?, referral?, device?}
 POST   /_sim/media              {customer, phone_number_id, kind, mime_type, base64? | size_bytes?, filename?, caption?, with_link?}
 POST   /_sim/marketing          {customer, phone_number_id, wanted}
 POST   /_sim/texts              {phone, sender, text}
 POST   /_sim/report             {message_id, status, code?}
 POST   /_sim/raw                any body; posted to the webhook as it is, signed
 GET    /_sim/window             ?customer=&phone_number_id=
+GET    /_sim/entry-point        ?customer=&phone_number_id=
 GET    /_sim/sent               ?since=
 GET    /_sim/calls
 GET    /_sim/webhooks
@@ -45,7 +48,7 @@ DELETE /_sim/faults/{id}
 POST   /_sim/statuses/release
 PUT    /_sim/webhook            {url}
 POST   /_sim/webhook/verify
-PUT    /_sim/settings           {window?, refusal?, auto_status?}
+PUT    /_sim/settings           {window?, free_entry_point?, refusal?, auto_status?}
 POST   /_sim/numbers            {phone_number_id, display_phone_number, waba_id, token}
 POST   /_sim/numbers/test       {phone_number_id, recipients}
 POST   /_sim/numbers/status     {phone_number_id, status}
@@ -62,6 +65,7 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/_sim", get(|| async { INDEX }))
         .route("/_sim/customers", get(customers).post(put_customer))
         .route("/_sim/says", post(says))
+        .route("/_sim/clicks", post(clicks))
         .route("/_sim/reacts", post(reacts))
         .route("/_sim/rings", post(rings))
         .route("/_sim/inbound", post(inbound))
@@ -71,6 +75,7 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/_sim/report", post(report))
         .route("/_sim/raw", post(raw))
         .route("/_sim/window", get(window))
+        .route("/_sim/entry-point", get(entry_point))
         .route("/_sim/sent", get(sent))
         .route("/_sim/calls", get(calls))
         .route("/_sim/webhooks", get(webhooks))
@@ -145,7 +150,29 @@ async fn says(State(handle): State<Handle>, Json(says): Json<Says>) -> Answer {
         via: says.via,
         reply_to: None,
         referral: None,
+        device: Device::default(),
     })?;
+    Ok(Json(json!({"id": id})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clicks {
+    customer: CustomerId,
+    phone_number_id: String,
+    text: String,
+    #[serde(default)]
+    device: Device,
+}
+
+async fn clicks(State(handle): State<Handle>, Json(clicks): Json<Clicks>) -> Answer {
+    let Clicks {
+        customer,
+        phone_number_id,
+        text,
+        device,
+    } = clicks;
+    let id = handle.clicks(&customer, &phone_number_id, &text, device)?;
     Ok(Json(json!({"id": id})))
 }
 
@@ -246,6 +273,11 @@ async fn window(State(handle): State<Handle>, Query(pair): Query<Pair>) -> Answe
     Ok(Json(json!({"ends_at": ends_at})))
 }
 
+async fn entry_point(State(handle): State<Handle>, Query(pair): Query<Pair>) -> Answer {
+    let ends_at = handle.entry_point_ends_at(&pair.customer, &pair.phone_number_id)?;
+    Ok(Json(json!({"ends_at": ends_at})))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Since {
@@ -308,6 +340,8 @@ struct Settings {
     #[serde(default)]
     window: Option<SignedDuration>,
     #[serde(default)]
+    free_entry_point: Option<SignedDuration>,
+    #[serde(default)]
     refusal: Option<RefusalStyle>,
     #[serde(default)]
     auto_status: Option<AutoStatus>,
@@ -316,6 +350,9 @@ struct Settings {
 async fn settings(State(handle): State<Handle>, Json(settings): Json<Settings>) -> Json<Value> {
     if let Some(window) = settings.window {
         handle.set_window(window);
+    }
+    if let Some(length) = settings.free_entry_point {
+        handle.set_free_entry_point(length);
     }
     if let Some(refusal) = settings.refusal {
         handle.set_refusal(refusal);

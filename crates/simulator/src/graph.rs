@@ -17,9 +17,9 @@ use crate::codes::Refusal;
 use crate::graph_body::{self, Content, GraphCall, MessageCall, Recipient};
 use crate::graph_manage::{self, may_send};
 use crate::handle::Handle;
-use crate::records::{Channel, MessageKind, Outcome, SentMessage};
+use crate::records::{Channel, MessageKind, Outcome, ReadMark, SentMessage};
 use crate::rules::digits;
-use crate::serving;
+use crate::{serving, uploads};
 
 /// Returns the Graph API's routes.
 pub(crate) fn routes() -> Router<Handle> {
@@ -47,18 +47,35 @@ async fn post_message(
     let shared = handle.shared();
     let path = uri.path().to_owned();
     let token = bearer(&headers);
+    let posted = Bytes::copy_from_slice(&body);
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let call = graph_body::read(&body);
-    if matches!(call, Ok(GraphCall::MarkRead)) {
+    if let Ok(GraphCall::MarkRead(mark)) = call {
         let (now, token) = (shared.now(), token.as_deref());
-        let may = shared.look(|state| may_send(&state.books, &phone_number_id, token, now));
-        let answer = match may {
+        let marked: Result<(), Refusal> = shared.change(|state| {
+            may_send(&state.books, &phone_number_id, token, now)?;
+            state.books.read_marks.push(ReadMark {
+                phone_number_id: phone_number_id.clone(),
+                message_id: mark.message_id,
+                typing: mark.typing,
+            });
+            Ok(())
+        });
+        let answer = match marked {
             Ok(()) => (200, json!({"success": true})),
             Err(refusal) => refusal.as_graph(),
         };
         return serving::respond(shared, Channel::Whatsapp, "POST", path, answer);
     }
-    let sent = draft(&phone_number_id, &version, &body);
+    let files = match &call {
+        Ok(GraphCall::Message(call)) => {
+            let (now, ids) = (shared.now(), &call.media_ids);
+            shared.look(|state| uploads::check_known(&state.media, &phone_number_id, ids, now))
+        }
+        _ => Ok(()),
+    };
+    let mut sent = draft(&phone_number_id, &version, &body);
+    sent.route.posted = posted;
     let is_template = matches!(sent.message.kind, MessageKind::Template { .. });
     let rule = |books: &mut Books, sent: &mut Sent, now: Timestamp| {
         if sent.route.version == 0 {
@@ -68,9 +85,10 @@ async fn post_message(
         match call? {
             GraphCall::Message(call) => {
                 addressed(sent, &call);
+                files?;
                 books.rule_whatsapp(sent, &call, now)
             }
-            GraphCall::MarkRead => Err(Refusal::new(100, "marked as read already")),
+            GraphCall::MarkRead(_) => Err(Refusal::new(100, "marked as read already")),
         }
     };
     let accept = |sent: &Sent| {

@@ -18,7 +18,7 @@ use crate::faults::{ActiveFault, Fault, FaultId, FaultSpec};
 use crate::graph_manage::template_id;
 use crate::outbox::{self, Parcel};
 use crate::payload;
-use crate::records::{ApiCall, SentMessage, Status, WebhookRecord};
+use crate::records::{ApiCall, ReadMark, SentMessage, Status, WebhookRecord};
 use crate::reports;
 use crate::shared::Shared;
 
@@ -226,6 +226,20 @@ impl Handle {
     pub fn sent_since(&self, seq: u64) -> Vec<SentMessage> {
         self.shared
             .look(|state| state.books.sent_since(seq).cloned().collect())
+    }
+
+    /// Returns the body that a call for a WhatsApp message posted, by the call's number.
+    pub fn posted(&self, seq: u64) -> Option<Value> {
+        self.shared.look(|state| {
+            let sent = state.books.sent(seq)?;
+            serde_json::from_slice(&sent.route.posted).ok()
+        })
+    }
+
+    /// Returns which messages were marked as read, oldest first.
+    pub fn read_marks(&self) -> Vec<ReadMark> {
+        self.shared
+            .look(|state| state.books.read_marks.since(0).cloned().collect())
     }
 
     /// Returns how many calls wanted to send a message.

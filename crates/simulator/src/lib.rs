@@ -1,7 +1,7 @@
-//! Meta and Twilio look-alikes with their rules, faults and virtual customers.
+//! Look-alikes of Meta and of SMS gateways, with their rules, faults and virtual customers.
 //!
-//! The simulator answers like Meta's Graph API and like Twilio, sends signed webhooks and
-//! callbacks, and **enforces the platforms' rules from its own books**: the 24-hour window by its
+//! The simulator answers like Meta's Graph API, like Twilio, like Vonage and like a gateway of no
+//! name, sends signed webhooks and callbacks, and **enforces the platforms' rules from its own books**: the 24-hour window by its
 //! own clock, templates, rates, who has WhatsApp. It shares no code with the rest of the house on
 //! purpose: a second model that agrees is evidence, a shared one is not. It misbehaves on demand
 //! ([`Fault`]) and is driven in process ([`Handle`]), over HTTP (`/_sim`) or by a [`Script`].
@@ -11,6 +11,7 @@
 //! messaging limits per portfolio, sign-up).
 
 mod acts;
+mod ads;
 mod assets;
 mod books;
 mod codes;
@@ -18,10 +19,12 @@ mod config;
 mod control;
 mod error;
 mod faults;
+mod generic;
 mod graph;
 mod graph_body;
 mod graph_manage;
 mod handle;
+mod jwt;
 mod media;
 mod outbox;
 mod payload;
@@ -34,6 +37,8 @@ mod serving;
 mod shared;
 mod signature;
 mod twilio;
+mod uploads;
+mod vonage;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,6 +49,7 @@ use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use crate::ads::{Device, FREE_ENTRY_POINT};
 pub use crate::assets::{AppConfig, TEST_RECIPIENTS_MAX, TokenConfig};
 pub use crate::books::{CALLS_KEPT_MAX, CUSTOMERS_MAX, SENT_KEPT_MAX};
 pub use crate::config::{
@@ -52,6 +58,7 @@ pub use crate::config::{
 };
 pub use crate::error::Error;
 pub use crate::faults::{ActiveFault, Fault, FaultId, FaultSpec, Reordering};
+pub use crate::generic::{GENERIC_PATH, GenericConfig};
 pub use crate::handle::Handle;
 pub use crate::media::{
     LINK_LIFE, MEDIA_BYTES_MAX, MEDIA_KEPT_MAX, MEDIA_LIFE, MediaSpec, SentMedia,
@@ -61,10 +68,13 @@ pub use crate::outbox::{
 };
 pub use crate::records::{
     ApiCall, Attempt, Channel, Customer, CustomerId, CustomerSpec, InboundContent, InboundSpec,
-    InboundVia, MessageKind, Outcome, Report, SentMessage, Status, WebhookRecord, WebhookState,
+    InboundVia, MessageKind, Outcome, ReadMark, Report, SentMessage, Status, WebhookRecord,
+    WebhookState,
 };
 pub use crate::script::{Played, Reply, SCRIPT_STEPS_MAX, Script, ScriptError, Step};
 use crate::shared::Shared;
+pub use crate::uploads::UPLOAD_LIFE;
+pub use crate::vonage::{VONAGE_PRIVATE_KEY, VonageConfig};
 
 /// Largest body taken over HTTP; as large as a webhook may be.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -96,7 +106,10 @@ impl Simulator {
         let routes = Router::new()
             .merge(graph::routes())
             .merge(media::routes())
+            .merge(uploads::routes())
             .merge(twilio::routes())
+            .merge(vonage::routes())
+            .merge(generic::routes())
             .merge(control::routes())
             .fallback(graph::fallback)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -1,7 +1,7 @@
 //! Files that customers send: an id that lives days, links that live minutes, and the bytes.
 //!
-//! Where Meta's pages say how long something lives, it is that long by the simulator's clock. It
-//! takes no files from a business.
+//! Where Meta's pages say how long something lives, it is that long by the simulator's clock. What
+//! a business uploads comes in by `uploads` and is kept here, too.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::ads::Device;
 use crate::assets::MESSAGING;
 use crate::codes::Refusal;
 use crate::error::Error;
@@ -131,6 +132,7 @@ struct Kept {
     mime_type: String,
     bytes: Bytes,
     at: Timestamp,
+    life: SignedDuration,
 }
 
 /// The files, and the links that lead to them.
@@ -156,6 +158,30 @@ impl Shelf {
         id
     }
 
+    /// Keeps a file that a business uploaded, and returns its id.
+    pub(crate) fn keep(
+        &mut self,
+        phone_number_id: &str,
+        mime_type: &str,
+        bytes: Bytes,
+        at: Timestamp,
+        life: SignedDuration,
+    ) -> String {
+        self.put(Kept {
+            phone_number_id: phone_number_id.to_owned(),
+            mime_type: mime_type.to_owned(),
+            bytes,
+            at,
+            life,
+        })
+    }
+
+    /// Whether a number may send a file.
+    pub(crate) fn can_send(&self, media_id: &str, phone_number_id: &str, now: Timestamp) -> bool {
+        let kept = self.living(media_id, now);
+        kept.is_some_and(|kept| kept.phone_number_id == phone_number_id)
+    }
+
     fn link(&mut self, base_url: &str, media_id: &str, now: Timestamp) -> String {
         self.links.retain(|_, (_, until)| *until > now);
         let link = Uuid::new_v4().simple().to_string();
@@ -166,7 +192,7 @@ impl Shelf {
     }
 
     fn living(&self, media_id: &str, now: Timestamp) -> Option<&Kept> {
-        let lives = |kept: &&Kept| now.duration_since(kept.at) < MEDIA_LIFE;
+        let lives = |kept: &&Kept| now.duration_since(kept.at) < kept.life;
         self.files.get(media_id).filter(lives)
     }
 }
@@ -184,6 +210,7 @@ impl Handle {
                 mime_type: spec.mime_type.clone(),
                 bytes,
                 at: now,
+                life: MEDIA_LIFE,
             });
             let url = base_url.map(|base_url| state.media.link(base_url, &media_id, now));
             (media_id, url)
@@ -214,6 +241,7 @@ impl Handle {
             via: InboundVia::Messages,
             reply_to: None,
             referral: None,
+            device: Device::default(),
         })?;
         Ok(SentMedia {
             wamid,

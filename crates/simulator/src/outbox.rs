@@ -19,6 +19,7 @@ use crate::records::{Attempt, Channel, WebhookRecord, WebhookState};
 use crate::ring::Ring;
 use crate::shared::{Shared, State, pause};
 use crate::signature::{sign_meta, sign_twilio};
+use crate::{generic, vonage};
 
 /// How many webhooks may wait to be delivered; beyond it nothing new is taken.
 pub const PENDING_WEBHOOKS_MAX: usize = 200_000;
@@ -52,6 +53,13 @@ pub(crate) enum Parcel {
         params: Vec<(String, String)>,
         lane: String,
     },
+    /// A JSON body of another SMS gateway.
+    Json {
+        channel: Channel,
+        url: String,
+        body: Bytes,
+        lane: String,
+    },
 }
 
 impl Parcel {
@@ -59,6 +67,7 @@ impl Parcel {
         match self {
             Self::Change { .. } | Self::Raw(_) => Channel::Whatsapp,
             Self::Form { .. } => Channel::Sms,
+            Self::Json { channel, .. } => *channel,
         }
     }
 }
@@ -80,6 +89,11 @@ enum Payload {
         url: String,
         params: Vec<(String, String)>,
     },
+    Gateway {
+        channel: Channel,
+        url: String,
+        body: Bytes,
+    },
 }
 
 impl Payload {
@@ -87,6 +101,7 @@ impl Payload {
         match self {
             Self::Meta { .. } => Channel::Whatsapp,
             Self::Twilio { .. } => Channel::Sms,
+            Self::Gateway { channel, .. } => *channel,
         }
     }
 }
@@ -173,7 +188,7 @@ pub(crate) fn publish(
 
 /// Sends what was gathered for faults that are no longer in force.
 pub(crate) fn settle(shared: &Arc<Shared>, state: &mut State) {
-    for channel in [Channel::Whatsapp, Channel::Sms] {
+    for channel in Channel::ALL {
         if state.faults.peek(channel, hold).is_none() {
             let (released, kept) = std::mem::take(&mut state.outbox.held)
                 .into_iter()
@@ -188,7 +203,7 @@ pub(crate) fn settle(shared: &Arc<Shared>, state: &mut State) {
         flush_batch(shared, state);
     }
     let reorders = |channel| state.faults.peek(channel, reorder).is_some();
-    if !reorders(Channel::Whatsapp) && !reorders(Channel::Sms) {
+    if !Channel::ALL.into_iter().any(reorders) {
         for post in std::mem::take(&mut state.outbox.reordering) {
             queue(shared, state, post);
         }
@@ -212,6 +227,15 @@ fn dispatch(shared: &Arc<Shared>, state: &mut State, parcel: Parcel) {
         Parcel::Raw(body) => post(shared, state, &Payload::Meta { body }, SHARED_LANE, 0),
         Parcel::Form { url, params, lane } => {
             post(shared, state, &Payload::Twilio { url, params }, &lane, 1);
+        }
+        Parcel::Json {
+            channel,
+            url,
+            body,
+            lane,
+        } => {
+            let payload = Payload::Gateway { channel, url, body };
+            post(shared, state, &payload, &lane, 1);
         }
     }
 }
@@ -331,6 +355,11 @@ async fn retry(shared: &Shared, post: &Post) {
     let attempts_max = match post.payload {
         Payload::Meta { .. } => u32::MAX,
         Payload::Twilio { .. } => shared.twilio.callback_attempts,
+        // For a day (Vonage: webhooks); others as configured.
+        Payload::Gateway { channel, .. } => match channel {
+            Channel::Generic => shared.generic.callback_attempts,
+            Channel::Whatsapp | Channel::Sms | Channel::Vonage => u32::MAX,
+        },
     };
     let mut delay = pause(schedule.first);
     let mut attempts = 1;
@@ -366,7 +395,9 @@ async fn attempt(shared: &Shared, post: &Post) -> bool {
     };
     let delivered = match post.payload {
         Payload::Meta { .. } => http_status == Some(200),
-        Payload::Twilio { .. } => http_status.is_some_and(|status| (200..300).contains(&status)),
+        Payload::Twilio { .. } | Payload::Gateway { .. } => {
+            http_status.is_some_and(|status| (200..300).contains(&status))
+        }
     };
     shared.change(|state| {
         if delivered {
@@ -414,13 +445,31 @@ async fn send(shared: &Shared, payload: &Payload) -> reqwest::Result<reqwest::Re
                 sign_twilio(shared.twilio.auth_token.expose_secret(), url, params),
             )
             .form(params),
+        Payload::Gateway { channel, url, body } => {
+            let request = shared
+                .client
+                .post(url)
+                .header("content-type", "application/json");
+            let signed = match channel {
+                Channel::Vonage => vonage::sign(shared, body),
+                Channel::Whatsapp | Channel::Sms | Channel::Generic => generic::sign(shared, body),
+            };
+            signed
+                .into_iter()
+                .fold(request, |request, (name, value)| {
+                    request.header(name, value)
+                })
+                .body(body.clone())
+        }
     };
     request.send().await
 }
 
 fn shown_body(payload: &Payload) -> String {
     match payload {
-        Payload::Meta { body } => String::from_utf8_lossy(body).into_owned(),
+        Payload::Meta { body } | Payload::Gateway { body, .. } => {
+            String::from_utf8_lossy(body).into_owned()
+        }
         Payload::Twilio { params, .. } => serde_urlencoded::to_string(params).unwrap_or_default(),
     }
 }

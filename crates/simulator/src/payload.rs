@@ -206,26 +206,7 @@ pub(crate) fn status(
             "href": "https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes",
         }]);
     } else if matches!(report.status, Status::Sent | Status::Delivered) {
-        let category = category_word(sent.route.category);
-        let billable = sent.route.category.is_some();
-        status["pricing"] = json!({
-            "billable": billable,
-            "pricing_model": "PMP",
-            "type": if billable { "regular" } else { "free_customer_service" },
-            "category": category,
-        });
-        if sent.route.version < CONVERSATION_FREE_VERSION {
-            let mut conversation = json!({
-                "id": format!("conversation-{}", sent.message.seq),
-                "origin": {"type": category},
-            });
-            if report.status == Status::Sent
-                && let Ok(ends) = sent.message.at.checked_add(window)
-            {
-                conversation["expiration_timestamp"] = json!(seconds(ends));
-            }
-            status["conversation"] = conversation;
-        }
+        bill(&mut status, sent, report.status, window);
     }
     let mut value = base(number);
     value["statuses"] = json!([status]);
@@ -233,6 +214,35 @@ pub(crate) fn status(
         value["contacts"] = json!([who.contact()]);
     }
     change(number, "messages", value)
+}
+
+/// Says what a message costs, and the conversation that it is billed in where there is one.
+fn bill(status: &mut Value, sent: &Sent, reported: Status, window: SignedDuration) {
+    let free = sent.route.free.as_ref();
+    let is_template = sent.route.category.is_some();
+    let (kind, category) = match free {
+        Some(_) => ("free_entry_point", "referral_conversion"),
+        None if is_template => ("regular", category_word(sent.route.category)),
+        None => ("free_customer_service", category_word(None)),
+    };
+    status["pricing"] = json!({
+        "billable": free.is_none() && is_template,
+        "pricing_model": "PMP",
+        "type": kind,
+        "category": category,
+    });
+    let (id, ends_at) = match free {
+        Some(free) => (free.conversation_id.clone(), Some(free.ends_at)),
+        None if sent.route.version < CONVERSATION_FREE_VERSION => {
+            let id = format!("conversation-{}", sent.message.seq);
+            (id, sent.message.at.checked_add(window).ok())
+        }
+        None => return,
+    };
+    status["conversation"] = json!({"id": id, "origin": {"type": category}});
+    if let Some(ends_at) = ends_at.filter(|_| reported == Status::Sent) {
+        status["conversation"]["expiration_timestamp"] = json!(seconds(ends_at));
+    }
 }
 
 /// Puts changes into one body. Changes of one number and field share a value, as Meta's batches

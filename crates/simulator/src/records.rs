@@ -7,6 +7,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::ads::Device;
+
 /// A customer in the simulator's books.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
@@ -94,6 +96,15 @@ pub enum Channel {
     Whatsapp,
     /// Twilio.
     Sms,
+    /// Vonage's Messages API.
+    Vonage,
+    /// A gateway of no name: JSON or a form, an API key, callbacks with an HMAC.
+    Generic,
+}
+
+impl Channel {
+    /// Every look-alike.
+    pub const ALL: [Self; 4] = [Self::Whatsapp, Self::Sms, Self::Vonage, Self::Generic];
 }
 
 /// What kind of message the business sent.
@@ -170,10 +181,21 @@ pub struct Report {
     pub code: Option<i64>,
 }
 
+/// A message of a customer that was marked as read, and all before it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReadMark {
+    /// The number that it came to.
+    pub phone_number_id: String,
+    /// Its id, as the call named it.
+    pub message_id: String,
+    /// Whether an answer was shown to be typed.
+    pub typing: bool,
+}
+
 /// One call that wanted to send a message, whatever became of it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SentMessage {
-    /// Counts calls from 0, over both channels.
+    /// Counts calls from 0, over all channels.
     pub seq: u64,
     /// The provider's message id, if the call was accepted.
     pub id: Option<String>,
@@ -191,7 +213,7 @@ pub struct SentMessage {
     pub kind: MessageKind,
     /// What the customer reads: text, template with its parameters filled in, or SMS.
     pub text: String,
-    /// `biz_opaque_callback_data`.
+    /// `biz_opaque_callback_data`, or what an SMS gateway was given to tell again.
     pub callback_data: Option<String>,
     /// When the call came, on the simulator's clock.
     pub at: Timestamp,
@@ -240,7 +262,7 @@ pub struct ApiCall {
 pub struct WebhookRecord {
     /// Counts webhooks from 0.
     pub id: u64,
-    /// Whose webhook: Meta's or Twilio's.
+    /// Whose webhook.
     pub channel: Channel,
     /// When it was made.
     pub at: Timestamp,
@@ -299,6 +321,9 @@ pub struct InboundSpec {
     /// The ad it came from, as in `messages[].referral`.
     #[serde(default)]
     pub referral: Option<serde_json::Value>,
+    /// What it was written on.
+    #[serde(default)]
+    pub device: Device,
 }
 
 /// What a customer sends.

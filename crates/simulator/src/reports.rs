@@ -12,6 +12,7 @@ use crate::outbox::{self, Parcel};
 use crate::payload::{self, Shown};
 use crate::records::{Channel, CustomerId, MessageKind, Report, Status};
 use crate::shared::{Shared, State, pause};
+use crate::{generic, vonage};
 
 /// How many reports the books keep of one message.
 const REPORTS_KEPT_MAX: usize = 64;
@@ -73,10 +74,17 @@ pub(crate) fn make(
     let sent = sent.clone();
     let parcel = match sent.message.channel {
         Channel::Whatsapp => whatsapp(state, &sent, report)?,
-        Channel::Sms => match sms(shared, &sent, report) {
-            Some(parcel) => parcel,
-            None => return Ok(()),
-        },
+        Channel::Sms | Channel::Vonage | Channel::Generic => {
+            let parcel = match sent.message.channel {
+                Channel::Vonage => vonage::status(shared, &sent, report),
+                Channel::Generic => generic::status(shared, &sent, report),
+                Channel::Whatsapp | Channel::Sms => sms(shared, &sent, report),
+            };
+            match parcel {
+                Some(parcel) => parcel,
+                None => return Ok(()),
+            }
+        }
     };
     outbox::publish(shared, state, parcel, true)
 }
@@ -90,14 +98,14 @@ pub(crate) fn lane(phone_number_id: &str, customer: &CustomerId) -> String {
 /// `sent` (Meta: reaction messages), SMS are never read.
 fn applies(sent: &Sent, status: Status) -> bool {
     match (sent.message.channel, status) {
-        (Channel::Sms, Status::Read | Status::Played) => false,
+        (Channel::Sms | Channel::Vonage | Channel::Generic, Status::Read | Status::Played) => false,
         (Channel::Whatsapp, Status::Delivered | Status::Read | Status::Played) => {
             sent.message.kind
                 != MessageKind::Other {
                     kind: "reaction".to_owned(),
                 }
         }
-        (Channel::Sms | Channel::Whatsapp, _) => true,
+        _ => true,
     }
 }
 

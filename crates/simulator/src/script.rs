@@ -250,9 +250,9 @@ fn answer(
 ) -> Result<(), Error> {
     match received.channel {
         Channel::Whatsapp => handle.says(customer, &received.from, text)?,
-        Channel::Sms => {
+        Channel::Sms | Channel::Vonage | Channel::Generic => {
             let phone = received.to.as_deref().unwrap_or_default();
-            handle.texts(phone, &received.from, text)?
+            handle.texts_by(received.channel, phone, &received.from, text)?
         }
     };
     Ok(())

@@ -1,4 +1,4 @@
-//! One way to serve a send, for both look-alikes: faults, the ruling, the books, the answer.
+//! One way to serve a send, for all look-alikes: faults, the ruling, the books, the answer.
 //!
 //! Who may call, and what an answer looks like, is each look-alike's own.
 
@@ -12,13 +12,14 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::books::{Books, Sent, mint_sms_sid, mint_wamid};
 use crate::codes::Refusal;
 use crate::faults::Fault;
 use crate::records::{ApiCall, Channel, Outcome};
-use crate::reports;
 use crate::shared::{Shared, pause};
+use crate::{generic, reports, vonage};
 
 /// How long a call that is never answered is held open if its caller does not hang up.
 const HANG_MAX: Duration = Duration::from_mins(10);
@@ -76,6 +77,8 @@ pub(crate) async fn send(
                 let (status, body) = match channel {
                     Channel::Whatsapp => refusal.as_graph(),
                     Channel::Sms => refusal.as_twilio(),
+                    Channel::Vonage => vonage::refused(&refusal),
+                    Channel::Generic => generic::refused(&refusal),
                 };
                 let served = Served::Answers {
                     after,
@@ -91,6 +94,8 @@ pub(crate) async fn send(
         sent.message.id = Some(match channel {
             Channel::Whatsapp => mint_wamid(),
             Channel::Sms => mint_sms_sid(),
+            Channel::Vonage => Uuid::new_v4().to_string(),
+            Channel::Generic => format!("g-{}", Uuid::new_v4().simple()),
         });
         let (status, body) = accept(&sent);
         let seq = state.books.keep(sent);
@@ -220,6 +225,7 @@ fn error_code(body: &Value) -> Option<i64> {
     body["error"]["code"]
         .as_i64()
         .or_else(|| body["code"].as_i64())
+        .or_else(|| body["fault"]["code"].as_i64())
 }
 
 /// Returns a response whose body fails before its head is written: the server closes the

@@ -16,8 +16,10 @@ use tokio_util::task::TaskTracker;
 use crate::books::Books;
 use crate::config::{AutoStatus, Clock, Config, TwilioConfig, WebhookRetry};
 use crate::faults::Faults;
+use crate::generic::GenericConfig;
 use crate::media::Shelf;
 use crate::outbox::{Outbox, WEBHOOKS_IN_FLIGHT_MAX};
+use crate::vonage::VonageConfig;
 
 /// Everything that changes.
 pub(crate) struct State {
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) app_secret: SecretString,
     pub(crate) verify_token: String,
     pub(crate) twilio: TwilioConfig,
+    pub(crate) vonage: VonageConfig,
+    pub(crate) generic: GenericConfig,
     pub(crate) webhook_retry: WebhookRetry,
     pub(crate) client: reqwest::Client,
     pub(crate) in_flight: Semaphore,
@@ -61,6 +65,8 @@ impl Shared {
             app_secret: config.app_secret,
             verify_token: config.verify_token,
             twilio: config.twilio,
+            vonage: config.vonage,
+            generic: config.generic,
             webhook_retry: config.webhook_retry,
             client,
             in_flight: Semaphore::new(WEBHOOKS_IN_FLIGHT_MAX),

@@ -24,30 +24,34 @@ pub struct ErrorRule {
 /// What a sender does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Try again after a back-off.
+    /// Try again after a back-off, or by another gateway at once.
     Retry {
         /// True if the message may have gone out all the same: reconcile before repeating.
         ambiguous: bool,
-        /// True if one more try is all that is worth it.
-        once: bool,
     },
-    /// Give this message up.
+    /// One more try is all that is worth it.
+    RetryOnce {
+        /// True if a second failure proves that no SMS reaches this phone.
+        unreachable: bool,
+    },
+    /// This gateway cannot, by its account, its sender or its routes; another one may.
+    NextGateway,
+    /// No SMS reaches this phone, whoever sends it: a landline, or a number that is not in use.
+    Unreachable,
+    /// Give this message up: another gateway would, or should, refuse it, too.
     Fail,
     /// Give it up and record that the customer wants no SMS from this sender.
     OptOut,
-    /// Nothing more by this account until an operator has seen to it.
+    /// Nothing more by this account until an operator has seen to it; another gateway may.
     Halt,
 }
 
-pub(crate) const RETRY: Action = Action::Retry {
-    ambiguous: false,
-    once: false,
-};
+pub(crate) const RETRY: Action = Action::Retry { ambiguous: false };
 
-pub(crate) const RETRY_ONCE: Action = Action::Retry {
-    ambiguous: false,
-    once: true,
-};
+pub(crate) const RETRY_ONCE: Action = Action::RetryOnce { unreachable: false };
+
+/// For now, or for good.
+pub(crate) const ABSENT: Action = Action::RetryOnce { unreachable: true };
 
 /// A row of a gateway's table: code, meaning, action.
 pub(crate) type Row = (i64, &'static str, Action);
@@ -60,6 +64,21 @@ pub fn lookup(gateway: &str, code: i64) -> ErrorRule {
         vonage::NAME => vonage::errors::lookup(code),
         _ => in_table(&[], code),
     }
+}
+
+/// Returns the rule for the answer to a call: where the code is unknown the HTTP status decides. A
+/// 5xx with an unknown code stays ambiguous.
+pub(crate) fn of_answer(rule: ErrorRule, http_status: u16) -> ErrorRule {
+    if rule.known {
+        return rule;
+    }
+    let action = match http_status {
+        401..=403 => Action::Halt,
+        429 => RETRY,
+        500.. => Action::Retry { ambiguous: true },
+        _ => Action::NextGateway,
+    };
+    ErrorRule { action, ..rule }
 }
 
 pub(crate) fn in_table(rows: &[Row], code: i64) -> ErrorRule {

@@ -155,6 +155,26 @@ impl NatsServer {
         read_lossy(&self.folder.path().join("log"))
     }
 
+    /// Publishes as a service would that is not Casement's, and returns what a stream answers: its
+    /// acknowledgement, or why there is none.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        payload: Vec<u8>,
+    ) -> String {
+        let mut map = async_nats::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        let client = self.client().await;
+        let answer = client
+            .request_with_headers(subject.to_owned(), map, payload.into())
+            .await
+            .expect("a stream takes this subject");
+        String::from_utf8_lossy(&answer.payload).into_owned()
+    }
+
     /// A client of it.
     ///
     /// # Panics

@@ -28,6 +28,7 @@ pub(crate) fn window(key: &Key, present: &Present, policy: &Policy, now: Timesta
     };
     let closed_reason = closed.map_or(v1::ClosedReason::Unspecified, stored::closed_reason);
     let last = facts.last_qualifying.as_ref();
+    let circumstances = facts.circumstances(policy, now);
     let told = current(present, policy, now);
     let opened_at = told
         .as_ref()
@@ -47,7 +48,9 @@ pub(crate) fn window(key: &Key, present: &Present, policy: &Policy, now: Timesta
         last_inbound_message_id: last
             .map(|last| last.provider_id.clone())
             .unwrap_or_default(),
-        thread_owner: inbound::thread_owner(facts.thread_owner).into(),
+        waiting_since_time: circumstances.waiting_since.map(timestamp),
+        free_entry_point: circumstances.free_entry_point.map(stored::free_entry_point),
+        thread_owner: inbound::thread_owner(circumstances.thread_owner).into(),
         position: String::new(),
         window_id: told
             .map(|window| id::window(&key.number, &key.customer, window.opening_fact).to_string())
@@ -85,8 +88,8 @@ fn current(present: &Present, policy: &Policy, now: Timestamp) -> Option<Publish
 #[cfg(test)]
 mod tests {
     use casement_domain::id::{BusinessNumber, CustomerId, FactId};
-    use casement_domain::inbound::{Qualifying, ThreadOwner};
-    use casement_domain::window::Facts;
+    use casement_domain::inbound::{AsOf, Qualifying, ThreadOwner};
+    use casement_domain::window::{Evidence, Facts};
     use jiff::SignedDuration;
 
     use super::*;
@@ -129,11 +132,17 @@ mod tests {
             ..Facts::default()
         };
         let others_thread = Facts {
-            thread_owner: Some(ThreadOwner::Other),
+            thread_owner: Some(AsOf {
+                at: at(0),
+                value: ThreadOwner::Other,
+            }),
             ..wrote_facts.clone()
         };
         let refused = Facts {
-            refused_at: Some(at(10)),
+            evidence: Evidence {
+                refused_at: Some(at(10)),
+                ..Evidence::default()
+            },
             ..wrote_facts.clone()
         };
         let merged = Facts {

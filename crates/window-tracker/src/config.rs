@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use casement_domain::id::BusinessNumber;
-use casement_domain::window::Policy;
+use casement_domain::window::{self, Policy};
 use casement_shell::config::ConfigError;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
@@ -35,6 +35,12 @@ pub struct Config {
     /// By how much the told expiry may lag before `WindowExtended` is written.
     #[serde(serialize_with = "friendly")]
     pub granularity: SignedDuration,
+    /// How long everything is free after the reply to a customer who came from an ad. Meta: 72
+    /// hours (pricing, free entry point windows); partners report seven days for some ads.
+    #[serde(serialize_with = "friendly")]
+    pub free_entry_point: SignedDuration,
+    /// What a window outlives, where the platform does not say whether it does.
+    pub carry_over: CarryOver,
     /// How many conversations may be in hand at once.
     pub in_hand_max: usize,
     /// How long after its time this replica acts on a deadline. Give each replica another one,
@@ -52,6 +58,31 @@ pub struct OfNumber {
     pub leads: Vec<SignedDuration>,
 }
 
+/// Which changes a window outlives. Nothing, unless said so: a template that was not needed costs
+/// less than a reply that is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CarryOver {
+    /// The number's move to another business account or provider.
+    pub migration: bool,
+    /// Another user id for the customer.
+    pub user_id: bool,
+}
+
+impl From<window::CarryOver> for CarryOver {
+    fn from(of: window::CarryOver) -> Self {
+        let window::CarryOver { migration, user_id } = of;
+        Self { migration, user_id }
+    }
+}
+
+impl From<CarryOver> for window::CarryOver {
+    fn from(of: CarryOver) -> Self {
+        let CarryOver { migration, user_id } = of;
+        Self { migration, user_id }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let Policy {
@@ -59,6 +90,8 @@ impl Default for Config {
             leads,
             guard,
             granularity,
+            free_entry_point,
+            carry_over,
         } = Policy::default();
         Self {
             length,
@@ -66,7 +99,9 @@ impl Default for Config {
             numbers: BTreeMap::new(),
             guard,
             granularity,
-            in_hand_max: 64,
+            free_entry_point,
+            carry_over: carry_over.into(),
+            in_hand_max: 256,
             stagger: SignedDuration::ZERO,
         }
     }
@@ -80,6 +115,8 @@ impl Config {
             leads: self.leads.clone(),
             guard: self.guard,
             granularity: self.granularity,
+            free_entry_point: self.free_entry_point,
+            carry_over: self.carry_over.into(),
         }
     }
 
@@ -113,6 +150,12 @@ impl Config {
                     "`numbers` has `{number}`: it must be the number's digits, such as 15550001111"
                 ));
             }
+        }
+        if self.free_entry_point <= SignedDuration::ZERO {
+            let value = self.free_entry_point;
+            problems.push(format!(
+                "`free_entry_point` is {value:#}: it must be positive"
+            ));
         }
         for (name, value) in [("guard", self.guard), ("granularity", self.granularity)] {
             if value.is_negative() || value >= length {

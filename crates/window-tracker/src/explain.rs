@@ -3,7 +3,7 @@
 //! The rule follows from the same facts as every answer. Their events are looked up only to name
 //! them: what the log no longer holds is told from the summary.
 
-use casement_domain::inbound::ThreadOwner;
+use casement_domain::inbound::{Source as PolicySource, ThreadOwner};
 use casement_domain::window::{ClosedReason, Facts, Policy};
 use casement_event::convert::{duration, inbound, timestamp};
 use casement_event::subject::{Family, conversation, stream};
@@ -24,8 +24,16 @@ const RECENT_MAX: usize = 50;
 /// Most events of a family that are read to find those.
 const READ_MAX: usize = 2_048;
 
+/// Which record of the account says that its number moved.
+const EVENT_OF_MOVES: &str = "casement.events.v1.NumberRecorded";
+
 /// First step back from the newest event, in sequences of the stream; each is larger by the factor.
 const STEP_BACK: (u64, u64) = (1_024, 16);
+
+/// Why a window ends with a move of the number or another user id: no page says that it does not.
+const CARRY_OVER: PolicySource = PolicySource::Undocumented(
+    "a template that was not needed costs less than a reply that is refused",
+);
 
 /// Returns the rule and the facts of a window; the last of `conversations` is the one it is of.
 pub(crate) async fn explain(
@@ -47,8 +55,9 @@ pub(crate) async fn explain(
     }
     let customers = heard(&tracker.log, customers)?;
     let evidence = heard(&tracker.log, evidence)?;
-    let counting = counting(facts, &customers, &evidence);
-    let disregarded = disregarded(facts, customers);
+    let mut counting = counting(facts, &customers, &evidence);
+    counting.extend(changes(facts, policy, &customers));
+    let disregarded = disregarded(&counting, customers);
     Ok(api::ExplainWindowResponse {
         window: None,
         rule: rule(facts, policy, tracker.clock.now()).into(),
@@ -66,6 +75,8 @@ fn rule(facts: &Facts, policy: &Policy, now: Timestamp) -> api::WindowRule {
         Some(ClosedReason::Expired) => api::WindowRule::LengthPassed,
         Some(ClosedReason::Corrected) => api::WindowRule::Refused,
         Some(ClosedReason::Merged) => api::WindowRule::Merged,
+        Some(ClosedReason::NumberMigrated) => api::WindowRule::NumberMigrated,
+        Some(ClosedReason::UserIdChanged) => api::WindowRule::UserIdChanged,
     }
 }
 
@@ -212,8 +223,8 @@ fn counting(facts: &Facts, customers: &[Heard], evidence: &[Heard]) -> Vec<api::
         all.push(told(api::FactPart::LastQualifying, found, else_told));
     }
     let proofs = [
-        (api::FactPart::Refusal, facts.refused_at),
-        (api::FactPart::Proof, facts.proven_at),
+        (api::FactPart::Refusal, facts.evidence.refused_at),
+        (api::FactPart::Proof, facts.evidence.proven_at),
     ];
     for (part, at) in proofs {
         let Some(at) = at else { continue };
@@ -232,7 +243,10 @@ fn counting(facts: &Facts, customers: &[Heard], evidence: &[Heard]) -> Vec<api::
         };
         all.push(told(part, found, else_told));
     }
-    if facts.thread_owner == Some(ThreadOwner::Other) {
+    if facts
+        .thread_owner
+        .is_some_and(|known| known.value == ThreadOwner::Other)
+    {
         let says_so = customers.iter().filter(|heard| says_others(&heard.event));
         let latest =
             says_so.max_by_key(|heard| heard.told.event_time.map(|at| (at.seconds, at.nanos)));
@@ -256,6 +270,39 @@ fn counting(facts: &Facts, customers: &[Heard], evidence: &[Heard]) -> Vec<api::
     all
 }
 
+/// Returns the changes since the customer last wrote that a window does not outlive here.
+fn changes(facts: &Facts, policy: &Policy, customers: &[Heard]) -> Vec<api::ExplainedFact> {
+    let written = facts.last_qualifying.as_ref().map(|last| last.at);
+    let counts = |at: Option<Timestamp>, is_outlived: bool| {
+        at.filter(|at| written.is_some() && !is_outlived && Some(*at) >= written)
+    };
+    let mut all = Vec::new();
+    if let Some(at) = counts(facts.number_migrated_at, policy.carry_over.migration) {
+        all.push(api::ExplainedFact {
+            part: api::FactPart::Migration.into(),
+            event_type: EVENT_OF_MOVES.to_owned(),
+            event_time: Some(timestamp(at)),
+            ..api::ExplainedFact::default()
+        });
+    }
+    if let Some(at) = counts(facts.user_id_changed_at, policy.carry_over.user_id) {
+        let at = Some(timestamp(at));
+        let changed = customers.iter().find(|heard| {
+            matches!(heard.event, Event::CustomerIdentityChanged(_)) && heard.told.event_time == at
+        });
+        all.push(api::ExplainedFact {
+            part: api::FactPart::UserIdChange.into(),
+            event_time: at,
+            policy_rule: String::new(),
+            ..changed.map(|heard| heard.told.clone()).unwrap_or_default()
+        });
+    }
+    for fact in &mut all {
+        fact.policy_source = CARRY_OVER.to_string();
+    }
+    all
+}
+
 /// Returns whether an event says that another responder owns the thread.
 fn says_others(event: &Event) -> bool {
     match event {
@@ -267,15 +314,24 @@ fn says_others(event: &Event) -> bool {
 }
 
 /// Returns recent facts that do not count, newest first.
-fn disregarded(facts: &Facts, mut customers: Vec<Heard>) -> Vec<api::ExplainedFact> {
-    let last = facts.last_qualifying.as_ref();
-    let last = last.map(|last| last.fact.to_string());
+fn disregarded(
+    counting: &[api::ExplainedFact],
+    mut customers: Vec<Heard>,
+) -> Vec<api::ExplainedFact> {
+    let is_counting = |id: &str| {
+        let mut ends = counting.iter().filter(|fact| match fact.part() {
+            api::FactPart::LastQualifying | api::FactPart::UserIdChange => true,
+            // Who owns the thread may have been said by a message that does not count itself.
+            _ => false,
+        });
+        ends.any(|fact| fact.event_id == id)
+    };
     customers.sort_by_key(|heard| std::cmp::Reverse(heard.sequence));
     let others = customers.into_iter().filter_map(|heard| {
         let part = match heard.event {
             Event::MovedTo(_) | Event::CustomerMerged(_) => return None,
             Event::LateFact(_) => api::FactPart::TooLate,
-            _ if Some(&heard.told.event_id) == last.as_ref() => return None,
+            _ if is_counting(&heard.told.event_id) => return None,
             _ if heard.told.qualifies => api::FactPart::Outdone,
             _ => api::FactPart::NotQualifying,
         };

@@ -288,9 +288,10 @@ impl Windows {
         portfolio: &PortfolioId,
         key: Key,
     ) -> Result<(Vec<Key>, Present), Status> {
-        let (present, ids) = present::follow(&self.tracker.log, portfolio, &key)
-            .await
-            .map_err(|error| present_failed(&error))?;
+        let (present, ids) =
+            present::follow(&self.tracker.log, &self.tracker.directory, portfolio, &key)
+                .await
+                .map_err(|error| present_failed(&error))?;
         let number = key.number.clone();
         let others = ids.into_iter().map(|customer| Key {
             number: number.clone(),

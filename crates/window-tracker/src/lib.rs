@@ -15,6 +15,7 @@
 //!
 //! - `tracker`: tells what is to be told about it.
 //! - `role`: what sets the tracker to work: new facts, and deadlines.
+//! - `migration`: and numbers that move.
 //! - `answer`, `explain`, `watch`, `grpc`: `WindowService`.
 
 mod answer;
@@ -22,6 +23,7 @@ mod config;
 mod explain;
 mod grpc;
 mod metrics;
+mod migration;
 mod role;
 mod tracker;
 mod watch;
@@ -31,6 +33,6 @@ mod tests;
 
 use casement_event_log::conversation as present;
 
-pub use config::{Config, OfNumber};
+pub use config::{CarryOver, Config, OfNumber};
 pub use grpc::{BATCH_LEN_MAX, Windows};
 pub use role::{Role, start};

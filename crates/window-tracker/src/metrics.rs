@@ -89,6 +89,8 @@ fn closing(reason: ClosedReason) -> &'static str {
         ClosedReason::Expired => "expired",
         ClosedReason::Corrected => "corrected",
         ClosedReason::Merged => "merged",
+        ClosedReason::NumberMigrated => "number_migrated",
+        ClosedReason::UserIdChanged => "user_id_changed",
     }
 }
 

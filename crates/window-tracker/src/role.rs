@@ -1,4 +1,4 @@
-//! The role's life: new facts and deadlines that come set the tracker to work.
+//! The role's life: new facts, deadlines that come and numbers that move set the tracker to work.
 //!
 //! Nothing is remembered here. A fact is acknowledged once all it gives to tell stands on the log;
 //! a deadline is handed out again until something newer stands in its place.
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::present::Key;
 use crate::tracker::Tracker;
-use crate::{Config, Windows, metrics};
+use crate::{Config, Windows, metrics, migration};
 
 /// The role's name: of its durable consumer, its latch and its dead letters.
 const ROLE: &str = "window-tracker";
@@ -34,6 +34,9 @@ const SOURCE: &str = "casement/window-tracker";
 
 /// How long a fact may be in hand without a sign of life before another replica gets it.
 const ACK_WAIT: Duration = Duration::from_secs(10);
+
+/// How old a fact may be to be taken for the newest of its conversation at first.
+const FRESH_MAX: SignedDuration = SignedDuration::from_secs(1);
 
 /// How long after it was handed out a deadline comes again if nothing moved it: its window event
 /// could not be stored.
@@ -118,17 +121,12 @@ impl Role {
             retry_after: DEADLINE_RETRY_AFTER,
         };
         let clock = Arc::new(ShellClock(Arc::clone(&self.tracker.clock)));
-        let index = Index::start(
-            &self.tracker.log,
-            options,
-            clock,
-            stopping.clone(),
-            |_: &Stored| {},
-        );
+        let index = Index::start_unseen(&self.tracker.log, options, clock, stopping.clone());
         let progress = index.handle().progress();
         tokio::join!(
             close,
             self.take_facts(index.handle(), stopping.clone()),
+            self.take_migrations(index.handle(), stopping.clone()),
             self.take_deadlines(index, stopping.clone()),
             self.keep_ready(progress, stopping.clone()),
         );
@@ -150,13 +148,28 @@ impl Role {
             .await;
     }
 
+    async fn take_migrations(&self, index: Handle, stopping: CancellationToken) {
+        // As for facts.
+        index.heard().await;
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = migration::follow(&self.tracker, self.config.in_hand_max) => {}
+        }
+    }
+
     async fn take_fact(&self, delivery: Delivery) -> Result<(), Failure> {
         let stored = &delivery.stored;
         let Some(key) = Key::parse(&stored.subject) else {
             return self.bury(stored, "subject names no conversation").await;
         };
         let traceparent = stored.header(header::TRACEPARENT);
-        match self.tracker.advance(&key, traceparent).await {
+        let advanced = if self.is_fresh(&delivery) {
+            let seen = stored.clone();
+            self.tracker.advance_as_of(&key, seen, traceparent).await
+        } else {
+            self.tracker.advance(&key, traceparent).await
+        };
+        match advanced {
             // The deadline stands on the log with the event; if none was needed, whoever takes the
             // earlier deadline finds out.
             Ok(_) => Ok(()),
@@ -166,6 +179,17 @@ impl Role {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a fact is likely to be the newest of its conversation: those that waited have been
+    /// followed by others.
+    fn is_fresh(&self, delivery: &Delivery) -> bool {
+        let age = self
+            .tracker
+            .clock
+            .now()
+            .duration_since(delivery.stored.stored_at);
+        delivery.delivered == 1 && age.abs() < FRESH_MAX
     }
 
     /// Writes a fact down that can never be told about.
@@ -242,8 +266,9 @@ async fn take_deadline(tracker: Tracker, handle: Handle, due: Due) {
         subject,
         deadline,
         sequence,
+        stored,
     } = due;
-    match tracker.advance(&key, None).await {
+    match tracker.advance_as_of(&key, stored, None).await {
         // The index takes it only if nothing newer has come, such as what was just told.
         Ok(Some(next)) => handle.put_back(&subject, sequence, next).await,
         Ok(None) => {}

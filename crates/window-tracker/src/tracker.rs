@@ -5,6 +5,7 @@
 //! how many do so at once. It does not know what made it look; that is [`crate::role`]'s.
 
 use casement_domain::window::{self, Event as WindowEvent};
+use casement_event::Stored;
 use casement_event::convert::window::{Conversation, record};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Expect, Log, Position};
@@ -65,13 +66,48 @@ impl Tracker {
         key: &Key,
         traceparent: Option<&str>,
     ) -> Result<Option<Timestamp>, AdvanceError> {
+        let present = present::read(&self.log, &self.directory, key).await?;
+        self.advance_from(key, present, traceparent).await
+    }
+
+    /// As [`Self::advance`], where `seen` was just handed out and is in most cases the newest event
+    /// of the conversation: that saves asking which one is. The trace goes on from a fact; an end
+    /// has the trace of its window.
+    pub(crate) async fn advance_as_of(
+        &self,
+        key: &Key,
+        seen: Stored,
+        traceparent: Option<&str>,
+    ) -> Result<Option<Timestamp>, AdvanceError> {
+        let present = present::read_as_of(&self.log, &self.directory, key, seen).await?;
+        self.advance_from(key, present, traceparent).await
+    }
+
+    async fn advance_from(
+        &self,
+        key: &Key,
+        mut present: Present,
+        traceparent: Option<&str>,
+    ) -> Result<Option<Timestamp>, AdvanceError> {
         let policy = self.policies.of(&key.number);
-        let mut present = present::read(&self.log, key).await?;
         for _ in 0..ROUNDS_MAX {
             if present.is_torn {
-                present = present::read(&self.log, key).await?;
+                present = present::read(&self.log, &self.directory, key).await?;
                 continue;
             }
+            // More was heard than is kept while nobody told anything: it is looked up, so that no end is
+            // told that never was.
+            if window::is_unsure(present.published.as_ref(), &present.facts, policy)
+                && !present::recall(&self.log, key, &mut present).await?
+            {
+                tracing::warn!(
+                    "more facts came since this window was last told than are looked up: it may be \
+                     told as ended though the customer kept writing"
+                );
+            }
+            // What was told meanwhile has to hold for what the account says by now, too: whoever goes
+            // through the windows of a number that moved may have been here before it was told.
+            present = present.at_number(&self.directory, &key.number);
             let (published, facts) = (present.published.as_ref(), &present.facts);
             let now = self.clock.now();
             let Some(event) = window::decide(published, facts, policy, now) else {
@@ -85,7 +121,7 @@ impl Tracker {
                 Ok(position) => present = present.after(&event, position.sequence),
                 Err(AppendError::Conflict { .. }) => {
                     metrics::overtaken();
-                    present = present::read(&self.log, key).await?;
+                    present = present::read(&self.log, &self.directory, key).await?;
                 }
                 Err(error) => return Err(AdvanceError::Append(error)),
             }

@@ -188,8 +188,14 @@ fn the_business_is_counted_once_a_message_and_for_what_it_writes_by_phone() {
         },
         Change::Message {
             message_id: MESSAGE.to_owned(),
-            change: MessageChange::State {
+            change: MessageChange::Tried {
+                number: 0,
+                result: AttemptResult::Accepted {
+                    provider_message_id: String::new(),
+                    state: "ACCEPTED",
+                },
                 state: MessageState::Accepted,
+                reason: String::new(),
             },
         },
     ];
@@ -274,6 +280,7 @@ fn a_message_s_life_is_told_event_by_event() {
     let mut started = v1::AttemptStarted {
         message_id: message_id(),
         attempt: 2,
+        start_time: Some(proto(3)),
         ..Default::default()
     };
     started.set_route(Route::Template);
@@ -289,15 +296,33 @@ fn a_message_s_life_is_told_event_by_event() {
         ..Default::default()
     };
     over.set_outcome(MessageOutcome::Delivered);
+    let label = v1::Label {
+        key: "campaign".to_owned(),
+        value: "spring".to_owned(),
+    };
     let requested = v1::MessageRequested {
         message_id: message_id(),
         conversation: Some(conversation()),
         client_reference: "order-1".to_owned(),
+        labels: vec![label.clone()],
         request_time: Some(proto(1)),
         expire_time: Some(proto(2)),
         ..Default::default()
     };
-    let state = |state| MessageChange::State { state };
+    let state = |state, reason: &str| MessageChange::State {
+        state,
+        reason: reason.to_owned(),
+    };
+    let tried = |result, state, reason: &str| MessageChange::Tried {
+        number: 2,
+        result,
+        state,
+        reason: reason.to_owned(),
+    };
+    let error = v1::ProviderError {
+        code: 131_026,
+        ..Default::default()
+    };
     let table: Vec<(Event, MessageChange)> = vec![
         (
             requested.into(),
@@ -308,6 +333,7 @@ fn a_message_s_life_is_told_event_by_event() {
                 },
                 brand_id: "default".to_owned(),
                 client_reference: "order-1".to_owned(),
+                labels: vec![label],
                 request_time: Some(at(1)),
                 expire_time: Some(at(2)),
             },
@@ -318,58 +344,97 @@ fn a_message_s_life_is_told_event_by_event() {
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Held),
+            state(MessageState::Held, ""),
         ),
         (
             v1::MessageReleased {
                 message_id: message_id(),
+                cause: "WINDOW_OPENED".to_owned(),
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Pending),
+            state(MessageState::Pending, "WINDOW_OPENED"),
         ),
         (
             v1::MessageDeferred {
                 message_id: message_id(),
+                cause: "RATE".to_owned(),
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Pending),
+            MessageChange::Deferred {
+                deferral: Deferral {
+                    cause: "RATE".to_owned(),
+                    ..Deferral::default()
+                },
+            },
         ),
         (
             started.into(),
             MessageChange::Attempt {
                 number: 2,
                 route: Route::Template,
+                sms_gateway: String::new(),
+                start_time: Some(at(3)),
             },
+        ),
+        (
+            v1::AttemptAccepted {
+                message_id: message_id(),
+                attempt: 2,
+                provider_message_id: "wamid.1".to_owned(),
+                provider_status: "paused".to_owned(),
+                ..Default::default()
+            }
+            .into(),
+            tried(
+                AttemptResult::Accepted {
+                    provider_message_id: "wamid.1".to_owned(),
+                    state: "PAUSED",
+                },
+                MessageState::Paused,
+                "PAUSED",
+            ),
         ),
         (
             v1::AttemptRejected {
                 message_id: message_id(),
+                attempt: 2,
+                error: Some(error.clone()),
+                action: "FAIL".to_owned(),
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Pending),
+            tried(
+                AttemptResult::Rejected { error: Some(error) },
+                MessageState::Pending,
+                "FAIL",
+            ),
         ),
         (
             v1::AttemptUnknown {
                 message_id: message_id(),
+                attempt: 2,
+                reason: "TIMED_OUT".to_owned(),
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Unknown),
+            tried(AttemptResult::Unknown, MessageState::Unknown, "TIMED_OUT"),
         ),
         (
             v1::AttemptAbandoned {
                 message_id: message_id(),
+                attempt: 2,
+                policy: "RETRY".to_owned(),
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Pending),
+            tried(AttemptResult::Abandoned, MessageState::Pending, "RETRY"),
         ),
         (
             delivered.into(),
             MessageChange::Delivery {
+                number: 0,
                 status: DeliveryStatus::Delivered,
             },
         ),
@@ -381,7 +446,10 @@ fn a_message_s_life_is_told_event_by_event() {
             .into(),
             MessageChange::Touched,
         ),
-        (over.into(), ended(MessageOutcome::Delivered, "READ", at(9))),
+        (
+            over.into(),
+            ended(MessageOutcome::Delivered, "READ".to_owned(), at(9)),
+        ),
         (
             v1::MessageExpired {
                 message_id: message_id(),
@@ -389,7 +457,7 @@ fn a_message_s_life_is_told_event_by_event() {
                 ..Default::default()
             }
             .into(),
-            ended(MessageOutcome::Expired, "EXPIRED", at(8)),
+            ended(MessageOutcome::Expired, "TTL_PASSED".to_owned(), at(8)),
         ),
         (
             v1::MessageCancelled {
@@ -398,7 +466,7 @@ fn a_message_s_life_is_told_event_by_event() {
                 ..Default::default()
             }
             .into(),
-            ended(MessageOutcome::Cancelled, "CANCELLED", at(7)),
+            ended(MessageOutcome::Cancelled, "CANCELLED".to_owned(), at(7)),
         ),
     ];
     for (event, expected) in table {

@@ -6,15 +6,16 @@
 use std::fmt::Debug;
 
 use casement_event::v1::WindowState;
+use casement_proto::message::v1 as proto;
 use jiff::Timestamp;
 
 use super::read::Columns;
 use super::sql::{self, NEVER_NS, Query, Value};
 use super::{
     Answer, Chain, ConversationFilter, EndKey, Error, EventFilter, EventKey, ExpiryKey, Limit,
-    Page, Store, TimelineKey, read,
+    MessageFilter, Page, Rebuild, RequestKey, Store, TimelineKey, read,
 };
-use crate::batch::Batch;
+use crate::batch::{Batch, Entry};
 use crate::chain::Head;
 use crate::model::{Conversation, ConversationKey, Message, Row, nanoseconds};
 
@@ -42,6 +43,14 @@ pub(super) trait Backend: Debug + Send + Sync {
 
     /// Does what [`Store::append`] promises.
     fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()>;
+
+    /// Does what [`Store::project_again`] promises, for rows.
+    fn write_again<'a>(
+        &'a self,
+        version: i64,
+        from: &'a Rebuild,
+        rows: &'a [Entry],
+    ) -> Answer<'a, ()>;
 }
 
 /// Sequences fit: the broker counts up to 2^63 only.
@@ -296,6 +305,49 @@ impl<B: Backend> Store for B {
         Box::pin(optional(self, "read a message", query, read::message))
     }
 
+    fn messages<'a>(
+        &'a self,
+        filter: &'a MessageFilter,
+        before: Option<&'a RequestKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<Message>> {
+        let query = messages_query(filter, before, rows_max);
+        Box::pin(all(self, "list messages", query, read::message))
+    }
+
+    fn rebuild(&self, version: i64) -> Answer<'_, Rebuild> {
+        Box::pin(async move {
+            let ask = || Query::whole(sql::REBUILD, [Value::Integer(version)]);
+            let operation = "read how far messages were projected again";
+            if let Some(found) = optional(self, operation, ask(), read::rebuild).await? {
+                return Ok(found);
+            }
+            let begin = Query::whole(sql::BEGIN_REBUILD, [Value::Integer(version)]);
+            self.change("begin to project messages again", begin)
+                .await?;
+            let found = optional(self, operation, ask(), read::rebuild).await?;
+            Ok(found.unwrap_or_default())
+        })
+    }
+
+    fn project_again<'a>(
+        &'a self,
+        version: i64,
+        from: &'a Rebuild,
+        rows: &'a [Entry],
+    ) -> Answer<'a, ()> {
+        if !rows.is_empty() {
+            return self.write_again(version, from, rows);
+        }
+        let values = [
+            Value::Integer(version),
+            Value::Text(from.incarnation.clone()),
+            Value::Integer(integer(from.sequence)),
+        ];
+        let end = Query::whole(sql::END_REBUILD, values);
+        self.change("end to project messages again", end)
+    }
+
     fn first_since<'a>(
         &'a self,
         stream: &'a str,
@@ -335,6 +387,74 @@ impl<B: Backend> Store for B {
         ];
         self.change("mark a message", Query::whole(sql::MARK_PURGED, values))
     }
+}
+
+/// Asks for messages, the newest request first.
+fn messages_query(filter: &MessageFilter, before: Option<&RequestKey>, rows_max: usize) -> Query {
+    let mut terms = filter.terms.iter();
+    let by_term = terms.next();
+    let mut query = Query::new(if by_term.is_some() {
+        sql::MESSAGES_BY_TERM
+    } else {
+        sql::MESSAGES
+    });
+    query.and_text("t.term = ?", by_term);
+    for term in terms {
+        query.and_text(sql::HAS_TERM, Some(term));
+    }
+    query.and_text("m.brand_id = ?", filter.brand_id.as_ref());
+    query.and_text("m.number = ?", filter.number.as_ref());
+    query.and_text("m.customer_id = ?", filter.customer_id.as_ref());
+    query.and_text("m.reason = ?", filter.reason.as_ref());
+    let states: Vec<i32> = filter.states.iter().map(|one| i32::from(*one)).collect();
+    query.and_any("m.state", &states);
+    let outcomes: Vec<i32> = filter.outcomes.iter().map(|one| i32::from(*one)).collect();
+    query.and_any("m.outcome", &outcomes);
+    let (since, until, key, order) = if by_term.is_some() {
+        (
+            "t.request_time_ns >= ?",
+            "t.request_time_ns < ?",
+            "(t.request_time_ns, t.message_id) < (?, ?)",
+            "t.request_time_ns DESC, t.message_id DESC",
+        )
+    } else {
+        (
+            "m.request_time_ns >= ?",
+            "m.request_time_ns < ?",
+            "(m.request_time_ns, m.message_id) < (?, ?)",
+            "m.request_time_ns DESC, m.message_id DESC",
+        )
+    };
+    let time = |at: Timestamp| [Value::Integer(nanoseconds(at))];
+    if let Some(min) = filter.request_time_min {
+        query.and(since, time(min));
+    }
+    if let Some(end) = filter.request_time_end {
+        query.and(until, time(end));
+    }
+    if let Some(before) = before {
+        let [at] = time(before.request_time);
+        query.and(key, [at, Value::Text(before.message_id.clone())]);
+    }
+    query.order(order, rows_max);
+    query
+}
+
+/// What is kept of a message and looked up by nothing.
+pub(super) fn details(message: &Message) -> Vec<u8> {
+    let details = proto::Message {
+        labels: message.labels.clone(),
+        attempts: message.attempts.clone(),
+        deferral: message.deferral.clone(),
+        double_exposure: message.double_exposure.clone(),
+        ..proto::Message::default()
+    };
+    prost::Message::encode_to_vec(&details)
+}
+
+/// Where a message stands in the order of requests, as it is written.
+pub(super) fn requested_ns(message: &Message) -> i64 {
+    message.request_time.map_or(0, nanoseconds)
 }
 
 /// Asks for one conversation.

@@ -2,6 +2,7 @@
 //!
 //! A store joins with [`suite!`], given a function that makes an empty one.
 
+pub(super) mod messages;
 pub(super) mod models;
 pub(super) mod oddities;
 pub(super) mod rows;
@@ -50,6 +51,10 @@ macro_rules! suite {
             models::an_open_window_is_listed_as_closed_once_its_expiry_has_passed
             models::conversations_are_paged_by_when_their_windows_end
             models::a_message_is_followed_to_its_end_and_stays_ended
+            messages::a_message_is_found_by_whatever_is_known_of_it
+            messages::a_page_of_messages_goes_on_where_it_ended_whatever_comes_meanwhile
+            messages::what_became_of_each_attempt_is_kept
+            messages::messages_are_projected_again_from_the_archive
             models::a_report_joins_the_conversation_of_its_message
             models::a_message_leaves_the_log_once_unless_something_new_comes
             rows::the_first_row_since_a_time_bounds_the_purge

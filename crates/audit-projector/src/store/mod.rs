@@ -17,12 +17,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use casement_event::v1::WindowState;
+use casement_event::v1::{MessageOutcome, WindowState};
+use casement_proto::message::v1::MessageState;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::migrate::Migrator;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Entry};
 use crate::chain::Head;
 use crate::inspect::ArchiveHead;
 use crate::model::{Conversation, ConversationKey, Message, Row};
@@ -141,10 +142,31 @@ pub(crate) trait Store: Debug + Send + Sync {
         not(test),
         expect(
             dead_code,
-            reason = "lists of messages are not part of the API yet; the purge reads the table"
+            reason = "callers find messages by list; the dispatcher has one by id"
         )
     )]
     fn message<'a>(&'a self, message_id: &'a str) -> Answer<'a, Option<Message>>;
+
+    /// Returns outbound messages, the newest request first.
+    fn messages<'a>(
+        &'a self,
+        filter: &'a MessageFilter,
+        before: Option<&'a RequestKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<Message>>;
+
+    /// Returns how far messages were projected again from the archive, by a version of projecting.
+    fn rebuild(&self, version: i64) -> Answer<'_, Rebuild>;
+
+    /// Makes what some archived rows change in messages, once more, and notes how far that came;
+    /// with no rows, that it is done. Refuses with [`Error::Moved`] if another process has gone on
+    /// meanwhile.
+    fn project_again<'a>(
+        &'a self,
+        version: i64,
+        from: &'a Rebuild,
+        rows: &'a [Entry],
+    ) -> Answer<'a, ()>;
 
     /// Returns the sequence of the oldest row that was stored at or after a time.
     fn first_since<'a>(
@@ -255,6 +277,67 @@ impl ExpiryKey {
             key: conversation.key.clone(),
         }
     }
+}
+
+/// Which messages are asked for. What is `None` or empty does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MessageFilter {
+    pub(crate) brand_id: Option<String>,
+    pub(crate) number: Option<String>,
+    pub(crate) customer_id: Option<String>,
+    /// Any of them.
+    pub(crate) states: Vec<MessageState>,
+    /// Any of them.
+    pub(crate) outcomes: Vec<MessageOutcome>,
+    pub(crate) reason: Option<String>,
+    /// All of them: [`crate::terms`].
+    pub(crate) terms: Vec<String>,
+    pub(crate) request_time_min: Option<Timestamp>,
+    /// Before this.
+    pub(crate) request_time_end: Option<Timestamp>,
+}
+
+impl MessageFilter {
+    /// Returns whether a message is meant.
+    pub(crate) fn matches(&self, message: &Message) -> bool {
+        let is = |wanted: &Option<String>, found: &String| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        let terms = || crate::terms::of(message);
+        let requested_at = message.request_time;
+        is(&self.brand_id, &message.brand_id)
+            && is(&self.number, &message.key.number)
+            && is(&self.customer_id, &message.key.customer_id)
+            && (self.states.is_empty() || self.states.contains(&message.state))
+            && (self.outcomes.is_empty() || self.outcomes.contains(&message.outcome))
+            && is(&self.reason, &message.reason)
+            && (self.terms.is_empty() || {
+                let found = terms();
+                self.terms.iter().all(|term| found.contains(term))
+            })
+            && self
+                .request_time_min
+                .is_none_or(|min| requested_at.is_some_and(|at| at >= min))
+            && self
+                .request_time_end
+                .is_none_or(|end| requested_at.is_some_and(|at| at < end))
+    }
+}
+
+/// Place of a message in the order of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestKey {
+    pub(crate) request_time: Timestamp,
+    pub(crate) message_id: String,
+}
+
+/// How far messages were projected again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rebuild {
+    /// Of the last row; empty before the first.
+    pub(crate) incarnation: String,
+    pub(crate) sequence: u64,
+    pub(crate) is_done: bool,
 }
 
 /// Place of a message in the order of ends.

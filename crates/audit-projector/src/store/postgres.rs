@@ -44,8 +44,8 @@ use tokio::time::timeout;
 
 use super::backend::{Backend, Visitor};
 use super::sql::{Query, Value};
-use super::{Answer, Error, failed, text};
-use crate::batch::Batch;
+use super::{Answer, Error, Rebuild, failed, text};
+use crate::batch::{Batch, Entry};
 use session::Session;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
@@ -201,6 +201,25 @@ impl Backend for Postgres {
             self.ready().await?;
             let mut session = Session::of(&self.writers).await?;
             let write = write::append(session.connection(), batch);
+            let written = timeout(ANSWER_TIMEOUT, write).await;
+            let written = written.map_err(failed("answer in time"))?;
+            if matches!(written, Ok(()) | Err(Error::Moved)) {
+                session.give_back();
+            }
+            written
+        })
+    }
+
+    fn write_again<'a>(
+        &'a self,
+        version: i64,
+        from: &'a Rebuild,
+        rows: &'a [Entry],
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.ready().await?;
+            let mut session = Session::of(&self.writers).await?;
+            let write = write::again(session.connection(), version, from, rows);
             let written = timeout(ANSWER_TIMEOUT, write).await;
             let written = written.map_err(failed("answer in time"))?;
             if matches!(written, Ok(()) | Err(Error::Moved)) {

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use casement_event::Stored;
 use casement_event::v1::{ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
-use casement_proto::message::v1::MessageState;
+use casement_proto::message::v1::{self as proto, MessageState};
 use jiff::Timestamp;
+use prost::Message as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use super::sql::NEVER_NS;
-use super::{EndKey, Error, text};
+use super::{EndKey, Error, Rebuild, text};
 use crate::chain::Head;
 use crate::model::{Conversation, ConversationKey, Index, Message, Row, RowPosition, instant};
 
@@ -214,13 +215,15 @@ pub(super) fn message<R: Columns>(row: &R) -> Result<Message, Error> {
         row,
     };
     let attempt_count = table.integer("attempt_count")?;
+    let details = proto::Message::decode(table.get(R::bytes, "details")?)
+        .map_err(|error| table.inconsistent("details", &error))?;
     Ok(Message {
         id: table.text("message_id")?,
         key: table.conversation_key()?,
         brand_id: table.text("brand_id")?,
         state: table.constant::<MessageState>("state")?,
         outcome: table.constant::<MessageOutcome>("outcome")?,
-        outcome_reason: table.text("outcome_reason")?,
+        reason: table.text("reason")?,
         delivery_status: table.constant::<DeliveryStatus>("delivery_status")?,
         attempt_count: u32::try_from(attempt_count)
             .map_err(|error| table.inconsistent("attempt_count", &error))?,
@@ -231,7 +234,23 @@ pub(super) fn message<R: Columns>(row: &R) -> Result<Message, Error> {
         update_time: table.time("update_time_ns")?,
         end_time: table.time("end_time_ns")?,
         is_purged: table.get(R::boolean, "is_purged")?,
+        labels: details.labels,
+        attempts: details.attempts,
+        deferral: details.deferral,
+        double_exposure: details.double_exposure,
         position: table.position()?,
+    })
+}
+
+pub(super) fn rebuild<R: Columns>(row: &R) -> Result<Rebuild, Error> {
+    let table = Table {
+        name: "message_rebuild",
+        row,
+    };
+    Ok(Rebuild {
+        incarnation: table.text("incarnation")?,
+        sequence: table.count("sequence")?,
+        is_done: table.get(R::boolean, "is_done")?,
     })
 }
 

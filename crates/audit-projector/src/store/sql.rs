@@ -74,9 +74,9 @@ macro_rules! messages_from {
     ($source:literal) => {
         concat!(
             "INSERT INTO messages (
-    message_id, number, customer_id, brand_id, state, outcome, outcome_reason, delivery_status,
+    message_id, number, customer_id, brand_id, state, outcome, reason, delivery_status,
     attempt_count, route, client_reference, request_time_ns, expire_time_ns, update_time_ns,
-    end_time_ns, is_purged, position_stream, position_incarnation, position_sequence
+    end_time_ns, is_purged, details, position_stream, position_incarnation, position_sequence
 ) ",
             $source,
             "
@@ -86,7 +86,7 @@ ON CONFLICT (message_id) DO UPDATE SET
     brand_id = EXCLUDED.brand_id,
     state = EXCLUDED.state,
     outcome = EXCLUDED.outcome,
-    outcome_reason = EXCLUDED.outcome_reason,
+    reason = EXCLUDED.reason,
     delivery_status = EXCLUDED.delivery_status,
     attempt_count = EXCLUDED.attempt_count,
     route = EXCLUDED.route,
@@ -96,6 +96,7 @@ ON CONFLICT (message_id) DO UPDATE SET
     update_time_ns = EXCLUDED.update_time_ns,
     end_time_ns = EXCLUDED.end_time_ns,
     is_purged = EXCLUDED.is_purged,
+    details = EXCLUDED.details,
     position_stream = EXCLUDED.position_stream,
     position_incarnation = EXCLUDED.position_incarnation,
     position_sequence = EXCLUDED.position_sequence"
@@ -116,18 +117,51 @@ FROM conversations"
 
 macro_rules! message_columns {
     () => {
-        "SELECT message_id, number, customer_id, brand_id, state, outcome, outcome_reason,
-    delivery_status, attempt_count, route, client_reference, request_time_ns, expire_time_ns,
-    update_time_ns, end_time_ns, is_purged, position_stream, position_incarnation,
-    position_sequence
-FROM messages"
+        "SELECT m.message_id, m.number, m.customer_id, m.brand_id, m.state, m.outcome, m.reason,
+    m.delivery_status, m.attempt_count, m.route, m.client_reference, m.request_time_ns,
+    m.expire_time_ns, m.update_time_ns, m.end_time_ns, m.is_purged, m.details, m.position_stream,
+    m.position_incarnation, m.position_sequence
+FROM messages m"
     };
 }
 pub(super) use {conversation_columns, message_columns};
 
 pub(super) const CONVERSATION_COLUMNS: &str = conversation_columns!();
 
-pub(super) const MESSAGE: &str = concat!(message_columns!(), " WHERE message_id = $1");
+pub(super) const MESSAGE: &str = concat!(message_columns!(), " WHERE m.message_id = $1");
+
+pub(super) const MESSAGES: &str = message_columns!();
+
+/// By a term first: it stands in the order of requests, too, so that a page of the messages of a
+/// large campaign is read and not the campaign.
+pub(super) const MESSAGES_BY_TERM: &str = concat!(
+    message_columns!(),
+    " JOIN message_terms t ON t.message_id = m.message_id"
+);
+
+/// One more term that a message must have.
+pub(super) const HAS_TERM: &str = "EXISTS (
+    SELECT 1 FROM message_terms o
+    WHERE o.term = ? AND o.request_time_ns = m.request_time_ns AND o.message_id = m.message_id
+)";
+
+/// How far messages were projected again by a version.
+pub(super) const REBUILD: &str = "\
+SELECT incarnation, sequence, is_done FROM message_rebuild WHERE version = $1";
+
+/// Does nothing if another process began first.
+pub(super) const BEGIN_REBUILD: &str = "\
+INSERT INTO message_rebuild (version, incarnation, sequence, is_done) VALUES ($1, '', 0, FALSE)
+ON CONFLICT (version) DO NOTHING";
+
+/// Does nothing if another process has gone on meanwhile.
+pub(super) const ADVANCE_REBUILD: &str = "\
+UPDATE message_rebuild SET incarnation = $2, sequence = $3
+WHERE version = $1 AND incarnation = $4 AND sequence = $5 AND is_done = FALSE";
+
+pub(super) const END_REBUILD: &str = "\
+UPDATE message_rebuild SET is_done = TRUE
+WHERE version = $1 AND incarnation = $2 AND sequence = $3";
 
 pub(super) const ENDED_MESSAGES: &str = "\
 SELECT message_id, end_time_ns FROM messages
@@ -189,6 +223,21 @@ impl Query {
         }
     }
 
+    /// Adds that a column holds one of some numbers, if any are given.
+    pub(super) fn and_any(&mut self, column: &'static str, any: &[i32]) {
+        if any.is_empty() {
+            return;
+        }
+        self.sql.extend([" AND ", column, " IN ("]);
+        for (place, number) in any.iter().enumerate() {
+            self.values.push(Value::Integer(i64::from(*number)));
+            let parameter = self.values.len().to_string();
+            self.sql
+                .extend([if place == 0 { "$" } else { ", $" }, &parameter]);
+        }
+        self.sql.push(')');
+    }
+
     /// Ends the query.
     pub(super) fn order(&mut self, by: &'static str, rows_max: usize) {
         let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
@@ -208,11 +257,14 @@ mod tests {
         query.and_text("b = ?", Some(&"'; DROP".to_owned()));
         query.and_text("c = ?", None);
         query.and("(d, e) > (?, ?)", [Value::Integer(1), Value::Integer(2)]);
+        query.and_any("f", &[]);
+        query.and_any("g", &[7, 8]);
         query.order("d", 10);
         assert_eq!(
             query.sql,
-            "SELECT a FROM t\nWHERE 1 = 1 AND b = $1 AND (d, e) > ($2, $3) ORDER BY d LIMIT $4"
+            "SELECT a FROM t\nWHERE 1 = 1 AND b = $1 AND (d, e) > ($2, $3) AND g IN ($4, $5) \
+             ORDER BY d LIMIT $6"
         );
-        assert_eq!(query.values.len(), 4);
+        assert_eq!(query.values.len(), 6);
     }
 }

@@ -19,8 +19,8 @@ use sqlx::{AssertSqlSafe, Sqlite as Driver};
 
 use super::backend::{Backend, Visitor};
 use super::sql::{Query, Value};
-use super::{Answer, Error, failed, text};
-use crate::batch::Batch;
+use super::{Answer, Error, Rebuild, failed, text};
+use crate::batch::{Batch, Entry};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -135,6 +135,18 @@ impl Backend for Sqlite {
         Box::pin(async move {
             let mut connection = self.writer.acquire().await.map_err(failed("connect"))?;
             write::append(&mut connection, batch).await
+        })
+    }
+
+    fn write_again<'a>(
+        &'a self,
+        version: i64,
+        from: &'a Rebuild,
+        rows: &'a [Entry],
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut connection = self.writer.acquire().await.map_err(failed("connect"))?;
+            write::again(&mut connection, version, from, rows).await
         })
     }
 }

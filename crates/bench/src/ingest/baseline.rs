@@ -20,10 +20,18 @@ const STREAM: &str = "BASELINE";
 const PREFIX: &str = "baseline";
 
 /// A message without its place.
-pub(super) struct Message {
+pub(crate) struct Message {
     subject: String,
     headers: HeaderMap,
     payload: Bytes,
+}
+
+impl Message {
+    /// Whether it is of a family of events.
+    pub(crate) fn is_of(&self, family: &str) -> bool {
+        let prefix = format!("{PREFIX}.casement.events.{family}.");
+        self.subject.starts_with(&prefix)
+    }
 }
 
 /// Appends the packs to a file, each synced before the next; returns how long each took.
@@ -76,7 +84,7 @@ async fn create(context: &jetstream::Context, is_batched: bool) -> anyhow::Resul
 }
 
 /// Reads all messages of a stream after a sequence.
-pub(super) async fn read(
+pub(crate) async fn read(
     context: &jetstream::Context,
     name: &str,
     after: u64,
@@ -130,6 +138,66 @@ pub(super) async fn consume_and_append(
     events: &[Message],
 ) -> anyhow::Result<Duration> {
     let stream = create(context, true).await?;
+    let begun = Instant::now();
+    tokio::try_join!(read_raw(context, after, count), append_all(context, events))?;
+    let took = begun.elapsed();
+    drop(stream);
+    context.delete_stream(STREAM).await?;
+    Ok(took)
+}
+
+/// As [`consume_and_append`], and each event is delivered three times meanwhile: to one who
+/// acknowledges it, and to two who do not. Returns how long all took.
+pub(crate) async fn relay(
+    context: &jetstream::Context,
+    packs: usize,
+    events: &[Message],
+) -> anyhow::Result<Duration> {
+    let stream = create(context, true).await?;
+    let follow = async |ack_policy| {
+        let config = consumer::pull::Config {
+            ack_policy,
+            ..consumer::pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await?;
+        let mut messages = consumer.messages().await?;
+        for _ in 0..events.len() {
+            let Some(message) = messages.next().await else {
+                bail!("the stream of messages ended");
+            };
+            let message = message?;
+            if ack_policy == consumer::AckPolicy::Explicit {
+                message
+                    .ack()
+                    .await
+                    .map_err(|error| anyhow::anyhow!("{error}"))?;
+            }
+        }
+        Ok(())
+    };
+    let begun = Instant::now();
+    tokio::try_join!(
+        read_raw(context, 0, packs),
+        append_all(context, events),
+        follow(consumer::AckPolicy::Explicit),
+        follow(consumer::AckPolicy::None),
+        follow(consumer::AckPolicy::None),
+    )?;
+    let took = begun.elapsed();
+    drop(stream);
+    context.delete_stream(STREAM).await?;
+    Ok(took)
+}
+
+async fn append_all(context: &jetstream::Context, events: &[Message]) -> anyhow::Result<()> {
+    for batch in events.chunks(BATCH_LEN) {
+        append(context, batch).await?;
+    }
+    Ok(())
+}
+
+/// Reads so many messages of RAW after a sequence, and acknowledges each.
+async fn read_raw(context: &jetstream::Context, after: u64, count: usize) -> anyhow::Result<()> {
     let config = consumer::pull::Config {
         deliver_policy: consumer::DeliverPolicy::ByStartSequence {
             start_sequence: after + 1,
@@ -139,31 +207,17 @@ pub(super) async fn consume_and_append(
     };
     let raw = context.get_stream("RAW").await?;
     let consumer = raw.create_consumer(config).await?;
-    let begun = Instant::now();
-    let reading = async {
-        let mut messages = consumer.messages().await?;
-        for _ in 0..count {
-            let Some(message) = messages.next().await else {
-                bail!("the stream of messages ended");
-            };
-            message?
-                .ack()
-                .await
-                .map_err(|error| anyhow::anyhow!("{error}"))?;
-        }
-        Ok(())
-    };
-    let appending = async {
-        for batch in events.chunks(BATCH_LEN) {
-            append(context, batch).await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(reading, appending)?;
-    let took = begun.elapsed();
-    drop(stream);
-    context.delete_stream(STREAM).await?;
-    Ok(took)
+    let mut messages = consumer.messages().await?;
+    for _ in 0..count {
+        let Some(message) = messages.next().await else {
+            bail!("the stream of messages ended");
+        };
+        message?
+            .ack()
+            .await
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::posts::SECRET;
+use crate::posts::SECRET;
 
 /// What the process is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

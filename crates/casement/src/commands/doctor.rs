@@ -8,6 +8,7 @@
 mod archive;
 mod broker;
 mod callbacks;
+mod gateways;
 mod meta;
 mod places;
 mod report;
@@ -151,6 +152,7 @@ async fn examine(args: &DoctorArgs, config: &Config, report: &mut Report) {
                 }),
                 within(&mut of_sms, "sms", async |report| {
                     sms::check(http, config, &numbers, report).await;
+                    gateways::check(http, config, report).await;
                 }),
             );
         }

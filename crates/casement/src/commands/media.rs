@@ -1,18 +1,26 @@
-//! `casement media`: what is known of a customer's file; or the file itself.
+//! `casement media`: what is known of a customer's file; or the file itself; or a file of ours to
+//! the platform.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
+use bytes::BytesMut;
 use casement_proto::media::v1::download_media_response::Part;
 use casement_proto::media::v1::{
     DownloadMediaRequest, GetMediaRequest, GetMediaResponse, Media, MediaState,
 };
 use clap::{Args, Subcommand};
-use tokio::io::AsyncWriteExt as _;
+use casement_proto::message::v1::{UploadMediaRequest, UploadedFile, upload_media_request};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
-use crate::cli::ApiArgs;
+use crate::cli::{ApiArgs, NumberArgs};
 use crate::client::{Api, explain};
 use crate::{json, output, person};
+
+/// How much of a file goes in one message.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MediaCommand {
@@ -20,6 +28,8 @@ pub(crate) enum MediaCommand {
     Get(GetArgs),
     /// Save a file
     Download(DownloadArgs),
+    /// Upload a file to WhatsApp, to be sent by the id that this prints
+    Upload(UploadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,10 +51,24 @@ pub(crate) struct DownloadArgs {
     api: ApiArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct UploadArgs {
+    /// The file
+    file: PathBuf,
+    #[command(flatten)]
+    number: NumberArgs,
+    /// What it is, as in `image/jpeg`
+    #[arg(long, value_name = "TYPE")]
+    mime_type: String,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
 pub(crate) async fn run(command: MediaCommand) -> anyhow::Result<()> {
     match command {
         MediaCommand::Get(args) => get(args).await,
         MediaCommand::Download(args) => download(args).await,
+        MediaCommand::Upload(args) => upload(args).await,
     }
 }
 
@@ -106,6 +130,50 @@ async fn download(args: DownloadArgs) -> anyhow::Result<()> {
         media.size_bytes,
         media.mime_type
     ))?;
+    Ok(())
+}
+
+async fn upload(args: UploadArgs) -> anyhow::Result<()> {
+    let place = args.file.display().to_string();
+    let what = || format!("{place} cannot be read");
+    let mut file = tokio::fs::File::open(&args.file)
+        .await
+        .with_context(what)?;
+    let size_bytes = file.metadata().await.with_context(what)?.len();
+    let first = UploadMediaRequest {
+        part: Some(upload_media_request::Part::File(UploadedFile {
+            number: args.number.number,
+            mime_type: args.mime_type,
+            size_bytes,
+        })),
+    };
+    let api = Api::connect(&args.api).await?;
+    let (parts, read) = mpsc::channel(1);
+    let reading = async move {
+        let mut next = Some(first);
+        while let Some(part) = next {
+            if parts.send(part).await.is_err() {
+                break;
+            }
+            let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+            let read = file.read_buf(&mut chunk).await?;
+            let part = upload_media_request::Part::Chunk(chunk.freeze());
+            next = (read > 0).then_some(UploadMediaRequest { part: Some(part) });
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    let mut client = api.messages();
+    let uploading = client.upload_media(ReceiverStream::new(read));
+    let (read, answer) = tokio::join!(reading, uploading);
+    read.with_context(what)?;
+    let answer = answer.map_err(explain)?.into_inner();
+    if args.api.output.json {
+        let name = "casement.message.v1.UploadMediaResponse";
+        return output::json(&json::of(name, &answer)?);
+    }
+    output::line(format!("upload       {}", answer.upload_id))?;
+    let until = person::time(answer.expire_time.as_ref());
+    output::line(format!("until        {until}"))?;
     Ok(())
 }
 

@@ -1,4 +1,7 @@
-//! `casement message`: a message with every attempt and the reason for each; or its withdrawal.
+//! `casement message`: a message with every attempt and the reason for each; or its withdrawal, and
+//! others that are looked for.
+
+mod find;
 
 use casement_proto::message::v1::{CancelMessageRequest, GetMessageRequest, Message};
 use clap::{Args, Subcommand};
@@ -13,6 +16,12 @@ pub(crate) enum MessageCommand {
     Get(MessageArgs),
     /// Withdraw a message that no provider has been called for
     Cancel(MessageArgs),
+    /// List messages by what is known of them, the newest first
+    List(find::ListArgs),
+    /// Tell of messages as they change
+    Watch(find::WatchArgs),
+    /// Request failed messages again
+    Retry(find::RetryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -24,40 +33,42 @@ pub(crate) struct MessageArgs {
 }
 
 pub(crate) async fn run(command: MessageCommand) -> anyhow::Result<()> {
-    let (MessageCommand::Get(args) | MessageCommand::Cancel(args)) = &command;
-    let api = Api::connect(&args.api).await?;
-    let message_id = args.message_id.clone();
-    let (message, value) = match &command {
-        MessageCommand::Get(_) => {
-            let request = GetMessageRequest {
-                message_id,
-                ..Default::default()
-            };
-            let answer = api
-                .messages()
-                .get_message(request)
-                .await
-                .map_err(explain)?
-                .into_inner();
-            let value = json::of("casement.message.v1.GetMessageResponse", &answer)?;
-            (answer.message, value)
-        }
-        MessageCommand::Cancel(_) => {
-            let request = CancelMessageRequest { message_id };
-            let answer = api
-                .messages()
-                .cancel_message(request)
-                .await
-                .map_err(explain)?
-                .into_inner();
-            let value = json::of("casement.message.v1.CancelMessageResponse", &answer)?;
-            (answer.message, value)
-        }
-    };
-    if args.api.output.json {
-        return output::json(&value);
+    match command {
+        MessageCommand::Get(args) => get(args).await,
+        MessageCommand::Cancel(args) => cancel(args).await,
+        MessageCommand::List(args) => find::list(args).await,
+        MessageCommand::Watch(args) => find::watch(args).await,
+        MessageCommand::Retry(args) => find::retry(args).await,
     }
-    print(&message.unwrap_or_default())
+}
+
+async fn get(args: MessageArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.api).await?;
+    let request = GetMessageRequest {
+        message_id: args.message_id,
+        ..GetMessageRequest::default()
+    };
+    let answer = api.messages().get_message(request).await;
+    let answer = answer.map_err(explain)?.into_inner();
+    if args.api.output.json {
+        let name = "casement.message.v1.GetMessageResponse";
+        return output::json(&json::of(name, &answer)?);
+    }
+    print(&answer.message.unwrap_or_default())
+}
+
+async fn cancel(args: MessageArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.api).await?;
+    let request = CancelMessageRequest {
+        message_id: args.message_id,
+    };
+    let answer = api.messages().cancel_message(request).await;
+    let answer = answer.map_err(explain)?.into_inner();
+    if args.api.output.json {
+        let name = "casement.message.v1.CancelMessageResponse";
+        return output::json(&json::of(name, &answer)?);
+    }
+    print(&answer.message.unwrap_or_default())
 }
 
 /// Prints a message for people.
@@ -92,13 +103,18 @@ pub(crate) fn lines(message: &Message) -> Vec<String> {
         lines.push(format!("delivery     {delivery}"));
     }
     for attempt in &message.attempts {
+        // The account in the number's own record goes without saying.
+        let through = match attempt.sms_gateway.as_str() {
+            "" | casement_sms::config::OWN => String::new(),
+            gateway => format!(" through {gateway}"),
+        };
         let error = attempt
             .error
             .as_ref()
             .map(|error| format!(": {} {}", error.code, error.title))
             .unwrap_or_default();
         lines.push(format!(
-            "attempt {}    {} at {}, {}{error}",
+            "attempt {}    {}{through} at {}, {}{error}",
             attempt.number,
             person::route(attempt.route()),
             person::time(attempt.start_time.as_ref()),

@@ -1,5 +1,9 @@
 //! `casement send` and `casement preview`: one message, really or just asked about.
 
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use casement_event::v1;
 use casement_proto::message::v1::{
     PreviewRouteRequest, SendMessageRequest, WaitFor as WireWait, send_message_request,
@@ -76,6 +80,9 @@ struct RequestArgs {
     /// Decide only on a state not older than this position
     #[arg(long, value_name = "POSITION", default_value = "")]
     not_before: String,
+    /// The account that pays, where the number has several
+    #[arg(long, value_name = "ID", default_value = "")]
+    messaging_account: String,
 }
 
 /// What to say, by route; at least one.
@@ -103,6 +110,9 @@ struct ContentArgs {
     /// SMS sender to use instead of the number's own
     #[arg(long, value_name = "SENDER", requires = "sms")]
     sms_sender: Option<String>,
+    /// All of it as JSON instead (docs/sending.md): a file, or `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "template", "sms"])]
+    content: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -217,7 +227,7 @@ impl RequestArgs {
         Ok(SendMessageRequest {
             number: self.number.number,
             customer,
-            content: Some(self.content.build()),
+            content: Some(self.content.build()?),
             purpose: match self.purpose {
                 Purpose::Service => v1::Purpose::Service,
                 Purpose::Utility => v1::Purpose::Utility,
@@ -246,12 +256,16 @@ impl RequestArgs {
             sensitive: self.sensitive,
             not_before: self.not_before,
             wait_for: WireWait::Unspecified.into(),
+            messaging_account_id: self.messaging_account,
         })
     }
 }
 
 impl ContentArgs {
-    fn build(self) -> v1::Content {
+    fn build(self) -> anyhow::Result<v1::Content> {
+        if let Some(path) = &self.content {
+            return read_content(path);
+        }
         let parameter = |name: String, text: String| v1::TemplateParameter {
             name,
             value: Some(v1::template_parameter::Value::Text(text)),
@@ -275,22 +289,36 @@ impl ContentArgs {
                 ..Default::default()
             }]
         };
-        v1::Content {
+        Ok(v1::Content {
             free_form: self.text.map(|text| v1::FreeForm {
                 text,
-                preview_url: false,
+                ..v1::FreeForm::default()
             }),
             template: self.template.map(|name| v1::TemplateContent {
                 name,
                 language: self.language.unwrap_or_default(),
                 components,
+                cards: Vec::new(),
             }),
             sms: self.sms.map(|text| v1::SmsContent {
                 text,
                 sender: self.sms_sender.unwrap_or_default(),
             }),
-        }
+        })
     }
+}
+
+fn read_content(path: &Path) -> anyhow::Result<v1::Content> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map(|_| ())
+    } else {
+        std::fs::read_to_string(path).map(|read| text = read)
+    };
+    let what = || format!("{} cannot be read", path.display());
+    read.with_context(what)?;
+    json::read("casement.events.v1.Content", &text)
+        .with_context(|| format!("{} is no content", path.display()))
 }
 
 #[cfg(test)]

@@ -81,6 +81,19 @@ fn print(window: &Window) -> anyhow::Result<()> {
         let at = person::time(window.last_inbound_time.as_ref());
         output::line(format!("last wrote   {at}"))?;
     }
+    if window.waiting_since_time.is_some() {
+        let since = person::time(window.waiting_since_time.as_ref());
+        output::line(format!("waiting      since {since}"))?;
+    }
+    if let v1::ThreadOwner::Other | v1::ThreadOwner::Idle = window.thread_owner() {
+        let owner = person::word(window.thread_owner().as_str_name(), "THREAD_OWNER_");
+        output::line(format!("thread       {owner}"))?;
+    }
+    if let Some(free) = &window.free_entry_point {
+        let state = person::word(free.state().as_str_name(), "FREE_ENTRY_POINT_STATE_");
+        let until = person::time(free.until_time.as_ref());
+        output::line(format!("free entry   {state}, until {until}"))?;
+    }
     if !window.customer_id.is_empty() {
         output::line(format!("customer     {}", window.customer_id))?;
     }

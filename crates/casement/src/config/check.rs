@@ -34,6 +34,7 @@ pub(super) fn problems(config: &Config, which: Which, mode: Mode) -> Vec<String>
     }
     durations(config, &mut problems);
     windows(config, &mut problems);
+    problems.extend(config.sms.problems());
     addresses(config, which, mode, &mut problems);
     secrets(config, which, mode, &mut problems);
     problems
@@ -218,6 +219,12 @@ pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret
     if which.runs(Which::AuditProjector) {
         let url = config.archive.database_url.iter();
         all.extend(url.map(|url| ("archive.database_url".to_owned(), &url.0)));
+    }
+    if which.runs(Which::Dispatcher) {
+        for (name, gateway) in &config.sms.gateways {
+            let secrets = gateway.secrets().into_iter();
+            all.extend(secrets.map(|(key, secret)| (format!("sms.gateways.{name}.{key}"), secret)));
+        }
     }
     if which.has_webhooks() {
         for (name, app) in &config.ingress.apps {

@@ -223,6 +223,57 @@ fn what_is_printed_has_no_secret_and_loads_again() {
     assert_eq!(again.window, config.window);
 }
 
+/// As they stand in the defaults, commented.
+fn sms_section() -> String {
+    let lines = DEFAULTS
+        .lines()
+        .skip_while(|line| !line.starts_with("# --- SMS"))
+        .take_while(|line| !line.starts_with("# --- Roles"))
+        .filter(|line| !line.starts_with('['))
+        .filter_map(|line| line.strip_prefix("# "));
+    let is_toml =
+        |line: &&str| line.starts_with('[') || line.contains(" = ") && !line.contains("; ");
+    let mut text = String::new();
+    for line in lines.filter(is_toml) {
+        let section = match line.split_once(" = ").map(|(key, _)| key) {
+            // Rows whose section stands in the defaults themselves.
+            Some("49") => "[sms.senders]\n",
+            _ => "",
+        };
+        text.push_str(section);
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_gateways_of_the_comments_are_sound_and_their_secrets_are_checked_and_never_printed() {
+    let text = sms_section();
+    let config = load_text(Mode::Real, &text, &[], &[]).unwrap();
+    assert_eq!(config.sms.gateways.len(), 3, "{text}");
+    assert_eq!(config.sms.senders.len(), 2, "{text}");
+    assert_eq!(config.sms.problems(), [""; 0]);
+    let found = problems_with(&text);
+    for key in [
+        "sms.gateways.main.auth_token",
+        "sms.gateways.spare.private_key",
+        "sms.gateways.acme.headers.authorization",
+    ] {
+        assert!(found.contains(key), "{key} in {found}");
+    }
+    // Both roles know them.
+    assert_eq!(config.dispatcher.sms.senders.len(), 2);
+    assert!(config.ingress.sms.is_sender_of("15550003333", "ACME", None));
+    let inline = text.replace("{ file = \"secrets/twilio-auth-token\" }", "\"hunter2\"");
+    let printed = print(&load_text(Mode::Real, &inline, &[], &[]).unwrap()).unwrap();
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let again = load_text(Mode::Real, &printed, &[], &[]).unwrap();
+    assert_eq!(again.sms.gateways.len(), 3, "{printed}");
+    let found = problems_with("[sms.senders]\n49 = [{ gateway = \"gone\", sender = \"A\" }]\n");
+    assert!(found.contains("`sms.gateways.gone`"), "{found}");
+}
+
 #[test]
 fn the_gateway_alone_needs_no_broker_and_the_archive_is_in_one_place() {
     let text = "[gateway.upstreams]\nmessages = \"http://dispatcher:8081\"\n";

@@ -46,7 +46,7 @@ pub(super) struct Saying(pub(super) v1::Content);
 pub(super) fn said(text: &str) -> Saying {
     let free_form = v1::FreeForm {
         text: text.to_owned(),
-        preview_url: false,
+        ..v1::FreeForm::default()
     };
     Saying(v1::Content {
         free_form: Some(free_form),
@@ -67,6 +67,7 @@ impl Saying {
                 }],
                 ..v1::TemplateComponent::default()
             }],
+            ..v1::TemplateContent::default()
         });
         self
     }

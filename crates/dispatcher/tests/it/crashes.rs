@@ -77,6 +77,8 @@ async fn a_dispatcher_killed_after_the_claim_is_not_stood_in_for() {
     stage.pause(true).await;
     let first = stage.dispatcher().await;
     let sent = first.send(text(ANA, "Hi")).await;
+    let waits = api::MessageState::Deferred;
+    first.until_state(&sent.message_id, waits).await;
     first.kill();
     claim(&stage, &sent.message_id).await;
     stage.pause(false).await;
@@ -89,6 +91,7 @@ async fn a_dispatcher_killed_after_the_claim_is_not_stood_in_for() {
         stage.life_names(&sent.message_id).await,
         [
             "MessageRequested",
+            "MessageDeferred",
             "AttemptStarted",
             "AttemptUnknown",
             "AttemptAbandoned",
@@ -102,21 +105,25 @@ async fn a_dispatcher_killed_after_the_claim_is_not_stood_in_for() {
 async fn claim(stage: &Stage, message_id: &str) {
     let id = MessageId::parse(message_id).expect("a message id");
     let life = stage.life(message_id).await;
-    let [Event::MessageRequested(request)] = life.as_slice() else {
+    let [Event::MessageRequested(request), ..] = life.as_slice() else {
         panic!("{life:?}")
     };
-    let requested = read(&life[0])
-        .expect("readable")
-        .expect("an event of a message");
+    let happened = life.iter().map(|event| {
+        let happened = read(event).expect("readable");
+        happened.expect("an event of a message")
+    });
+    let before = happened.fold(None, |message, event| evolve(message, &event));
     let now = stage.now();
     let started = MessageEvent::AttemptStarted {
         attempt: 1,
         route: Route::FreeForm,
+        gateway: String::new(),
+        other_gateways: Vec::new(),
         at: now,
         call_by: now,
         outcome_by: now + SignedDuration::from_millis(300),
     };
-    let after = evolve(evolve(None, &requested), &started).expect("a message");
+    let after = evolve(before, &started).expect("a message");
     let context = Context {
         id: id.clone(),
         conversation: Conversation::read(request.conversation.as_ref()).expect("a conversation"),

@@ -24,8 +24,10 @@ async fn a_paused_number_keeps_its_messages_and_goes_on_in_their_order() {
     let other = dispatcher.send(other).await;
     dispatcher.until_accepted(&other.message_id).await;
     for sent in [&first, &second] {
-        let message = dispatcher.try_get(&sent.message_id).await.unwrap();
-        assert_eq!(message.state(), api::MessageState::Pending);
+        let state = api::MessageState::Deferred;
+        let message = dispatcher.until_state(&sent.message_id, state).await;
+        let deferral = message.deferral.expect("a reason");
+        assert_eq!(deferral.cause, "NUMBER_PAUSED");
     }
     stage.pause(false).await;
     dispatcher.until_accepted(&second.message_id).await;

@@ -130,7 +130,7 @@ async fn a_delivered_free_form_proves_that_the_window_was_open() {
     stage.report(&id, 1, Ok(Delivered)).await;
     dispatcher.until_ended(&id).await;
     let evidence = stage.evidence(ANA).await;
-    let [Event::WindowProven(proven)] = evidence.as_slice() else {
+    let [Event::WindowProven(proven), Event::CustomerAnswered(_)] = evidence.as_slice() else {
         panic!("{evidence:?}")
     };
     assert_eq!(proven.message_id, id);
@@ -139,7 +139,7 @@ async fn a_delivered_free_form_proves_that_the_window_was_open() {
     let id = accepted(&dispatcher, text(ANA, "Hi again")).await;
     stage.report(&id, 1, Ok(Delivered)).await;
     dispatcher.until_ended(&id).await;
-    assert_eq!(stage.evidence(ANA).await.len(), 1);
+    assert_eq!(stage.evidence(ANA).await.len(), 2);
 }
 
 #[tokio::test]

@@ -29,8 +29,10 @@ pub enum Kind {
     CallProgress,
     /// The business wrote by other means.
     Echo,
-    /// A message from before onboarding.
+    /// A message from before onboarding, as the platform sent it over then.
     History,
+    /// Anything that would open the window, were it not from before the number's onboarding.
+    BeforeOnboarding,
     /// Sent in a group chat, which has a window of its own.
     Group,
     /// An SMS. Another channel altogether.
@@ -43,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Content,
         Self::Reaction,
         Self::Edit,
@@ -55,6 +57,7 @@ impl Kind {
         Self::CallProgress,
         Self::Echo,
         Self::History,
+        Self::BeforeOnboarding,
         Self::Group,
         Self::Sms,
         Self::Preference,
@@ -126,7 +129,7 @@ const CALLS: &str = "calling, pricing";
 const COEXISTENCE: &str = "onboarding users of the WhatsApp Business app";
 
 /// How many rows there are.
-const RULES_LEN: usize = 29;
+const RULES_LEN: usize = 30;
 
 /// The table: what opens or refreshes the window, and where that is written.
 pub const RULES: [Rule; RULES_LEN] = [
@@ -185,6 +188,12 @@ pub const RULES: [Rule; RULES_LEN] = [
     meta("echo", Kind::Echo, false, COEXISTENCE),
     meta("history", Kind::History, false, COEXISTENCE),
     meta("media_placeholder", Kind::History, false, COEXISTENCE),
+    meta(
+        "before_onboarding",
+        Kind::BeforeOnboarding,
+        false,
+        COEXISTENCE,
+    ),
     meta(
         "group",
         Kind::Group,
@@ -325,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_came_before_onboarding_and_what_the_business_wrote_open_nothing_whatever_is_set() {
-        for name in ["history", "media_placeholder", "echo"] {
+        for name in ["history", "media_placeholder", "before_onboarding", "echo"] {
             let error = QualifyingPolicy::default().with(name, true).unwrap_err();
             let told = error.to_string();
             assert!(told.contains(name) && told.contains(COEXISTENCE), "{told}");

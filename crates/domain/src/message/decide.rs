@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Event, Message, OnUnknown, Outcome, Phase, Policy, Refusal, Rejection};
+use super::{Event, KeptBack, Message, OnUnknown, Outcome, Phase, Policy, Refusal, Rejection};
+use crate::halt::Stop;
+use crate::retry;
 use crate::routing::{Decision, Route, Verdict};
 
 /// What a message needs now.
@@ -24,9 +26,11 @@ pub fn next(message: &Message, policy: &Policy, now: Timestamp) -> Next {
         Phase::Pending { .. } | Phase::Held { .. } if now >= message.expires_at => {
             Next::Record(Event::Expired { at: now })
         }
-        Phase::Pending { due_at, .. } if now < *due_at => {
-            Next::Wait(Some((*due_at).min(message.expires_at)))
-        }
+        // What was put off for a halt may be looked at whenever there is a reason to.
+        Phase::Pending {
+            due_at,
+            deferral: None,
+        } if now < *due_at => Next::Wait(Some((*due_at).min(message.expires_at))),
         Phase::Pending { .. } | Phase::Held { .. } => Next::Route,
         Phase::Attempting {
             attempt,
@@ -109,32 +113,76 @@ pub fn on_decision(
                 .saturating_add(1);
             let call_by = add(now, policy.call_by);
             let outcome_by = add(call_by, policy.call_timeout);
+            let mut gateways = decision.sms_gateways.iter().cloned();
+            let gateway = gateways.next().filter(|_| route == Route::Sms);
+            let other_gateways = if route == Route::Sms {
+                gateways.collect()
+            } else {
+                Vec::new()
+            };
             Next::Claim(Event::AttemptStarted {
                 attempt,
                 route,
+                gateway: gateway.unwrap_or_default(),
+                other_gateways,
                 at: now,
                 call_by,
                 outcome_by,
             })
         }
-        None => {
-            let (outcome, reason) = dead_end(message, decision);
-            Next::Record(Event::Ended {
-                outcome,
-                reason,
-                at: now,
-            })
-        }
+        None if is_held && decision.halted_by.is_some() => Next::Wait(Some(recheck_at)),
+        None => match &decision.halted_by {
+            Some(stop) => put_off(message, stop, policy, now),
+            None => Next::Record(dead(message, decision, now)),
+        },
     }
 }
 
-/// Why no route is left: a customer without a phone is an outcome of its own.
+/// What a message does that waits for the end of a halt: that is told once for each halt, and
+/// again when the time that was told has come.
+fn put_off(message: &Message, stop: &Stop, policy: &Policy, now: Timestamp) -> Next {
+    if let Phase::Pending {
+        due_at,
+        deferral: Some(deferral),
+    } = &message.phase
+        && deferral.halt == stop.halt
+        && now < *due_at
+    {
+        return Next::Wait(Some((*due_at).min(message.expires_at)));
+    }
+    let ends_at = stop.look_again_at(message.expires_at);
+    let until = if ends_at > now {
+        ends_at
+    } else {
+        add(now, policy.recheck_after).min(message.expires_at)
+    };
+    Next::Record(Event::Deferred {
+        at: now,
+        until,
+        cause: stop.cause.clone(),
+        halt: stop.halt.clone(),
+    })
+}
+
+fn dead(message: &Message, decision: &Decision, now: Timestamp) -> Event {
+    let (outcome, reason) = dead_end(message, decision);
+    Event::Ended {
+        outcome,
+        reason,
+        at: now,
+    }
+}
+
+/// Why no route is left: a customer without a phone, or with one that no SMS reaches, is an
+/// outcome of its own.
 pub fn dead_end(message: &Message, decision: &Decision) -> (Outcome, String) {
     let lacks_phone = decision
         .candidate(Route::Sms)
         .is_some_and(|sms| sms.verdict == Verdict::RuledOut && sms.reason == "NO_PHONE");
     if lacks_phone {
         (Outcome::UnreachableBySms, "NO_PHONE".to_owned())
+    } else if message.is_unreachable_by_sms {
+        (Outcome::UnreachableBySms, "PHONE_TAKES_NO_SMS".to_owned())
     } else if message.attempts.is_empty() {
         (Outcome::Failed, "NO_ROUTE".to_owned())
     } else {
@@ -147,28 +195,29 @@ pub fn on_accepted(
     message: &Message,
     attempt: u32,
     provider_id: &str,
+    kept_back: Option<KeptBack>,
     policy: &Policy,
     now: Timestamp,
 ) -> Option<Event> {
-    message
-        .is_open(attempt)
-        .then(|| accepted(attempt, provider_id, false, policy, now))
+    message.is_open(attempt).then(|| Event::AttemptAccepted {
+        attempt,
+        provider_id: provider_id.to_owned(),
+        at: now,
+        from_report: false,
+        reports_until: add(now, policy.report_within),
+        kept_back,
+    })
 }
 
-pub(super) fn accepted(
-    attempt: u32,
-    provider_id: &str,
-    from_report: bool,
-    policy: &Policy,
-    now: Timestamp,
-) -> Event {
-    let reports_until = add(now, policy.report_within);
+/// A report proves that the provider took an attempt.
+pub(super) fn proven(attempt: u32, provider_id: &str, policy: &Policy, now: Timestamp) -> Event {
     Event::AttemptAccepted {
         attempt,
         provider_id: provider_id.to_owned(),
         at: now,
-        from_report,
-        reports_until,
+        from_report: true,
+        reports_until: add(now, policy.report_within),
+        kept_back: None,
     }
 }
 
@@ -196,13 +245,26 @@ pub(super) fn rejected(
     policy: &Policy,
     now: Timestamp,
 ) -> Event {
-    let route = message.route_of(attempt).unwrap_or(Route::FreeForm);
+    let known = message.attempt(attempt);
+    let route = known.map_or(Route::FreeForm, |known| known.route);
+    let gateway = known.map_or("", |known| known.gateway.as_str());
     let tries = message
         .attempts
         .iter()
-        .filter(|one| one.route == route)
+        .filter(|one| one.route == route && one.gateway == gateway)
         .count();
-    let scheduled = policy.retry_schedule.get(tries.saturating_sub(1)).copied();
+    let others = known.map_or(&[][..], |known| &known.other_gateways);
+    let has_another = others
+        .iter()
+        .any(|other| !message.exhausted_gateways.contains(other));
+    let fails_over = has_another
+        && matches!(
+            refusal,
+            Refusal::Retry | Refusal::RetryAfter(_) | Refusal::NextGateway
+        );
+    let salt = retry::salt(known.map_or(now, |known| known.started_at), attempt);
+    let pause = |asked| retry::pause(&policy.retry_schedule, tries, asked, salt);
+    let lasts = |wait: &SignedDuration| add(now, *wait) < message.expires_at;
     let whatsapp = || {
         let is_whatsapp = Route::WHATSAPP.contains(&route);
         if is_whatsapp {
@@ -212,19 +274,33 @@ pub(super) fn rejected(
         }
     };
     let (exhausted, wait) = match refusal {
-        Refusal::Retry => match scheduled {
+        // Another gateway is asked at once; only the last one is waited for.
+        _ if fails_over => (Vec::new(), None),
+        Refusal::Retry => match pause(None) {
             Some(wait) => (Vec::new(), Some(wait)),
             None => (vec![route], None),
         },
-        Refusal::RetryAfter(wait) => match scheduled {
-            Some(_) => (Vec::new(), Some(wait)),
+        // What is asked for is not waited for if the message ends first.
+        Refusal::RetryAfter(asked) => match pause(Some(asked)).filter(lasts) {
+            Some(wait) => (Vec::new(), Some(wait)),
             None => (vec![route], None),
         },
-        // The refusal stands as evidence and rules free-form out until the customer writes
-        // again. Who was refused twice is not asked a third time, whatever the evidence says.
-        Refusal::SwitchToTemplate if tries <= 1 => (Vec::new(), None),
-        Refusal::SwitchToTemplate => (vec![Route::FreeForm], None),
+        Refusal::Capped(wait) => match Some(retry::spread(wait, salt)).filter(lasts) {
+            Some(wait) => (Vec::new(), Some(wait)),
+            None => (Route::ALL.to_vec(), None),
+        },
+        // What routing sees and heeds: the halt; or the refusal, which stands as evidence and
+        // rules free-form out until the customer writes again.
+        Refusal::Halted | Refusal::SwitchToTemplate if tries <= 1 => (Vec::new(), None),
+        // Should it not heed the halt, the schedule keeps this from going round.
+        Refusal::Halted => match pause(None) {
+            Some(wait) => (Vec::new(), Some(wait)),
+            None => (Vec::new(), policy.retry_schedule.last().copied()),
+        },
+        // Who was refused twice is not asked a third time, whatever the evidence says.
+        Refusal::SwitchToTemplate | Refusal::ThreadControl => (vec![Route::FreeForm], None),
         Refusal::TemplateUnusable => (vec![Route::Template], None),
+        Refusal::NextGateway | Refusal::UnreachableBySms => (vec![route], None),
         Refusal::NextChannel => (whatsapp(), None),
         Refusal::Fail => (Route::ALL.to_vec(), None),
     };
@@ -233,6 +309,11 @@ pub(super) fn rejected(
         code,
         action: refusal.as_str().to_owned(),
         exhausted,
+        exhausted_gateways: if fails_over {
+            vec![gateway.to_owned()]
+        } else {
+            Vec::new()
+        },
         retry_at,
     };
     Event::AttemptRejected {

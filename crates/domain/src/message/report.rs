@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::decide::{accepted, rejected};
-use super::{AttemptState, Event, Message, Policy, Refusal};
+use super::decide::{proven, rejected};
+use super::{Attempt, AttemptState, Event, Message, Policy, Refusal};
 
 /// How far a message has come, by the provider's reports. Ordered: later is further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,14 +63,18 @@ pub fn on_report(
     match report.status {
         Ok(status) => match &attempt.state {
             AttemptState::Started | AttemptState::Unknown | AttemptState::Abandoned => {
-                Some(accepted(number, &report.provider_id, true, policy, now))
+                Some(proven(number, &report.provider_id, policy, now))
             }
             AttemptState::Accepted { .. } | AttemptState::Rejected => {
-                (Some(status) > attempt.delivery).then_some(Event::DeliveryAdvanced {
-                    attempt: number,
-                    status,
-                    at: report.at,
-                })
+                if Some(status) > attempt.delivery {
+                    Some(Event::DeliveryAdvanced {
+                        attempt: number,
+                        status,
+                        at: report.at,
+                    })
+                } else {
+                    double_exposure(message, number, report.at)
+                }
             }
         },
         Err(failure) => match (&attempt.state, attempt.delivery) {
@@ -95,4 +99,17 @@ pub fn on_report(
             )),
         },
     }
+}
+
+/// Returns what there is to record if the customer has it by this attempt and by another: once in
+/// a message's life, whichever report comes last.
+fn double_exposure(message: &Message, attempt: u32, at: Timestamp) -> Option<Event> {
+    let has_arrived = |one: &&Attempt| one.delivery.is_some_and(DeliveryStatus::has_arrived);
+    let mut arrived = message.attempts.iter().filter(has_arrived);
+    let (first, second) = (arrived.next()?, arrived.next()?);
+    let is_about_it = [first.number, second.number].contains(&attempt);
+    (is_about_it && !message.is_doubly_exposed).then_some(Event::DoubleExposure {
+        attempts: [first.number, second.number],
+        at,
+    })
 }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Attempt, AttemptState, DeliveryStatus, Event, Message, OnUnknown, Outcome, Phase};
+use super::{
+    Attempt, AttemptState, Deferral, DeliveryStatus, Event, KeptBack, Message, OnUnknown, Outcome,
+    Phase, UNREACHABLE_BY_SMS,
+};
 use crate::routing::Route;
 
 impl Message {
@@ -25,11 +28,14 @@ impl Message {
     /// Returns the stable word for where it stands.
     pub fn state(&self) -> &'static str {
         match self.phase {
-            Phase::Pending { .. } => "PENDING",
+            Phase::Pending { deferral: None, .. } => "PENDING",
+            Phase::Pending {
+                deferral: Some(_), ..
+            } => "DEFERRED",
             Phase::Held { .. } => "HELD",
             Phase::Attempting { .. } => "ATTEMPTING",
             Phase::Unknown { .. } => "UNKNOWN",
-            Phase::Accepted { .. } => "ACCEPTED",
+            Phase::Accepted { kept_back, .. } => kept_back.map_or("ACCEPTED", KeptBack::as_str),
             Phase::Ending { .. } | Phase::Ended { .. } => "ENDED",
         }
     }
@@ -74,11 +80,14 @@ pub fn evolve(message: Option<Message>, event: &Event) -> Option<Message> {
             expires_at: *expires_at,
             phase: Phase::Pending {
                 due_at,
-                cause: None,
+                deferral: None,
             },
             attempts: Vec::new(),
             exhausted: Vec::new(),
+            exhausted_gateways: Vec::new(),
+            is_unreachable_by_sms: false,
             delivery: None,
+            is_doubly_exposed: false,
         });
     }
     let mut message = message?;
@@ -118,18 +127,25 @@ impl Message {
             Event::Released { at, .. } => {
                 self.phase = Phase::Pending {
                     due_at: *at,
-                    cause: None,
+                    deferral: None,
                 };
             }
-            Event::Deferred { until, cause } => {
+            Event::Deferred {
+                until, cause, halt, ..
+            } => {
                 self.phase = Phase::Pending {
                     due_at: *until,
-                    cause: Some(cause.clone()),
+                    deferral: Some(Deferral {
+                        cause: cause.clone(),
+                        halt: halt.clone(),
+                    }),
                 };
             }
             Event::AttemptStarted {
                 attempt,
                 route,
+                gateway,
+                other_gateways,
                 at,
                 outcome_by,
                 ..
@@ -137,6 +153,8 @@ impl Message {
                 self.attempts.push(Attempt {
                     number: *attempt,
                     route: *route,
+                    gateway: gateway.clone(),
+                    other_gateways: other_gateways.clone(),
                     started_at: *at,
                     state: AttemptState::Started,
                     delivery: None,
@@ -151,16 +169,22 @@ impl Message {
                 attempt,
                 provider_id,
                 reports_until,
+                kept_back,
                 ..
             } => {
-                let provider_id = provider_id.clone();
+                let (provider_id, kept_back) = (provider_id.clone(), *kept_back);
                 let is_open = self.is_open(*attempt) || self.is_about_to_be_repeated(*attempt);
-                self.set_attempt(*attempt, AttemptState::Accepted { provider_id });
+                let accepted = AttemptState::Accepted {
+                    provider_id,
+                    kept_back,
+                };
+                self.set_attempt(*attempt, accepted);
                 if is_open {
                     let (attempt, reports_until) = (*attempt, *reports_until);
                     self.phase = Phase::Accepted {
                         attempt,
                         reports_until,
+                        kept_back,
                     };
                 }
             }
@@ -172,11 +196,17 @@ impl Message {
             } => {
                 self.set_attempt(*attempt, AttemptState::Rejected);
                 self.exhaust(&rejection.exhausted);
+                for gateway in &rejection.exhausted_gateways {
+                    if !self.exhausted_gateways.contains(gateway) {
+                        self.exhausted_gateways.push(gateway.clone());
+                    }
+                }
+                self.is_unreachable_by_sms |= rejection.action == UNREACHABLE_BY_SMS;
                 if self.is_current(*attempt) {
                     let due_at = rejection.retry_at.unwrap_or(*at);
                     self.phase = Phase::Pending {
                         due_at,
-                        cause: None,
+                        deferral: None,
                     };
                 }
             }
@@ -207,7 +237,7 @@ impl Message {
                     },
                     OnUnknown::NextRoute | OnUnknown::Retry => Phase::Pending {
                         due_at: *at,
-                        cause: None,
+                        deferral: None,
                     },
                 };
             }
@@ -219,6 +249,7 @@ impl Message {
                     attempt.is_contradicted = true;
                 }
             }
+            Event::DoubleExposure { .. } => self.is_doubly_exposed = true,
             Event::Ended { outcome, .. } => self.phase = Phase::Ended { outcome: *outcome },
             Event::Expired { .. } => {
                 self.phase = Phase::Ended {
@@ -236,6 +267,17 @@ impl Message {
     fn advance(&mut self, number: u32, status: DeliveryStatus) {
         if let Some(attempt) = self.attempt_mut(number) {
             attempt.delivery = attempt.delivery.max(Some(status));
+            // It is on its way: the platform has let it go.
+            if let AttemptState::Accepted { kept_back, .. } = &mut attempt.state {
+                *kept_back = None;
+            }
+        }
+        if let Phase::Accepted {
+            attempt, kept_back, ..
+        } = &mut self.phase
+            && *attempt == number
+        {
+            *kept_back = None;
         }
         self.delivery = self.delivery.max(Some(status));
     }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::routing::{Decision, Verdict};
 
+mod gateways;
+mod outcomes;
 mod repeats;
 
 fn at(second: i64) -> Timestamp {
@@ -32,7 +34,10 @@ fn decision(chosen: Option<Route>, now: i64) -> Decision {
         window_expires_at: None,
         template_category: None,
         sms: None,
+        sms_calling_code: None,
+        sms_gateways: Vec::new(),
         hold_until: at(86_400),
+        halted_by: None,
     }
 }
 
@@ -57,7 +62,15 @@ fn refuse(message: Message, attempt: u32, refusal: Refusal, now: i64) -> Message
 }
 
 fn accept(message: Message, attempt: u32, now: i64) -> Message {
-    let event = on_accepted(&message, attempt, "wamid.1", &Policy::default(), at(now)).unwrap();
+    let event = on_accepted(
+        &message,
+        attempt,
+        "wamid.1",
+        None,
+        &Policy::default(),
+        at(now),
+    )
+    .unwrap();
     apply(message, &event)
 }
 
@@ -70,6 +83,7 @@ fn report(message: &mut Message, report: &Report, now: i64) -> Vec<&'static str>
             Event::AttemptRejected { .. } => "rejected",
             Event::DeliveryAdvanced { .. } => "advanced",
             Event::DeliveryContradicted { .. } => "contradicted",
+            Event::DoubleExposure { .. } => "exposed twice",
             other => panic!("a report never makes {other:?}"),
         });
         *message = apply(message.clone(), &event);
@@ -115,6 +129,8 @@ fn a_claim_names_the_time_by_which_it_is_called_and_known() {
         Next::Claim(Event::AttemptStarted {
             attempt: 1,
             route: Route::FreeForm,
+            gateway: String::new(),
+            other_gateways: Vec::new(),
             at: at(10),
             call_by: at(15),
             outcome_by: at(35),
@@ -145,43 +161,6 @@ fn an_accepted_message_ends_as_delivered_by_its_report() {
         }
     );
     assert_eq!(message.deadline(), None);
-}
-
-#[test]
-fn what_an_error_means_decides_what_is_tried_next() {
-    use Route::{FreeForm, Hold, Sms, Template};
-    let table = [
-        (FreeForm, Refusal::SwitchToTemplate, vec![], None),
-        (
-            FreeForm,
-            Refusal::NextChannel,
-            vec![FreeForm, Template, Hold],
-            None,
-        ),
-        (Template, Refusal::TemplateUnusable, vec![Template], None),
-        (
-            Template,
-            Refusal::Fail,
-            vec![FreeForm, Template, Sms, Hold],
-            None,
-        ),
-        (Sms, Refusal::NextChannel, vec![Sms], None),
-        (Template, Refusal::Retry, vec![], Some(at(3))),
-        (
-            Template,
-            Refusal::RetryAfter(SignedDuration::from_secs(30)),
-            vec![],
-            Some(at(32)),
-        ),
-    ];
-    for (route, refusal, exhausted, retry_at) in table {
-        let message = refuse(claim(requested(), route, 1), 1, refusal, 2);
-        assert_eq!(message.exhausted, exhausted, "{refusal:?}");
-        let Phase::Pending { due_at, .. } = message.phase else {
-            panic!("{refusal:?}")
-        };
-        assert_eq!(due_at, retry_at.unwrap_or(at(2)), "{refusal:?}");
-    }
 }
 
 #[test]
@@ -467,13 +446,15 @@ proptest! {
                     prop_assert!(until.is_some(), "waits for nothing: {:?}", message.phase);
                     let attempt = u32::try_from(message.attempts.len()).unwrap();
                     let answer = match choice {
-                        0 => on_accepted(&message, attempt, "w", &policy, at(now)),
+                        0 => on_accepted(&message, attempt, "w", None, &policy, at(now)),
                         1 => on_rejected(&message, attempt, 1, Refusal::Retry, &policy, at(now)),
                         2 => on_rejected(&message, attempt, 1, Refusal::NextChannel, &policy, at(now)),
                         _ => None,
                     };
                     if answer.is_none() {
-                        now = until.unwrap().as_second() - at(0).as_second();
+                        // The next whole second.
+                        let due = until.unwrap() + SignedDuration::from_millis(999);
+                        now = due.as_second() - at(0).as_second();
                     }
                     answer
                 }

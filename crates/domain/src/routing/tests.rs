@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::FactId;
-use crate::inbound::{Qualifying, ThreadOwner};
+use crate::inbound::{AsOf, Qualifying, ThreadOwner};
+use crate::window::Evidence;
+
+mod halts;
 
 const DAY: i64 = 24 * 3600;
 
@@ -52,6 +55,17 @@ struct Case {
     sender: Sender,
     consent: Refusals,
     exhausted: Vec<Route>,
+    stops: Stops,
+    offer: Offer,
+    exhausted_gateways: Vec<String>,
+}
+
+fn ways(gateways: &[&str]) -> Offer {
+    let way = |gateway: &&str| crate::sms::Way {
+        gateway: (*gateway).to_owned(),
+        sender: "ACME".to_owned(),
+    };
+    Offer::Ways(gateways.iter().map(way).collect())
 }
 
 impl Default for Case {
@@ -64,12 +78,12 @@ impl Default for Case {
             has_sms_text: true,
             has_phone: true,
             has_address: true,
-            sender: Sender {
-                has_whatsapp: true,
-                has_sms: true,
-            },
+            sender: Sender { has_whatsapp: true },
             consent: Refusals::default(),
             exhausted: Vec::new(),
+            stops: Stops::default(),
+            offer: ways(&["main", "spare"]),
+            exhausted_gateways: Vec::new(),
         }
     }
 }
@@ -86,12 +100,17 @@ impl Case {
             sms: self.has_sms_text.then_some(SmsSize {
                 encoding: "GSM-7",
                 segments: 1,
+                units: 2,
             }),
             has_phone: self.has_phone,
+            calling_code: self.has_phone.then_some("49"),
+            sms_offer: &self.offer,
+            exhausted_gateways: &self.exhausted_gateways,
             has_whatsapp_address: self.has_address,
             sender: self.sender,
             consent: self.consent,
             exhausted: &self.exhausted,
+            stops: &self.stops,
             ready_at: at(0),
             expires_at: at(3 * DAY),
         };
@@ -159,10 +178,7 @@ fn the_first_permitted_route_is_chosen() {
             "no template, no sender",
             Case {
                 template: None,
-                sender: Sender {
-                    has_whatsapp: true,
-                    has_sms: false,
-                },
+                offer: Offer::NoSender,
                 ..Case::default()
             },
             DAY,
@@ -239,7 +255,10 @@ fn the_first_permitted_route_is_chosen() {
             "thread owned by another",
             Case {
                 window: Facts {
-                    thread_owner: Some(ThreadOwner::Other),
+                    thread_owner: Some(AsOf {
+                        at: at(0),
+                        value: ThreadOwner::Other,
+                    }),
                     ..wrote(0)
                 },
                 ..Case::default()
@@ -251,7 +270,10 @@ fn the_first_permitted_route_is_chosen() {
             "refused by Meta",
             Case {
                 window: Facts {
-                    refused_at: Some(at(5)),
+                    evidence: Evidence {
+                        refused_at: Some(at(5)),
+                        ..Evidence::default()
+                    },
                     ..wrote(0)
                 },
                 ..Case::default()
@@ -282,7 +304,6 @@ fn the_first_permitted_route_is_chosen() {
             Case {
                 sender: Sender {
                     has_whatsapp: false,
-                    has_sms: true,
                 },
                 ..Case::default()
             },
@@ -331,6 +352,63 @@ fn a_decision_says_when_time_alone_changes_it() {
     );
 }
 
+#[test]
+fn an_sms_goes_by_the_first_gateway_that_is_left() {
+    let sms_of = |case: &Case| {
+        let decision = case.decide(2 * DAY);
+        let found = decision.candidate(Route::Sms).unwrap();
+        let reason = found.reason;
+        assert!(
+            found.facts.contains(&"calling_code=49".to_owned()),
+            "{:?}",
+            found.facts
+        );
+        (decision.chosen, reason, decision.sms_gateways)
+    };
+    let case = |offer: Offer, gone: &[&str]| Case {
+        template: None,
+        has_free_form: false,
+        offer,
+        exhausted_gateways: gone.iter().map(|&gone| gone.to_owned()).collect(),
+        ..Case::default()
+    };
+    let both = || ways(&["main", "spare"]);
+    for (offer, gone, chosen, reason, left) in [
+        (
+            both(),
+            &[][..],
+            Some(Route::Sms),
+            "SMS_POSSIBLE",
+            &["main", "spare"][..],
+        ),
+        (
+            both(),
+            &["main"],
+            Some(Route::Sms),
+            "SMS_POSSIBLE",
+            &["spare"],
+        ),
+        (
+            both(),
+            &["main", "spare"],
+            None,
+            "SMS_GATEWAYS_EXHAUSTED",
+            &[],
+        ),
+        (
+            Offer::NoSenderThere,
+            &[],
+            None,
+            "NO_SMS_SENDER_FOR_COUNTRY",
+            &[],
+        ),
+        (Offer::NoSender, &[], None, "NO_SMS_SENDER", &[]),
+    ] {
+        let left = left.iter().map(|&one| one.to_owned()).collect();
+        assert_eq!(sms_of(&case(offer, gone)), (chosen, reason, left));
+    }
+}
+
 fn cases() -> impl Strategy<Value = Case> {
     let window = prop_oneof![Just(Facts::default()), Just(wrote(0)), Just(wrote(DAY))];
     let template = prop_oneof![
@@ -365,8 +443,13 @@ fn cases() -> impl Strategy<Value = Case> {
             has_address,
             sender: Sender {
                 has_whatsapp: whatsapp,
-                has_sms: sms,
             },
+            offer: if sms {
+                ways(&["main"])
+            } else {
+                Offer::NoSender
+            },
+            exhausted_gateways: Vec::new(),
             purpose: if marketing {
                 Purpose::Marketing
             } else {
@@ -377,6 +460,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 sms: stopped,
                 sequence: stopped.then_some(9),
             },
+            stops: Stops::default(),
         }
     })
 }

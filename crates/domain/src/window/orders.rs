@@ -2,6 +2,7 @@
 //! window can happen, times every order in which they can reach us.
 
 use super::*;
+use crate::id::FactId;
 
 const DAY: i64 = 24 * 3600;
 
@@ -76,6 +77,7 @@ fn in_every_order_the_truth_is_the_same_and_what_is_told_agrees_with_it() {
             let case = format!("happened {happened:?}, arrived {arrived:?}");
             let mut facts = Facts {
                 last_qualifying: Some(wrote(FIRST, FIRST)),
+                recent: Recent::new([at(FIRST)], None),
                 ..Facts::default()
             };
             let mut known = None;
@@ -88,10 +90,11 @@ fn in_every_order_the_truth_is_the_same_and_what_is_told_agrees_with_it() {
                 match step {
                     Step::Wrote => {
                         let wrote = wrote(time(step), now);
+                        facts.recent = facts.recent.join(Recent::new([wrote.at], None));
                         facts.last_qualifying = facts.last_qualifying.max(Some(wrote));
                     }
-                    Step::Refused => facts.refused_at = Some(at(time(step))),
-                    Step::Proven => facts.proven_at = Some(at(time(step))),
+                    Step::Refused => facts.evidence.refused_at = Some(at(time(step))),
+                    Step::Proven => facts.evidence.proven_at = Some(at(time(step))),
                     Step::End => {}
                 }
                 tell(&mut known, &facts, now, &mut told, &case);
@@ -126,6 +129,66 @@ fn in_every_order_the_truth_is_the_same_and_what_is_told_agrees_with_it() {
             ends.push(end);
         }
         assert!(ends.iter().all(|end| *end == ends[0]), "{happened:?}");
+    }
+}
+
+/// Whenever the tracker ran and whenever it did not, it tells what agrees with the truth in the end,
+/// and no end that never was.
+#[test]
+fn in_every_order_and_whoever_was_down_when_no_end_is_told_that_never_was() {
+    let policy = Policy::default();
+    for happened in permutations() {
+        let time = times(&happened);
+        for arrived in permutations() {
+            for runs_at in 0..16_u8 {
+                let case =
+                    format!("happened {happened:?}, arrived {arrived:?}, ran at {runs_at:b}");
+                let mut facts = Facts {
+                    last_qualifying: Some(wrote(FIRST, FIRST)),
+                    recent: Recent::new([at(FIRST)], None),
+                    ..Facts::default()
+                };
+                let (mut known, mut told, mut now) = (None, Vec::new(), FIRST);
+                tell(&mut known, &facts, now, &mut told, &case);
+                for (index, step) in arrived.into_iter().enumerate() {
+                    now = now.max(time(step));
+                    match step {
+                        Step::Wrote => {
+                            let wrote = wrote(time(step), now);
+                            facts.recent = facts.recent.join(Recent::new([wrote.at], None));
+                            facts.last_qualifying = facts.last_qualifying.max(Some(wrote));
+                        }
+                        Step::Refused => facts.evidence.refused_at = Some(at(time(step))),
+                        Step::Proven => facts.evidence.proven_at = Some(at(time(step))),
+                        Step::End => {}
+                    }
+                    if runs_at & (1 << index) != 0 {
+                        let before = told.len();
+                        tell(&mut known, &facts, now, &mut told, &case);
+                        check_ends(&told[before..], &facts, &case);
+                    }
+                }
+                let before = told.len();
+                tell(&mut known, &facts, now, &mut told, &case);
+                check_ends(&told[before..], &facts, &case);
+                let told_open = known.as_ref().is_some_and(|window| window.closed.is_none());
+                assert_eq!(told_open, facts.is_open(&policy, at(now)), "{case}");
+            }
+        }
+    }
+}
+
+/// Each end is that of a fact after which nothing came in time.
+fn check_ends(told: &[(i64, Event)], facts: &Facts, case: &str) {
+    let length = Policy::default().length;
+    let times = facts.recent.times();
+    for (_, event) in told {
+        let Event::Expired { window } = event else {
+            continue;
+        };
+        let last = window.expires_at - length;
+        let came_in_time = times.iter().any(|at| *at > last && *at < window.expires_at);
+        assert!(times.contains(&last) && !came_in_time, "{case}: {event:?}");
     }
 }
 

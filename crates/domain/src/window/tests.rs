@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::FactId;
 
 const DAY: i64 = 24 * 3600;
 
@@ -26,6 +27,7 @@ fn wrote_received(second: i64, received: i64) -> Qualifying {
 fn facts(last: i64) -> Facts {
     Facts {
         last_qualifying: Some(wrote(last)),
+        recent: Recent::new([at(last)], None),
         ..Facts::default()
     }
 }
@@ -103,7 +105,10 @@ fn free_form_stops_a_guard_band_before_the_end() {
 fn another_owner_of_the_thread_refuses_free_form_in_an_open_window() {
     let policy = Policy::default();
     let facts = Facts {
-        thread_owner: Some(ThreadOwner::Other),
+        thread_owner: Some(AsOf {
+            at: at(0),
+            value: ThreadOwner::Other,
+        }),
         ..facts(0)
     };
     assert!(facts.is_open(&policy, at(1)));
@@ -140,8 +145,11 @@ fn a_refusal_closes_unless_the_customer_or_a_proof_is_later() {
     ];
     for (wrote, refused, proven, open) in table {
         let facts = Facts {
-            refused_at: refused.map(at),
-            proven_at: proven.map(at),
+            evidence: Evidence {
+                refused_at: refused.map(at),
+                proven_at: proven.map(at),
+                ..Evidence::default()
+            },
             ..facts(wrote)
         };
         assert_eq!(
@@ -253,7 +261,10 @@ fn a_refusal_corrects_and_a_proof_reopens_the_same_window() {
     let mut known = None;
     tell(&mut known, &facts(0), 0);
     let refused = Facts {
-        refused_at: Some(at(100)),
+        evidence: Evidence {
+            refused_at: Some(at(100)),
+            ..Evidence::default()
+        },
         ..facts(0)
     };
     let told = tell(&mut known, &refused, 101);
@@ -263,7 +274,10 @@ fn a_refusal_corrects_and_a_proof_reopens_the_same_window() {
         ClosedReason::Corrected
     );
     let proven = Facts {
-        proven_at: Some(at(200)),
+        evidence: Evidence {
+            proven_at: Some(at(200)),
+            ..refused.evidence
+        },
         ..refused
     };
     let told = tell(&mut known, &proven, 201);
@@ -334,15 +348,16 @@ fn learn(mut facts: Facts, happening: Happening) -> Facts {
     match happening {
         Happening::Wrote(second) => {
             facts.last_qualifying = facts.last_qualifying.max(Some(wrote(second)));
+            facts.recent = facts.recent.join(Recent::new([at(second)], None));
             facts
         }
         Happening::Refused(second) => facts.with_evidence(Evidence {
             refused_at: Some(at(second)),
-            proven_at: None,
+            ..Evidence::default()
         }),
         Happening::Proven(second) => facts.with_evidence(Evidence {
-            refused_at: None,
             proven_at: Some(at(second)),
+            ..Evidence::default()
         }),
     }
 }

@@ -1,7 +1,8 @@
 //! The directory of numbers, templates and brands.
 
-use casement_event::subject::{account, template_token};
-use casement_event::{Event, Record, Uuid, v1};
+use casement_domain::halt::{Cause, Channels, Halt, Known, Scope, Target, Traffic};
+use casement_event::subject::{account, stream, template_token};
+use casement_event::{Event, Record, Uuid, convert, v1};
 use casement_event_log::directory::Directory;
 use casement_event_log::{Expect, Log};
 use jiff::Timestamp;
@@ -118,5 +119,78 @@ async fn a_directory_of_nothing_starts_empty_and_fills() {
         directory.number(&number()),
         Some(the_number("first", false))
     );
+    stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_number_has_moved_when_its_account_says_so() {
+    let (_server, log) = stage().await;
+    let stopping = CancellationToken::new();
+    let directory = Directory::start(&log, stopping.clone()).await;
+    let mut changed = directory.changed();
+    name_the_number(&log, "first").await;
+    changed.changed().await.unwrap();
+    assert_eq!(directory.migrated_at(&number()), None);
+    assert_eq!(directory.migrated(), []);
+
+    let at = Timestamp::from_second(1_800_000_000).unwrap();
+    let moved = v1::NumberRecorded {
+        number: Some(v1::Number {
+            migrate_time: Some(convert::timestamp(at)),
+            ..the_number("first", false)
+        }),
+        ..v1::NumberRecorded::default()
+    };
+    record(&log, "number", "15550001111", moved).await;
+    changed.changed().await.unwrap();
+    assert_eq!(directory.migrated_at(&number()), Some(at));
+    assert_eq!(directory.migrated(), [(number(), at)]);
+    stopping.cancel();
+}
+
+#[tokio::test]
+async fn halts_are_known_at_once_to_whoever_reads_them_and_never_go_back() {
+    let (_server, log) = stage().await;
+    let stopping = CancellationToken::new();
+    let directory = Directory::start(&log, stopping.clone()).await;
+    let target = Target::new(Scope::Number, "15550001111");
+    let cause = Cause::ByHand {
+        reason: String::new(),
+    };
+    let halt = Halt {
+        target,
+        traffic: Traffic::Everything,
+        channels: Channels::Every,
+        may_go_elsewhere: false,
+        cause,
+        since: Timestamp::UNIX_EPOCH,
+        until: None,
+        probe_at: None,
+        renewals: 0,
+    };
+    let stored = convert::halt::stored(&halt, &convert::halt::Details::default());
+    let halted = convert::halt::halted(&stored, Timestamp::UNIX_EPOCH);
+    let subject = halted.subject.clone();
+    let first = log.append(halted, Expect::Anything).await.unwrap();
+    let resumed = v1::SendsResumed {
+        halt: Some(stored.clone()),
+        time: Some(convert::timestamp(Timestamp::UNIX_EPOCH)),
+        ..v1::SendsResumed::default()
+    };
+    let resumed = convert::halt::resumed(resumed, Timestamp::UNIX_EPOCH);
+    let second = log.append(resumed, Expect::Anything).await.unwrap();
+    let read = log.read_subject(stream::ACCOUNTS, &subject).await.unwrap();
+    // Whoever cannot wait for the follower, in the wrong order.
+    directory.hear(&read[1]);
+    directory.hear(&read[0]);
+    assert_eq!(directory.halts_sequence(), second.sequence);
+    let known = directory.halts()[&stored.halt_id].clone();
+    assert_eq!(known.sequence, second.sequence);
+    assert!(matches!(known.known, Known::Lifted { .. }), "{known:?}");
+
+    // One that starts later sees the same.
+    let late = Directory::start(&log, stopping.clone()).await;
+    assert_eq!(late.halts(), directory.halts());
+    assert!(first.sequence < second.sequence);
     stopping.cancel();
 }

@@ -9,6 +9,7 @@ mod appends;
 mod batches;
 mod connecting;
 mod consent;
+mod conversations;
 mod crashes;
 mod customers;
 mod deadlines;

@@ -2,11 +2,15 @@
 
 use casement_domain::id::{CustomerId, Phone};
 use casement_domain::inbound::{
-    Addresses, AsOf, Kind, POLICY_VERSION, Qualifying, Rule, Summary, ThreadOwner, rule, rule_of,
+    Addresses, AsOf, Kind, POLICY_VERSION, Qualifying, Recent, Rule, Summary, ThreadOwner, rule,
+    rule_of,
 };
+use casement_domain::window::Evidence;
 use casement_proto::events::v1;
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::window::{evidence, read_evidence_summary};
 use super::{ConvertError, instant, required_instant, timestamp};
 use crate::{Event, id};
 
@@ -45,6 +49,16 @@ pub fn thread_owner(of: Option<ThreadOwner>) -> v1::ThreadOwner {
     }
 }
 
+/// Reads a thread owner.
+pub fn read_thread_owner(stored: v1::ThreadOwner) -> Option<ThreadOwner> {
+    match stored {
+        v1::ThreadOwner::Unspecified => None,
+        v1::ThreadOwner::Us => Some(ThreadOwner::Us),
+        v1::ThreadOwner::Other => Some(ThreadOwner::Other),
+        v1::ThreadOwner::Idle => Some(ThreadOwner::Idle),
+    }
+}
+
 /// Returns a summary as stored.
 pub fn summary(of: &Summary) -> v1::InboundSummary {
     let last = of.last_qualifying.as_ref();
@@ -64,6 +78,12 @@ pub fn summary(of: &Summary) -> v1::InboundSummary {
         user_id_time: of.user_id.as_ref().map(|known| timestamp(known.at)),
         parent_user_id_time: of.parent_user_id.as_ref().map(|known| timestamp(known.at)),
         stated_until_time: of.stated_until.map(timestamp),
+        recent_qualifying_times: of.recent.times().iter().copied().map(timestamp).collect(),
+        recent_since_time: of.recent.since().map(timestamp),
+        answered_time: of.answered_at.map(timestamp),
+        referred_time: of.referred_at.map(timestamp),
+        user_id_changed_time: of.user_id_changed_at.map(timestamp),
+        carried_evidence: (of.carried != Evidence::default()).then(|| evidence(of.carried)),
     }
 }
 
@@ -82,15 +102,15 @@ pub fn read_summary(stored: &v1::InboundSummary) -> Result<Summary, ConvertError
             provider_id: stored.last_qualifying_provider_id.clone(),
         }),
     };
-    let owner = match stored.thread_owner() {
-        v1::ThreadOwner::Unspecified => None,
-        v1::ThreadOwner::Us => Some(ThreadOwner::Us),
-        v1::ThreadOwner::Other => Some(ThreadOwner::Other),
-        v1::ThreadOwner::Idle => Some(ThreadOwner::Idle),
-    };
+    let owner = read_thread_owner(stored.thread_owner());
     let known = read_addresses(&stored.addresses.clone().unwrap_or_default())?;
+    let recent = read_recent(stored, qualifying_at)?;
     Ok(Summary {
         last_qualifying,
+        recent,
+        answered_at: instant("answered_time", stored.answered_time.as_ref())?,
+        referred_at: instant("referred_time", stored.referred_time.as_ref())?,
+        user_id_changed_at: instant("user_id_changed_time", stored.user_id_changed_time.as_ref())?,
         last_event_at: instant("last_event_time", stored.last_event_time.as_ref())?,
         thread_owner: as_of(
             "thread_owner_time",
@@ -105,6 +125,24 @@ pub fn read_summary(stored: &v1::InboundSummary) -> Result<Summary, ConvertError
             stored.parent_user_id_time.as_ref(),
         )?,
         stated_until: instant("stated_until_time", stored.stated_until_time.as_ref())?,
+        carried: read_evidence_summary(&stored.carried_evidence.unwrap_or_default())?,
+    })
+}
+
+/// Reads the times of the newest qualifying facts. Of what was stored before they were kept, only
+/// the newest is known.
+fn read_recent(
+    stored: &v1::InboundSummary,
+    newest: Option<Timestamp>,
+) -> Result<Recent, ConvertError> {
+    let times = stored.recent_qualifying_times.iter();
+    let times = times.map(|at| required_instant("recent_qualifying_times", Some(at)));
+    let times = times.collect::<Result<Vec<_>, _>>()?;
+    let since = instant("recent_since_time", stored.recent_since_time.as_ref())?;
+    Ok(if times.is_empty() {
+        Recent::new([], since.max(newest))
+    } else {
+        Recent::new(times, since)
     })
 }
 
@@ -209,10 +247,27 @@ pub fn known(event: &Event) -> Result<Option<Known>, ConvertError> {
     Ok(Some(Known { summary, moved_to }))
 }
 
+/// Returns when a fact happened that opens or refreshes the window by itself; `None` for all others.
+///
+/// # Errors
+///
+/// The time is absent or no time.
+pub fn qualifying_time(event: &Event) -> Result<Option<Timestamp>, ConvertError> {
+    let (qualifies, times) = match event {
+        Event::InboundMessageReceived(event) => (event.qualifies, &event.times),
+        Event::InboundCallReceived(event) => (event.qualifies, &event.times),
+        _ => return Ok(None),
+    };
+    if !qualifies {
+        return Ok(None);
+    }
+    let at = times.as_ref().and_then(|times| times.event_time.as_ref());
+    required_instant("event_time", at).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use casement_domain::id::FactId;
-    use jiff::Timestamp;
 
     use super::*;
 
@@ -263,6 +318,10 @@ mod tests {
                 received_at: at(11),
                 provider_id: "wamid.1".to_owned(),
             }),
+            recent: Recent::new([at(7), at(10)], Some(at(5))),
+            answered_at: Some(at(6)),
+            referred_at: Some(at(7)),
+            user_id_changed_at: Some(at(4)),
             last_event_at: Some(at(12)),
             thread_owner: Some(AsOf {
                 at: at(9),
@@ -278,9 +337,26 @@ mod tests {
             }),
             parent_user_id: None,
             stated_until: Some(at(20)),
+            carried: Evidence {
+                refused_at: Some(at(3)),
+                ..Evidence::default()
+            },
         };
         for summary_ in [Summary::default(), full] {
             assert_eq!(read_summary(&summary(&summary_)).unwrap(), summary_);
         }
+    }
+
+    #[test]
+    fn of_facts_stored_before_their_times_were_kept_the_newest_is_known() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let old = v1::InboundSummary {
+            last_qualifying_time: Some(timestamp(at(10))),
+            last_qualifying_fact_id: FactId::from_u128(7).to_string(),
+            last_qualifying_received_time: Some(timestamp(at(11))),
+            ..v1::InboundSummary::default()
+        };
+        let read = read_summary(&old).unwrap();
+        assert_eq!(read.recent, Recent::new([], Some(at(10))));
     }
 }

@@ -4,13 +4,14 @@ mod read;
 mod write;
 
 use casement_domain::id::MessageId;
-use casement_domain::message::{DeliveryStatus, Outcome};
+use casement_domain::message::{Answers, DeliveryStatus, Outcome, Stakes};
 use casement_domain::routing::{Decision, Purpose, Route, Verdict};
+use casement_domain::window::EntryPointAtStake;
 use casement_proto::events::v1;
 use jiff::Timestamp;
 
-use super::timestamp;
 use super::window::Conversation;
+use super::{ConvertError, instant, required_instant, timestamp};
 
 pub use read::read;
 pub use write::{record, requested};
@@ -41,6 +42,8 @@ pub struct Details {
     pub pricing: Option<v1::Pricing>,
     /// The process that claimed.
     pub claimant: String,
+    /// What becomes of the attempt tells this.
+    pub stakes: Stakes,
     /// The name of the token that asked.
     pub caller: String,
 }
@@ -108,7 +111,45 @@ pub fn decision(of: &Decision) -> v1::Decision {
         sms_encoding: sms.map(|size| size.encoding.to_owned()).unwrap_or_default(),
         sms_segments: sms.map(|size| size.segments).unwrap_or_default(),
         hold_until_time: Some(timestamp(of.hold_until)),
+        sms_units: sms.map(|size| size.units).unwrap_or_default(),
+        sms_calling_code: of.sms_calling_code.clone().unwrap_or_default(),
+        sms_gateways: of.sms_gateways.clone(),
     }
+}
+
+fn answered_customer(of: Answers) -> v1::AnsweredCustomer {
+    v1::AnsweredCustomer {
+        waiting_since_time: Some(timestamp(of.waiting_since)),
+        last_inbound_time: Some(timestamp(of.last_inbound_at)),
+    }
+}
+
+fn entry_point_at_stake(of: EntryPointAtStake) -> v1::EntryPointAtStake {
+    v1::EntryPointAtStake {
+        referred_time: of.referred_at.map(timestamp),
+        reply_time: of.replied_at.map(timestamp),
+    }
+}
+
+/// Reads what becomes of an attempt tells.
+pub fn read_stakes(started: &v1::AttemptStarted) -> Result<Stakes, ConvertError> {
+    let answers = started.answers.as_ref().map(|stored| {
+        let (since, last) = (&stored.waiting_since_time, &stored.last_inbound_time);
+        Ok::<_, ConvertError>(Answers {
+            waiting_since: required_instant("waiting_since_time", since.as_ref())?,
+            last_inbound_at: required_instant("last_inbound_time", last.as_ref())?,
+        })
+    });
+    let entry_point = started.entry_point.as_ref().map(|stored| {
+        Ok::<_, ConvertError>(EntryPointAtStake {
+            referred_at: instant("referred_time", stored.referred_time.as_ref())?,
+            replied_at: instant("reply_time", stored.reply_time.as_ref())?,
+        })
+    });
+    Ok(Stakes {
+        answers: answers.transpose()?,
+        entry_point: entry_point.transpose()?,
+    })
 }
 
 /// Returns a delivery status as stored.
@@ -161,7 +202,7 @@ fn read_outcome(stored: v1::MessageOutcome) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use casement_domain::id::{BusinessNumber, CustomerId};
-    use casement_domain::message::{Event as MessageEvent, OnUnknown, Rejection, evolve};
+    use casement_domain::message::{Event as MessageEvent, KeptBack, OnUnknown, Rejection, evolve};
 
     use super::*;
     use crate::record::Extension;
@@ -175,6 +216,7 @@ mod tests {
             code: 131_026,
             action: "NEXT_CHANNEL".to_owned(),
             exhausted: vec![Route::FreeForm, Route::Template],
+            exhausted_gateways: vec!["main".to_owned()],
             retry_at: Some(at(9)),
         };
         vec![
@@ -188,12 +230,16 @@ mod tests {
                 cause: "WINDOW_OPENED".to_owned(),
             },
             MessageEvent::Deferred {
+                at: at(1),
                 until: at(2),
                 cause: "NUMBER_PAUSED".to_owned(),
+                halt: "h1".to_owned(),
             },
             MessageEvent::AttemptStarted {
                 attempt: 1,
                 route: Route::Sms,
+                gateway: "main".to_owned(),
+                other_gateways: vec!["spare".to_owned()],
                 at: at(1),
                 call_by: at(2),
                 outcome_by: at(3),
@@ -204,6 +250,15 @@ mod tests {
                 at: at(1),
                 from_report: true,
                 reports_until: at(2),
+                kept_back: None,
+            },
+            MessageEvent::AttemptAccepted {
+                attempt: 1,
+                provider_id: "wamid.1".to_owned(),
+                at: at(1),
+                from_report: false,
+                reports_until: at(2),
+                kept_back: Some(KeptBack::QualityAssessment),
             },
             MessageEvent::AttemptRejected {
                 attempt: 1,
@@ -234,6 +289,10 @@ mod tests {
                 known: DeliveryStatus::Delivered,
                 at: at(1),
             },
+            MessageEvent::DoubleExposure {
+                attempts: [1, 2],
+                at: at(1),
+            },
             MessageEvent::Ended {
                 outcome: Outcome::Failed,
                 reason: "NO_ROUTE".to_owned(),
@@ -242,6 +301,36 @@ mod tests {
             MessageEvent::Expired { at: at(1) },
             MessageEvent::Cancelled { at: at(1) },
         ]
+    }
+
+    #[test]
+    fn what_an_attempt_tells_reads_back_and_claims_from_before_tell_nothing() {
+        let answers = Answers {
+            waiting_since: at(1),
+            last_inbound_at: at(2),
+        };
+        let whole = Stakes {
+            answers: Some(answers),
+            entry_point: Some(EntryPointAtStake {
+                referred_at: Some(at(1)),
+                replied_at: Some(at(3)),
+            }),
+        };
+        let reply = Stakes {
+            answers: None,
+            entry_point: Some(EntryPointAtStake {
+                referred_at: None,
+                replied_at: None,
+            }),
+        };
+        for stakes in [Stakes::default(), whole, reply] {
+            let started = v1::AttemptStarted {
+                answers: stakes.answers.map(answered_customer),
+                entry_point: stakes.entry_point.map(entry_point_at_stake),
+                ..v1::AttemptStarted::default()
+            };
+            assert_eq!(read_stakes(&started).unwrap(), stakes);
+        }
     }
 
     #[test]

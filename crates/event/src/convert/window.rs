@@ -1,14 +1,15 @@
 //! Windows and the evidence about them, to and from what is stored.
 
 use casement_domain::id::{BusinessNumber, CustomerId};
-use casement_domain::inbound::{POLICY_VERSION, Qualifying};
+use casement_domain::inbound::{AsOf, POLICY_VERSION, Qualifying};
 use casement_domain::window::{
-    Closed, ClosedReason, Event as WindowEvent, Evidence, OpenReason, Policy, Published,
+    Circumstances, Closed, ClosedReason, EntryPoint, EntryPointState, Event as WindowEvent,
+    Evidence, FreeEntryPoint, OpenReason, Policy, Published,
 };
 use casement_proto::events::v1;
 use jiff::Timestamp;
 
-use super::inbound::read_fact;
+use super::inbound::{read_fact, read_thread_owner, thread_owner};
 use super::{ConvertError, duration, instant, required_instant, signed_duration, timestamp};
 use crate::record::Extension;
 use crate::subject::{Family, conversation};
@@ -57,6 +58,8 @@ pub fn closed_reason(of: ClosedReason) -> v1::ClosedReason {
         ClosedReason::Expired => v1::ClosedReason::Expired,
         ClosedReason::Corrected => v1::ClosedReason::Corrected,
         ClosedReason::Merged => v1::ClosedReason::Merged,
+        ClosedReason::NumberMigrated => v1::ClosedReason::NumberMigrated,
+        ClosedReason::UserIdChanged => v1::ClosedReason::UserIdChanged,
     }
 }
 
@@ -102,7 +105,46 @@ pub fn published(of: &Published, conversation: &Conversation) -> v1::PublishedWi
         refused_time: of.evidence.refused_at.map(timestamp),
         proven_time: of.evidence.proven_at.map(timestamp),
         policy_version: POLICY_VERSION,
+        waiting_since_time: of.circumstances.waiting_since.map(timestamp),
+        thread_owner: thread_owner(of.circumstances.thread_owner).into(),
+        free_entry_point: of.circumstances.free_entry_point.map(free_entry_point),
     }
+}
+
+/// Returns a free entry point as answers and events state it.
+pub fn free_entry_point(of: FreeEntryPoint) -> v1::FreeEntryPoint {
+    let state = match of.state {
+        EntryPointState::AwaitingReply => v1::FreeEntryPointState::AwaitingReply,
+        EntryPointState::Open => v1::FreeEntryPointState::Open,
+        EntryPointState::Ended => v1::FreeEntryPointState::Ended,
+        EntryPointState::Denied => v1::FreeEntryPointState::Denied,
+    };
+    v1::FreeEntryPoint {
+        state: state.into(),
+        referred_time: of.referred_at.map(timestamp),
+        start_time: of.from.map(timestamp),
+        until_time: Some(timestamp(of.until)),
+        confirmed: of.is_confirmed,
+    }
+}
+
+fn read_free_entry_point(
+    stored: &v1::FreeEntryPoint,
+) -> Result<Option<FreeEntryPoint>, ConvertError> {
+    let state = match stored.state() {
+        v1::FreeEntryPointState::Unspecified => return Ok(None),
+        v1::FreeEntryPointState::AwaitingReply => EntryPointState::AwaitingReply,
+        v1::FreeEntryPointState::Open => EntryPointState::Open,
+        v1::FreeEntryPointState::Ended => EntryPointState::Ended,
+        v1::FreeEntryPointState::Denied => EntryPointState::Denied,
+    };
+    Ok(Some(FreeEntryPoint {
+        state,
+        referred_at: instant("referred_time", stored.referred_time.as_ref())?,
+        from: instant("start_time", stored.start_time.as_ref())?,
+        until: required_instant("until_time", stored.until_time.as_ref())?,
+        is_confirmed: stored.confirmed,
+    }))
 }
 
 /// Reads a window from any window event; `None` if the event is of another family.
@@ -127,6 +169,8 @@ pub fn read_published(stored: &v1::PublishedWindow) -> Result<Published, Convert
                 v1::ClosedReason::Expired => ClosedReason::Expired,
                 v1::ClosedReason::Corrected => ClosedReason::Corrected,
                 v1::ClosedReason::Merged => ClosedReason::Merged,
+                v1::ClosedReason::NumberMigrated => ClosedReason::NumberMigrated,
+                v1::ClosedReason::UserIdChanged => ClosedReason::UserIdChanged,
                 v1::ClosedReason::NeverWrote => ClosedReason::NeverWrote,
                 v1::ClosedReason::Unspecified => return Err(ConvertError::Absent("closed_reason")),
             },
@@ -157,6 +201,15 @@ pub fn read_published(stored: &v1::PublishedWindow) -> Result<Published, Convert
         evidence: Evidence {
             refused_at: instant("refused_time", stored.refused_time.as_ref())?,
             proven_at: instant("proven_time", stored.proven_time.as_ref())?,
+            ..Evidence::default()
+        },
+        circumstances: Circumstances {
+            waiting_since: instant("waiting_since_time", stored.waiting_since_time.as_ref())?,
+            thread_owner: read_thread_owner(stored.thread_owner()),
+            free_entry_point: match &stored.free_entry_point {
+                Some(stored) => read_free_entry_point(stored)?,
+                None => None,
+            },
         },
     })
 }
@@ -166,13 +219,51 @@ pub fn read_evidence(event: &Event) -> Result<Option<Evidence>, ConvertError> {
     let summary = match event {
         Event::WindowRefused(event) => &event.summary,
         Event::WindowProven(event) => &event.summary,
+        Event::CustomerAnswered(event) => &event.summary,
+        Event::FreeEntryPointStarted(event) => &event.summary,
+        Event::FreeEntryPointReported(event) => &event.summary,
         _ => return Ok(None),
     };
-    let summary = summary.unwrap_or_default();
-    Ok(Some(Evidence {
-        refused_at: instant("refused_time", summary.refused_time.as_ref())?,
-        proven_at: instant("proven_time", summary.proven_time.as_ref())?,
-    }))
+    read_evidence_summary(&summary.unwrap_or_default()).map(Some)
+}
+
+/// Reads evidence as its events, and summaries that carry it on, hold it.
+pub fn read_evidence_summary(stored: &v1::EvidenceSummary) -> Result<Evidence, ConvertError> {
+    Ok(Evidence {
+        refused_at: instant("refused_time", stored.refused_time.as_ref())?,
+        proven_at: instant("proven_time", stored.proven_time.as_ref())?,
+        answered_at: instant("answered_time", stored.answered_time.as_ref())?,
+        entry_point: match &stored.entry_point {
+            Some(stored) => Some(read_entry_point(stored)?),
+            None => None,
+        },
+    })
+}
+
+fn read_entry_point(stored: &v1::EntryPointEvidence) -> Result<EntryPoint, ConvertError> {
+    let is_confirmed = match stored.confirmed {
+        None => None,
+        Some(value) => Some(AsOf {
+            at: required_instant("confirmed_time", stored.confirmed_time.as_ref())?,
+            value,
+        }),
+    };
+    Ok(EntryPoint {
+        referred_at: instant("referred_time", stored.referred_time.as_ref())?,
+        replied_at: required_instant("reply_time", stored.reply_time.as_ref())?,
+        told_end: instant("told_end_time", stored.told_end_time.as_ref())?,
+        is_confirmed,
+    })
+}
+
+fn entry_point(of: &EntryPoint) -> v1::EntryPointEvidence {
+    v1::EntryPointEvidence {
+        referred_time: of.referred_at.map(timestamp),
+        reply_time: Some(timestamp(of.replied_at)),
+        told_end_time: of.told_end.map(timestamp),
+        confirmed: of.is_confirmed.map(|told| told.value),
+        confirmed_time: of.is_confirmed.map(|told| timestamp(told.at)),
+    }
 }
 
 /// Returns evidence as its events carry it.
@@ -180,6 +271,8 @@ pub fn evidence(of: Evidence) -> v1::EvidenceSummary {
     v1::EvidenceSummary {
         refused_time: of.refused_at.map(timestamp),
         proven_time: of.proven_at.map(timestamp),
+        answered_time: of.answered_at.map(timestamp),
+        entry_point: of.entry_point.as_ref().map(entry_point),
     }
 }
 
@@ -269,7 +362,7 @@ pub fn record(
         ..Default::default()
     };
     let deadline = casement_domain::window::next_deadline(Some(window), &facts, policy);
-    Record::new(subject, event_id, "casement/window-tracker", now, payload)
+    let record = Record::new(subject, event_id, "casement/window-tracker", now, payload)
         .about(customer.as_str())
         .with(Extension::Number, number.digits())
         .with(Extension::Brand, brand)
@@ -284,45 +377,12 @@ pub fn record(
             },
         )
         .with(Extension::ExpireTime, window.expires_at.to_string())
-        .with_deadline(deadline)
+        .with_deadline(deadline);
+    match window.circumstances.waiting_since {
+        Some(since) => record.with(Extension::WaitingSince, since.to_string()),
+        None => record,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use casement_domain::window::{Facts, decide};
-
-    use super::*;
-
-    #[test]
-    fn a_window_event_reads_back_and_carries_the_next_deadline() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let facts = Facts {
-            last_qualifying: Some(Qualifying {
-                at: at(100),
-                fact: casement_domain::id::FactId::from_u128(7),
-                received_at: at(101),
-                provider_id: "wamid.1".to_owned(),
-            }),
-            ..Facts::default()
-        };
-        let policy = Policy::default();
-        let event = decide(None, &facts, &policy, at(102)).unwrap();
-        let conversation = Conversation {
-            number: BusinessNumber::parse("15550001111").unwrap(),
-            customer: CustomerId::parse("c1").unwrap(),
-            brand: "default".to_owned(),
-            portfolio: "p1".to_owned(),
-        };
-        let record = record(&event, &conversation, &policy, at(102));
-        assert_eq!(record.event.event_type(), "casement.events.v1.WindowOpened");
-        assert_eq!(read(&record.event).unwrap().as_ref(), Some(event.window()));
-        let deadline = record
-            .extensions
-            .iter()
-            .find(|(name, _)| *name == Extension::Deadline);
-        assert_eq!(
-            deadline.unwrap().1,
-            (at(100) + policy.length - policy.leads[0]).to_string()
-        );
-    }
-}
+mod tests;

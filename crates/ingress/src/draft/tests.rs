@@ -270,3 +270,225 @@ fn the_same_change_at_two_numbers_is_two_facts_and_a_repeat_is_one() {
     assert_eq!(at("7"), at("7"));
     assert_ne!(at("7"), at("8"));
 }
+
+fn marks_of_call(raw: &Value) -> Marks {
+    let mut raw = raw.clone();
+    raw["id"] = json!("wacid.1");
+    raw["timestamp"] = json!("100");
+    let key = if raw.get("event").is_some() {
+        "calls"
+    } else {
+        "statuses"
+    };
+    let value = json!({"metadata": {"phone_number_id": "7"}, key: [raw]});
+    let item = items("calls", &value).remove(0);
+    match &item.kind {
+        ItemKind::Call(report) => call(&number(), &item, report).marks,
+        ItemKind::CallStatus(report) => call_status(&number(), &item, report).marks,
+        other => panic!("no call: {other:?}"),
+    }
+}
+
+#[test]
+fn a_call_that_was_taken_answers_the_customer_until_its_end() {
+    let user = "USER_INITIATED";
+    let business = "BUSINESS_INITIATED";
+    let table = [
+        (json!({"event": "connect", "direction": user}), None),
+        // Ended, and nobody took it, whatever its status.
+        (
+            json!({"event": "terminate", "direction": user, "status": "FAILED"}),
+            None,
+        ),
+        (
+            json!({"event": "terminate", "direction": user, "status": "COMPLETED"}),
+            None,
+        ),
+        (
+            json!({"event": "terminate", "direction": user, "status": "COMPLETED",
+                "start_time": "90", "end_time": "99", "duration": 9}),
+            Some(99),
+        ),
+        (
+            json!({"event": "terminate", "direction": user, "start_time": "90", "duration": 5}),
+            Some(95),
+        ),
+        (
+            json!({"event": "terminate", "direction": user, "start_time": "90"}),
+            Some(90),
+        ),
+        // A report that contradicts itself.
+        (
+            json!({"event": "terminate", "direction": user, "start_time": "90", "end_time": "80"}),
+            Some(90),
+        ),
+        (
+            json!({"event": "terminate", "direction": business, "start_time": "90",
+                "end_time": "99"}),
+            Some(99),
+        ),
+        (json!({"event": "terminate", "direction": business}), None),
+        (
+            json!({"type": "call", "status": "RINGING", "recipient_id": "1555"}),
+            None,
+        ),
+        (
+            json!({"type": "call", "status": "REJECTED", "recipient_id": "1555"}),
+            None,
+        ),
+        (
+            json!({"type": "call", "status": "ACCEPTED", "recipient_id": "1555"}),
+            Some(100),
+        ),
+    ];
+    for (raw, expected) in table {
+        let expected = Marks {
+            answered_at: expected.map(|second| Timestamp::from_second(second).unwrap()),
+            ..Marks::default()
+        };
+        assert_eq!(marks_of_call(&raw), expected, "{raw}");
+    }
+}
+
+#[test]
+fn what_the_business_wrote_elsewhere_answers_and_a_reaction_does_not() {
+    for (kind, is_answer) in [
+        ("text", true),
+        ("image", true),
+        ("unsupported", true),
+        ("hologram", true),
+        ("reaction", false),
+        ("edit", false),
+        ("revoke", false),
+    ] {
+        for field in ["smb_message_echoes", "standby"] {
+            let said = json!({"id": "wamid.1", "timestamp": "100", "from": "15550001111",
+                "to": "15550009999", "type": kind});
+            let mut value = json!({"metadata": {"phone_number_id": "7"}});
+            if field == "standby" {
+                value["standby"] = json!({"message_echoes": [said]});
+            } else {
+                value["message_echoes"] = json!([said]);
+            }
+            let item = items(field, &value).remove(0);
+            let ItemKind::Echo(read) = &item.kind else {
+                panic!("no echo: {item:?}")
+            };
+            let draft = echo(&number(), &item, read);
+            let at = Timestamp::from_second(100).unwrap();
+            let expected = Marks {
+                answered_at: is_answer.then_some(at),
+                ..Marks::default()
+            };
+            assert_eq!(draft.marks, expected, "{field} {kind}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_from_the_future_is_put_back_like_its_fact() {
+    let said = json!({"id": "wamid.1", "timestamp": "5000", "from": "15550001111",
+        "to": "15550009999", "type": "text"});
+    let value = json!({"metadata": {"phone_number_id": "7"}, "message_echoes": [said]});
+    let item = items("smb_message_echoes", &value).remove(0);
+    let ItemKind::Echo(read) = &item.kind else {
+        panic!("no echo: {item:?}")
+    };
+    let received = Timestamp::from_second(100).unwrap();
+    let draft = echo(&number(), &item, read);
+    let placed = draft.placed(received, SignedDuration::from_secs(60));
+    assert_eq!(placed.at, received);
+    assert_eq!(placed.marks.answered_at, Some(received));
+    let summary = placed.summary(received, &QualifyingPolicy::default());
+    assert_eq!(summary.answered_at, Some(received));
+}
+
+#[test]
+fn only_who_wrote_from_an_ad_or_a_post_may_be_in_a_free_entry_point() {
+    let ad = json!({"source_type": "ad", "source_id": "1"});
+    let table = [
+        (json!({"type": "text", "text": {"body": "hi"}}), false),
+        (
+            json!({"type": "text", "text": {"body": "hi"}, "referral": ad}),
+            true,
+        ),
+        (
+            json!({"type": "text", "text": {"body": "hi"},
+                "referral": {"source_type": "post", "ctwa_clid": "c"}}),
+            true,
+        ),
+        (
+            json!({"type": "text", "text": {"body": "hi"}, "referral": {"source_type": "mural"}}),
+            false,
+        ),
+        (
+            json!({"type": "text", "text": {"body": "hi"}, "referral": {"source_id": "1"}}),
+            false,
+        ),
+        // Seen with customers who come from ads: their first message cannot be shown.
+        (
+            json!({"type": "unsupported", "errors": [{"code": 131_060}], "referral": ad}),
+            true,
+        ),
+        (json!({"type": "request_welcome", "referral": ad}), false),
+        (
+            json!({"type": "text", "text": {"body": "hi"}, "group_id": "g", "referral": ad}),
+            false,
+        ),
+    ];
+    for (raw, is_referral) in table {
+        let (item, read) = only_message(&raw);
+        let expected = Marks {
+            is_referral,
+            ..Marks::default()
+        };
+        assert_eq!(message(&number(), &item, &read).marks, expected, "{raw}");
+    }
+}
+
+#[test]
+fn a_change_gave_another_user_id_unless_it_names_the_same_twice() {
+    let system = |kind: &str, from: Option<&str>, now: Option<&str>| {
+        let mut raw = json!({"type": "system",
+            "system": {"type": kind, "wa_id": "15550008888"}});
+        if let Some(from) = from {
+            raw["from_user_id"] = json!(from);
+        }
+        if let Some(now) = now {
+            raw["system"]["user_id"] = json!(now);
+        }
+        let (item, read) = only_message(&raw);
+        message(&number(), &item, &read).marks.changes_user_id
+    };
+    let (one, two) = (Some("US.1"), Some("US.2"));
+    for (kind, from, now, expected) in [
+        ("user_changed_user_id", one, two, true),
+        ("user_changed_user_id", None, two, true),
+        ("user_changed_number", one, two, true),
+        // A new phone brings a new user id, named or not.
+        ("user_changed_number", None, two, true),
+        ("user_changed_number", None, None, true),
+        ("user_changed_number", one, one, false),
+        // No change of identifiers at all.
+        ("user_identity_changed", one, None, false),
+    ] {
+        assert_eq!(system(kind, from, now), expected, "{kind} {from:?} {now:?}");
+    }
+
+    let update = |ids: Value, parents: Value| {
+        let raw = json!({"user_id": ids, "parent_user_id": parents, "timestamp": "100"});
+        let value = json!({"metadata": {"phone_number_id": "7"}, "user_id_update": [raw]});
+        let item = items("user_id_update", &value).remove(0);
+        let ItemKind::UserIdUpdate(read) = &item.kind else {
+            panic!("no update: {item:?}")
+        };
+        user_id_update(&item, read).marks.changes_user_id
+    };
+    let ids = json!({"previous": "US.1", "current": "US.2"});
+    let same = json!({"previous": "US.1", "current": "US.1"});
+    let parents = json!({"previous": "US.ENT.1", "current": "US.ENT.2"});
+    assert!(update(ids.clone(), Value::Null));
+    assert!(update(json!({"current": "US.2"}), Value::Null));
+    assert!(update(ids, parents.clone()));
+    assert!(!update(same, parents), "only the parent's");
+}

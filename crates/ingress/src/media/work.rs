@@ -113,7 +113,7 @@ async fn further_tries(worker: Arc<Worker>, stopping: CancellationToken) {
         retry_after: RETRY_AFTER,
     };
     let clock = Arc::new(IndexClock(worker.clock.clone()));
-    let mut index = Index::start(&worker.log, options, clock, stopping.clone(), |_| {});
+    let mut index = Index::start_unseen(&worker.log, options, clock, stopping.clone());
     let handle = index.handle();
     let mut in_hand = JoinSet::new();
     loop {

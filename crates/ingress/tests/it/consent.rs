@@ -1,9 +1,12 @@
 //! What customers say about what they allow becomes consent, once, and whatever goes wrong.
 
+use std::time::Duration;
+
 use casement_domain::id::PortfolioId;
 use casement_event::subject::{self, stream};
 use casement_event::{Event, Stored, v1};
 use casement_event_log::consent::{self, Known};
+use casement_shell::SystemClock;
 use casement_testkit::eventually;
 use serde_json::json;
 
@@ -142,6 +145,29 @@ async fn a_stop_by_any_gateway_counts_for_every_number_of_the_portfolio() {
     assert!(known.refusals().sms && !known.refusals().marketing);
     let (_, choice) = known.consent.choices().next().unwrap();
     assert_eq!(choice.at, "2026-11-22T10:00:00Z".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_stop_to_a_sender_that_only_the_configuration_names_counts() {
+    let mut config = crate::sms::config();
+    config.sms = serde_json::from_value(json!({ "numbers": { "15550001111": { "senders": {
+        "49": [{ "gateway": "spare", "sender": "+49305550100" }],
+    } } } }))
+    .unwrap();
+    let stage = Stage::start_as(config, SystemClock::shared(), Duration::from_secs(10)).await;
+    let stop = |id: &str, to: &str| {
+        json!({"channel": "sms", "message_uuid": id, "from": "15550009999", "to": to,
+            "timestamp": "2026-11-22T10:00:00Z", "message_type": "text", "text": "STOP"})
+    };
+    // Nobody's is kept aside; the configured one is a word to that number.
+    for (id, to, known) in [("v1", "49305550199", 0), ("v2", "49305550100", 1)] {
+        let request = from_vonage("/webhooks/vonage", &stop(id, to));
+        assert_eq!(stage.send(request).await.0, 200);
+        stage.settled().await;
+        assert_eq!(stage.inbound(ONE.0).await.len(), known, "{to}");
+    }
+    let facts = stage.inbound(ONE.0).await;
+    assert!(allowed(&stage, &facts[0]).await.refusals().sms);
 }
 
 #[tokio::test]

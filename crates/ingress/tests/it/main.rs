@@ -10,6 +10,7 @@ mod door;
 mod facts;
 mod identity_model;
 mod late;
+mod marks;
 mod media;
 mod merging;
 mod metamorphic;

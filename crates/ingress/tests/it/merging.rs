@@ -1,10 +1,13 @@
 //! Customers who prove to be one, and customers whose identifiers change.
 
 use casement_domain::consent::{Choice, Consent, Provenance, Topic};
-use casement_domain::id::{CustomerId, Phone, PortfolioId};
+use casement_domain::id::{BusinessNumber, CustomerId, Phone, PortfolioId};
 use casement_domain::inbound::Addresses;
-use casement_event::{Event, Stored, subject};
-use casement_event_log::{consent, customers};
+use casement_domain::window::{ClosedReason, Evidence, Facts, Policy};
+use casement_event::convert::window;
+use casement_event::subject::Family;
+use casement_event::{Event, Record, Stored, Uuid, subject, v1};
+use casement_event_log::{Expect, consent, customers};
 use casement_shell::SystemClock;
 use casement_testkit::eventually;
 use serde_json::json;
@@ -79,6 +82,59 @@ async fn a_message_that_carries_both_identifiers_makes_two_customers_one_at_ever
     assert_eq!(stored.len(), 6);
     assert_eq!(customer(&stored[5]), older);
     assert_eq!(message(&stored[5]).provider_message_id, "wamid.5");
+}
+
+#[tokio::test]
+async fn what_became_of_our_messages_to_one_who_ended_holds_for_the_one_who_carries_on() {
+    let stage = Stage::start().await;
+    for message in [
+        text("wamid.1", "15550009999", "", 0),
+        text("wamid.2", "", "US.1", 5),
+    ] {
+        stage.take(&one_text(ONE, &message)).await;
+    }
+    let younger = customer(&stage.inbound(ONE.0).await[1]);
+    // The platform refused a message to the younger one; before, she was answered.
+    let evidence = Evidence {
+        refused_at: Some(at(8)),
+        answered_at: Some(at(6)),
+        ..Evidence::default()
+    };
+    let number = BusinessNumber::parse(ONE.0).unwrap();
+    let place = subject::conversation(Family::Evidence, &number, &younger);
+    let refused = v1::WindowRefused {
+        summary: Some(window::evidence(evidence)),
+        ..v1::WindowRefused::default()
+    };
+    let record = Record::new(place, Uuid::new_v4(), "casement/test", at(8), refused);
+    stage.log.append(record, Expect::Anything).await.unwrap();
+
+    for message in [
+        text("wamid.3", "15550009999", "US.1", 7),
+        text("wamid.4", "15550009999", "US.1", 9),
+    ] {
+        stage.take(&one_text(ONE, &message)).await;
+    }
+    let stored = stage.inbound(ONE.0).await;
+    assert_eq!(
+        types(&stored[2..]),
+        [
+            "MovedTo",
+            "CustomerMerged",
+            "InboundMessageReceived",
+            "InboundMessageReceived"
+        ]
+    );
+    for stored in &stored[2..] {
+        assert_eq!(known(stored).summary.carried, evidence);
+    }
+    // Who carries on is as closed as the one who ended was, until the next message.
+    let policy = Policy::default();
+    let facts = |stored: &Stored| Facts::of(&known(stored).summary);
+    let reason = facts(&stored[4]).closed_reason(&policy, at(10));
+    assert_eq!(reason, Some(ClosedReason::Corrected));
+    assert_eq!(facts(&stored[4]).waiting_since(), Some(at(7)));
+    assert!(facts(&stored[5]).is_open(&policy, at(10)));
 }
 
 #[tokio::test]

@@ -82,3 +82,30 @@ async fn mistakes_are_named() {
     let (status, _) = call(&stage, "POST", "/_sim/customers", nameless).await;
     assert_eq!(status, 422);
 }
+
+#[tokio::test]
+async fn a_customer_can_come_from_an_ad_at_the_word_of_a_shell() {
+    let stage = Stage::set().await;
+    let ana = json!({"name": "Ana", "phone": ANA});
+    assert_eq!(call(&stage, "POST", "/_sim/customers", ana).await.0, 200);
+    let settings = json!({"free_entry_point": "1h"});
+    assert_eq!(call(&stage, "PUT", "/_sim/settings", settings).await.0, 200);
+    let entry_point = async || {
+        let url = format!("/_sim/entry-point?customer=15550001111&phone_number_id={NUMBER}");
+        stage.get(&url).await.1["ends_at"].clone()
+    };
+    for (device, is_free) in [("desktop", false), ("phone", true)] {
+        let clicks = json!({
+            "customer": ANA,
+            "phone_number_id": NUMBER,
+            "text": "Hello",
+            "device": device,
+        });
+        let (status, clicked) = call(&stage, "POST", "/_sim/clicks", clicks).await;
+        assert_eq!(status, 200, "{clicked}");
+        assert!(clicked["id"].as_str().unwrap().starts_with("wamid."));
+        assert_eq!(stage.send(&text(ANA, "hi")).await.0, 200);
+        let ends_at = entry_point().await;
+        assert_eq!(ends_at.is_string(), is_free, "{device}: {ends_at}");
+    }
+}

@@ -1,7 +1,9 @@
 //! Claims about the simulator over real sockets.
 
+mod ads;
 mod control;
 mod faults;
+mod gateways;
 mod graph;
 mod manage;
 mod media;

@@ -134,6 +134,7 @@ impl Stage {
         config.webhook_url = Some(hook.clone());
         config.twilio.status_callback = Some(hook.clone());
         config.twilio.inbound_url = Some(hook.clone());
+        config.generic.status_url = Some(hook.clone());
         config.numbers = [NUMBER, OTHER_NUMBER].map(number).to_vec();
         config.templates = vec![template()];
         config.webhook_retry = WebhookRetry {

@@ -1,7 +1,8 @@
 //! How webhooks are made, signed, repeated, gathered and shuffled.
 
 use casement_simulator::{
-    Fault, FaultSpec, InboundContent, InboundSpec, InboundVia, Reordering, Status, WebhookState,
+    Device, Fault, FaultSpec, InboundContent, InboundSpec, InboundVia, Reordering, Status,
+    WebhookState,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::SignedDuration;
@@ -140,6 +141,7 @@ async fn calls_standby_and_other_types_come_on_their_own_fields() {
         via: InboundVia::Messages,
         reply_to: Some("wamid.earlier".to_owned()),
         referral: None,
+        device: Device::default(),
     };
     stage.handle.inbound(&location).unwrap();
 

@@ -1,26 +1,23 @@
 //! The call to Twilio's Messages resource, which posts once, classifies the answer and follows
 //! nothing up; and the one that reads the account, to try credentials without sending.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
-use reqwest::{StatusCode, Url, header};
+use casement_shell::http::answer;
+use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::errors::{self, ErrorRule};
+use super::errors;
+use crate::outcome::{
+    Accepted, DEFAULT_TIMEOUT, Outcome, RESPONSE_BYTES_MAX, Rejected, RequestError, check_phone,
+    check_text, integer,
+};
 
-/// How long a whole call may take, unless set otherwise.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Twilio: longest `Body`, in characters.
 pub const BODY_CHARS_MAX: usize = 1600;
 /// Twilio: `ValidityPeriod` in seconds.
 const VALIDITY_SECONDS: std::ops::RangeInclusive<u32> = 1..=36_000;
-/// E.164: fewest and most digits we take for a phone.
-const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
-/// No answer of the endpoint comes near this; a larger one is not read to its end.
-const RESPONSE_BYTES_MAX: usize = 256 * 1024;
-/// A longer wait than this is not believed.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// Sends SMS for one Twilio account.
 ///
@@ -84,59 +81,6 @@ impl Sender {
     }
 }
 
-/// What a call came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Outcome {
-    /// Twilio took the message on; it is not yet delivered.
-    Accepted(Accepted),
-    /// Twilio refused it; see [`Rejected::rule`].
-    Rejected(Rejected),
-    /// It is certain that no request reached Twilio: no connection was made, or the request could
-    /// not even be built. It may be tried again without risk.
-    NotSent {
-        /// What happened, without content.
-        reason: String,
-    },
-    /// The message may or may not have been taken on. Twilio has no idempotency key, so trying
-    /// again risks a second SMS.
-    Unknown {
-        /// What happened, without content.
-        reason: String,
-    },
-}
-
-/// A message that Twilio took on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// The message's id (`SM…` or `MM…`).
-    pub sid: String,
-    /// `queued`, or `accepted` by a messaging service.
-    pub status: super::callback::Status,
-    /// How many segments it takes; unknown (0 at Twilio) until a messaging service chose a number.
-    pub segments: Option<u32>,
-}
-
-/// A refusal by Twilio.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rejected {
-    /// The HTTP status of the answer.
-    pub http_status: u16,
-    /// See [`super::errors::lookup`]; absent if the answer was not Twilio's own JSON.
-    pub code: Option<i64>,
-    /// Text for people. May quote the request: keep it out of logs.
-    pub message: String,
-    /// The `Retry-After` header, if it was given in seconds; at most a day.
-    pub retry_after: Option<Duration>,
-}
-
-impl Rejected {
-    /// Returns what a sender should do about it.
-    pub fn rule(&self) -> ErrorRule {
-        errors::lookup_response(self.http_status, self.code)
-    }
-}
-
 /// What Twilio says of the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
@@ -160,40 +104,16 @@ pub enum AccountError {
     },
 }
 
-/// A field of an SMS breaks a limit.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {reason}")]
-pub struct RequestError {
-    /// The field, such as `body`.
-    pub field: &'static str,
-    /// What is wrong, without content.
-    pub reason: String,
-}
-
 impl SmsRequest {
     /// Returns the first field that breaks a limit, if one does.
     pub fn check(&self) -> Result<(), RequestError> {
         let error = |field, reason: String| Err(RequestError { field, reason });
-        let is_phone = self.to.strip_prefix('+').is_some_and(|digits| {
-            digits.bytes().all(|byte| byte.is_ascii_digit()) && PHONE_DIGITS.contains(&digits.len())
-        });
-        if !is_phone {
-            return error("to", "must be `+` and 5 to 15 digits".to_owned());
-        }
+        check_phone(&self.to)?;
         let (Sender::Number(from) | Sender::MessagingService(from)) = &self.from;
         if from.is_empty() {
             return error("from", "must not be empty".to_owned());
         }
-        let count = self.body.chars().count();
-        if self.body.trim().is_empty() {
-            return error("body", "must not be empty".to_owned());
-        }
-        if count > BODY_CHARS_MAX {
-            return error(
-                "body",
-                format!("has {count} characters, at most {BODY_CHARS_MAX} are allowed"),
-            );
-        }
+        check_text("body", &self.body, BODY_CHARS_MAX)?;
         if self
             .validity_seconds
             .is_some_and(|seconds| !VALIDITY_SECONDS.contains(&seconds))
@@ -249,15 +169,17 @@ impl Client {
         };
         let response = match self.http.execute(request).await {
             Ok(response) => response,
-            Err(error) => return classify(&error, &url),
+            Err(error) => return Outcome::of_error(&error, &url),
         };
         let status = response.status();
-        let retry_after = retry_after(response.headers());
-        match read_body(response).await {
+        let retry_after = answer::retry_after(response.headers());
+        match answer::read(response, RESPONSE_BYTES_MAX).await {
             Ok(bytes) => interpret(status, retry_after, &bytes),
             // Headers that refuse are enough: what is missing of the text does not matter.
-            Err(_) if refuses(status) => interpret(status, retry_after, b""),
-            Err(reason) => Outcome::Unknown { reason },
+            Err(_) if answer::refuses(status) => interpret(status, retry_after, b""),
+            Err(error) => Outcome::Unknown {
+                reason: error.to_string(),
+            },
         }
     }
 
@@ -278,11 +200,13 @@ impl Client {
             .timeout(self.timeout);
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Err(no_answer(describe(&error))),
+            Err(error) => return Err(no_answer(answer::describe(&error))),
         };
         let status = response.status();
-        let bytes = read_body(response).await.map_err(no_answer)?;
-        read_account(status, &bytes)
+        match answer::read(response, RESPONSE_BYTES_MAX).await {
+            Ok(bytes) => read_account(status, &bytes),
+            Err(error) => Err(no_answer(error.to_string())),
+        }
     }
 
     fn request(&self, sms: &SmsRequest) -> Result<(Url, reqwest::Request), String> {
@@ -299,7 +223,7 @@ impl Client {
             .timeout(self.timeout)
             .form(&sms.form())
             .build()
-            .map_err(|error| format!("request cannot be built: {}", describe(&error)))?;
+            .map_err(|error| format!("request cannot be built: {}", answer::describe(&error)))?;
         Ok((url, request))
     }
 
@@ -316,66 +240,6 @@ impl Client {
     }
 }
 
-/// Only a failed connection proves that nothing was sent, and only if it was the connection for
-/// this very URL: after a redirect the request has been out once.
-fn classify(error: &reqwest::Error, url: &Url) -> Outcome {
-    let reason = describe(error);
-    if error.is_connect() && error.url().is_none_or(|failed| failed == url) {
-        Outcome::NotSent { reason }
-    } else {
-        Outcome::Unknown { reason }
-    }
-}
-
-/// The chain of causes, without the URL (it names the account) and without content.
-fn describe(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_builder() {
-        "invalid"
-    } else {
-        "broke off"
-    };
-    let mut text = kind.to_owned();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
-        if bytes.len() + chunk.len() > RESPONSE_BYTES_MAX {
-            return Err(format!("answer is larger than {RESPONSE_BYTES_MAX} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// A 4xx refuses, whoever on the way wrote it; but a 408 may be a proxy's guess about a request
-/// that went on to Twilio.
-fn refuses(status: StatusCode) -> bool {
-    status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT
-}
-
 fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> Outcome {
     let body: Option<Value> = serde_json::from_slice(bytes).ok();
     let http_status = status.as_u16();
@@ -389,7 +253,7 @@ fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) ->
     }
     let code = body.as_ref().and_then(|body| integer(body.get("code")?));
     // A 5xx in Twilio's own words is a refusal, of which the error table says how far to trust it.
-    if refuses(status) || (status.is_server_error() && code.is_some()) {
+    if answer::refuses(status) || (status.is_server_error() && code.is_some()) {
         let message = body
             .as_ref()
             .and_then(|body| body.get("message")?.as_str())
@@ -400,6 +264,7 @@ fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) ->
         return Outcome::Rejected(Rejected {
             http_status,
             code,
+            rule: errors::lookup_response(http_status, code),
             message,
             retry_after,
         });
@@ -417,9 +282,11 @@ fn read_account(status: StatusCode, bytes: &[u8]) -> Result<Account, AccountErro
     };
     let http_status = status.as_u16();
     if !status.is_success() {
+        let code = body.as_ref().and_then(|body| integer(body.get("code")?));
         return Err(AccountError::Rejected(Rejected {
             http_status,
-            code: body.as_ref().and_then(|body| integer(body.get("code")?)),
+            code,
+            rule: errors::lookup_response(http_status, code),
             message: text("message"),
             retry_after: None,
         }));
@@ -436,10 +303,10 @@ fn read_account(status: StatusCode, bytes: &[u8]) -> Result<Account, AccountErro
 }
 
 fn accepted(body: &Value) -> Option<Accepted> {
-    let sid = body
+    let id = body
         .get("sid")?
         .as_str()
-        .filter(|sid| !sid.is_empty())?
+        .filter(|id| !id.is_empty())?
         .to_owned();
     let status = body
         .get("status")
@@ -451,12 +318,8 @@ fn accepted(body: &Value) -> Option<Accepted> {
         .and_then(|count| u32::try_from(count).ok())
         .filter(|count| *count > 0);
     Some(Accepted {
-        sid,
-        status: super::callback::Status::parse(status),
+        id,
+        status: status.to_owned(),
         segments,
     })
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }

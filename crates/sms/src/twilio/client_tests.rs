@@ -3,13 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::net::TcpListener;
 
-use super::{callback::Status, errors::Action, *};
+use super::{errors::Action, *};
+use crate::outcome::{Accepted, Outcome};
+use crate::socket::{Answer, answer_once, http, http_client};
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
@@ -123,89 +121,13 @@ fn a_messaging_service_is_told_by_its_sid() {
     }
 }
 
-/// What the socket does once it has read the whole request.
-enum Answer {
-    /// Writes these bytes and closes.
-    Bytes(String),
-    /// Closes without a word.
-    Close,
-    /// Says nothing and keeps the connection.
-    Silence,
-}
-
-fn http(status: &str, headers: &str, body: &str) -> Answer {
-    Answer::Bytes(format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
-        body.len()
-    ))
-}
-
-/// Answers one request, and returns it as text.
-async fn answer_once(answer: Answer) -> (SocketAddr, JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let task = tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.expect("a connection");
-        let request = read_request(&mut socket).await;
-        match answer {
-            Answer::Bytes(bytes) => {
-                socket.write_all(bytes.as_bytes()).await.expect("written");
-                socket.shutdown().await.expect("closed");
-            }
-            Answer::Close => drop(socket),
-            Answer::Silence => {
-                // Until the client gives up.
-                let mut rest = [0; 16];
-                let _ = socket.read(&mut rest).await;
-            }
-        }
-        request
-    });
-    (address, task)
-}
-
-async fn read_request(socket: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| {
-                    line.to_ascii_lowercase()
-                        .strip_prefix("content-length: ")?
-                        .parse()
-                        .ok()
-                })
-                .unwrap_or(0);
-            if body.len() >= length {
-                return text;
-            }
-        }
-        let mut chunk = [0; 4096];
-        let read = socket.read(&mut chunk).await.expect("readable");
-        assert!(read > 0, "the request broke off: {text}");
-        bytes.extend_from_slice(&chunk[..read]);
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell's client is not to be had here"
-)]
 fn client(address: SocketAddr) -> Client {
-    // Another test of the process may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
     let credentials = Credentials {
         base_url: format!("http://{address}"),
         account_sid: "AC1".to_owned(),
         auth_token: SecretString::from("secret-token"),
     };
-    Client::new(http, credentials).with_timeout(Duration::from_secs(10))
+    Client::new(http_client(), credentials).with_timeout(Duration::from_secs(10))
 }
 
 async fn outcome(answer: Answer) -> Outcome {
@@ -231,8 +153,8 @@ async fn an_accepted_sms_returns_its_sid_and_segments() {
         (r#"{"sid":"SM1"}"#, None),
     ] {
         let accepted = Accepted {
-            sid: "SM1".to_owned(),
-            status: Status::Queued,
+            id: "SM1".to_owned(),
+            status: "queued".to_owned(),
             segments,
         };
         assert_eq!(
@@ -285,14 +207,8 @@ async fn the_request_is_a_form_with_basic_authorization() {
 
 #[tokio::test]
 async fn a_refusal_carries_twilios_code_and_what_to_do() {
-    let ambiguous = Action::Retry {
-        ambiguous: true,
-        once: false,
-    };
-    let retry = Action::Retry {
-        ambiguous: false,
-        once: false,
-    };
+    let ambiguous = Action::Retry { ambiguous: true };
+    let retry = Action::Retry { ambiguous: false };
     for (status, body, code, action) in [
         (
             "400 Bad Request",
@@ -304,7 +220,7 @@ async fn a_refusal_carries_twilios_code_and_what_to_do() {
             "400 Bad Request",
             r#"{"code":21211,"message":"m"}"#,
             Some(21_211),
-            Action::Fail,
+            Action::Unreachable,
         ),
         (
             "401 Unauthorized",
@@ -312,7 +228,7 @@ async fn a_refusal_carries_twilios_code_and_what_to_do() {
             Some(20_003),
             Action::Halt,
         ),
-        ("404 Not Found", "<html>m</html>", None, Action::Fail),
+        ("404 Not Found", "<html>m</html>", None, Action::NextGateway),
         (
             "429 Too Many Requests",
             r#"{"code":20429,"message":"m"}"#,
@@ -338,7 +254,7 @@ async fn a_refusal_carries_twilios_code_and_what_to_do() {
         };
         assert_eq!(rejected.http_status.to_string(), status[..3]);
         assert_eq!(rejected.code, code, "{status}");
-        assert_eq!(rejected.rule().action, action, "{status}");
+        assert_eq!(rejected.rule.action, action, "{status}");
         assert_eq!(rejected.retry_after, Some(Duration::from_secs(3)));
         assert_eq!(rejected.message == "m", code.is_some());
     }

@@ -3,16 +3,24 @@
 //! The same codes come in answers to calls and in status callbacks. This module advises; bounds
 //! and back-off belong to the dispatcher.
 
+use crate::errors::{ABSENT, RETRY, RETRY_ONCE, Row, in_table, of_answer};
 pub use crate::errors::{Action, ErrorRule, NO_CODE};
-use crate::errors::{RETRY, RETRY_ONCE, Row, in_table};
 
 static ROWS: &[Row] = &[
     (20_003, "credentials are wrong", Action::Halt),
     (20_005, "account is not active", Action::Halt),
     (20_429, "too many requests", RETRY),
     (20_503, "the service is unavailable", RETRY),
-    (21_211, "recipient is no valid phone number", Action::Fail),
-    (21_408, "account may not send to this region", Action::Fail),
+    (
+        21_211,
+        "recipient is no valid phone number",
+        Action::Unreachable,
+    ),
+    (
+        21_408,
+        "account may not send to this region",
+        Action::NextGateway,
+    ),
     (21_602, "text is missing", Action::Fail),
     (
         21_606,
@@ -24,22 +32,26 @@ static ROWS: &[Row] = &[
     (
         21_612,
         "this sender cannot reach this recipient",
-        Action::Fail,
+        Action::NextGateway,
     ),
-    (21_614, "recipient is no mobile number", Action::Fail),
+    (21_614, "recipient is no mobile number", Action::Unreachable),
     (21_617, "text is too long", Action::Fail),
     (30_001, "queue overflowed", RETRY),
     (30_002, "account is suspended", Action::Halt),
-    (30_003, "handset is unreachable", RETRY_ONCE),
+    (30_003, "handset is unreachable", ABSENT),
     (30_004, "message was blocked", Action::Fail),
-    (30_005, "handset is unknown", Action::Fail),
-    (30_006, "landline or unreachable carrier", Action::Fail),
+    (30_005, "handset is unknown", Action::Unreachable),
+    (
+        30_006,
+        "landline or unreachable carrier",
+        Action::Unreachable,
+    ),
     (30_007, "carrier filtered it", Action::Fail),
     (30_008, "unknown error at the carrier", RETRY_ONCE),
     (
         30_034,
         "sender is not registered for the United States",
-        Action::Fail,
+        Action::NextGateway,
     ),
 ];
 
@@ -54,20 +66,7 @@ pub fn lookup(code: i64) -> ErrorRule {
 /// Returns the rule for the answer to a call: as [`lookup`], but where the code is unknown the
 /// HTTP status decides. A 5xx with an unknown code stays ambiguous.
 pub fn lookup_response(http_status: u16, code: Option<i64>) -> ErrorRule {
-    let rule = lookup(code.unwrap_or(NO_CODE));
-    if rule.known {
-        return rule;
-    }
-    let action = match http_status {
-        401 => Action::Halt,
-        429 => RETRY,
-        500.. => Action::Retry {
-            ambiguous: true,
-            once: false,
-        },
-        _ => Action::Fail,
-    };
-    ErrorRule { action, ..rule }
+    of_answer(lookup(code.unwrap_or(NO_CODE)), http_status)
 }
 
 #[cfg(test)]
@@ -79,15 +78,12 @@ mod tests {
         let rows: &[(&[i64], Action)] = &[
             (&[20_003, 20_005, 21_606, 30_002], Action::Halt),
             (&[20_429, 20_503, 21_611, 30_001], RETRY),
-            (&[30_003, 30_008], RETRY_ONCE),
+            (&[30_003], ABSENT),
+            (&[30_008], RETRY_ONCE),
             (&[21_610], Action::OptOut),
-            (
-                &[
-                    21_211, 21_408, 21_602, 21_612, 21_614, 21_617, 30_004, 30_005, 30_006, 30_007,
-                    30_034,
-                ],
-                Action::Fail,
-            ),
+            (&[21_211, 21_614, 30_005, 30_006], Action::Unreachable),
+            (&[21_408, 21_612, 30_034], Action::NextGateway),
+            (&[21_602, 21_617, 30_004, 30_007], Action::Fail),
         ];
         for (codes, action) in rows {
             for &code in *codes {
@@ -102,24 +98,13 @@ mod tests {
     #[test]
     fn an_unknown_code_in_an_answer_is_judged_by_its_http_status() {
         for (status, action) in [
-            (400, Action::Fail),
+            (400, Action::NextGateway),
             (401, Action::Halt),
-            (404, Action::Fail),
+            (403, Action::Halt),
+            (404, Action::NextGateway),
             (429, RETRY),
-            (
-                500,
-                Action::Retry {
-                    ambiguous: true,
-                    once: false,
-                },
-            ),
-            (
-                503,
-                Action::Retry {
-                    ambiguous: true,
-                    once: false,
-                },
-            ),
+            (500, Action::Retry { ambiguous: true }),
+            (503, Action::Retry { ambiguous: true }),
         ] {
             for code in [None, Some(99_999)] {
                 let rule = lookup_response(status, code);

@@ -65,7 +65,7 @@ fn report(value: &Value, id: String, word: String) -> Report {
 }
 
 /// The code is the error's title, or the end of its address.
-fn failure(error: &Value) -> Failure {
+pub(super) fn failure(error: &Value) -> Failure {
     let title = text(&error["title"]);
     let in_address =
         text(&error["type"]).and_then(|address| Some(address.rsplit_once('#')?.1.to_owned()));

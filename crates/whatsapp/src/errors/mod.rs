@@ -73,8 +73,13 @@ pub enum Action {
     SwitchToPhone,
     /// Not by this route; another (another template, SMS) may do.
     NextRoute,
-    /// Mark the template unusable, then as [`Action::NextRoute`].
-    TemplateUnusable,
+    /// Stop for the template, then as [`Action::NextRoute`].
+    TemplateUnusable {
+        /// What makes it usable again, besides the platform's word that it is approved.
+        lift: Lift,
+    },
+    /// Somebody else has the thread: a template may go, free-form may not.
+    ThreadControl,
     /// The customer gets no more marketing for now: not again before `not_before`, and by another
     /// channel only with consent for marketing there.
     MarketingCapped {
@@ -83,12 +88,14 @@ pub enum Action {
     },
     /// The customer wants no marketing: record it and never send them any.
     SuppressMarketing,
-    /// Stop for the whole [`Scope`] until an operator has seen to it.
+    /// Stop for the whole [`Scope`].
     Halt {
         /// What stops.
         traffic: Traffic,
         /// True if what is stopped may take another channel (SMS) meanwhile.
         next_route: bool,
+        /// What ends it, besides an operator.
+        lift: Lift,
     },
     /// Not at this endpoint (Meta's marketing endpoint and the ordinary one exclude each other).
     OtherEndpoint,
@@ -109,6 +116,25 @@ pub enum Traffic {
     Templates,
 }
 
+/// What ends a halt, besides an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lift {
+    /// Nothing that we hear of by ourselves.
+    Operator,
+    /// Another access token.
+    NewToken,
+    /// Time.
+    After(Duration),
+    /// One message that is let through after `first`, and accepted. After each that is not, the
+    /// next waits `factor` times as long.
+    Probe {
+        /// The first wait.
+        first: Duration,
+        /// By how much each wait is longer than the one before.
+        factor: u32,
+    },
+}
+
 impl Action {
     /// Returns whether another route (template, SMS) may carry the message after this.
     pub fn allows_next_route(self) -> bool {
@@ -116,7 +142,8 @@ impl Action {
             Self::SwitchToTemplate
             | Self::SwitchToPhone
             | Self::NextRoute
-            | Self::TemplateUnusable
+            | Self::ThreadControl
+            | Self::TemplateUnusable { .. }
             | Self::Retry {
                 then_next_route: true,
                 ..
@@ -187,6 +214,7 @@ pub fn lookup_response(http_status: u16, code: i64, is_transient: bool) -> Error
         401 => Action::Halt {
             traffic: Traffic::Everything,
             next_route: false,
+            lift: Lift::NewToken,
         },
         500.. => Action::Retry {
             ambiguous: true,

@@ -5,7 +5,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{Action, Scope, Traffic};
+use super::{Action, Lift, Scope, Traffic};
 
 /// A row: one code or a range of codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +39,41 @@ const RETRY_AFTER_RECONCILING: Action = Action::Retry {
     ambiguous: true,
     then_next_route: true,
 };
-const HALT: Action = Action::Halt {
-    traffic: Traffic::Everything,
-    next_route: false,
+
+/// Seldom enough that a blocked account does not look like an attack, and often enough that
+/// nobody has to remember to lift a halt whose reason is gone.
+const PROBE: Lift = Lift::Probe {
+    first: Duration::from_mins(15),
+    factor: 2,
 };
-const HALT_NEXT_ROUTE: Action = Action::Halt {
-    traffic: Traffic::Everything,
-    next_route: true,
-};
+/// Meta: the first pause of a template lasts 3 hours.
+const TEMPLATE_PAUSE: Lift = Lift::After(Duration::from_hours(3));
+
+/// The message waits.
+const fn halt(lift: Lift) -> Action {
+    Action::Halt {
+        traffic: Traffic::Everything,
+        next_route: false,
+        lift,
+    }
+}
+
+/// The message may take another channel.
+const fn halt_next_route(lift: Lift) -> Action {
+    Action::Halt {
+        traffic: Traffic::Everything,
+        next_route: true,
+        lift,
+    }
+}
+
+const fn halt_of(traffic: Traffic, next_route: bool, lift: Lift) -> Action {
+    Action::Halt {
+        traffic,
+        next_route,
+        lift,
+    }
+}
 
 const fn delay(seconds: u64, factor: u32) -> Action {
     Action::Delay {
@@ -97,12 +124,12 @@ const fn range(
 #[rustfmt::skip]
 static ROWS: &[Row] = &[
     // Access.
-    alert(0, "access token is invalid", Scope::Token, HALT_NEXT_ROUTE),
-    alert(190, "access token has expired", Scope::Token, HALT_NEXT_ROUTE),
-    alert(3, "app lacks the capability for this call", Scope::Waba, HALT),
-    alert(10, "permission is missing or was withdrawn", Scope::Waba, HALT),
-    range(200..=299, "permission is missing", Scope::Waba, HALT),
-    alert(131_005, "permission is missing or was withdrawn", Scope::Waba, HALT),
+    alert(0, "access token is invalid", Scope::Token, halt_next_route(Lift::NewToken)),
+    alert(190, "access token has expired", Scope::Token, halt_next_route(Lift::NewToken)),
+    alert(3, "app lacks the capability for this call", Scope::Waba, halt(PROBE)),
+    alert(10, "permission is missing or was withdrawn", Scope::Waba, halt(PROBE)),
+    range(200..=299, "permission is missing", Scope::Waba, halt(PROBE)),
+    alert(131_005, "permission is missing or was withdrawn", Scope::Waba, halt(PROBE)),
     // The platform in general.
     quiet(1, "the platform reports an unknown error", Scope::Message, RETRY_AFTER_RECONCILING),
     quiet(2, "the platform is down or overloaded", Scope::Message, RETRY_AFTER_RECONCILING),
@@ -115,37 +142,37 @@ static ROWS: &[Row] = &[
     quiet(130_429, "the number has reached its throughput", Scope::Number, delay(1, 2)),
     // Meta advises 4^X seconds, X from 0.
     quiet(131_056, "too many messages to this customer at once", Scope::Pair, delay(1, 4)),
-    alert(131_048, "too many of the number's messages were taken for spam", Scope::Number, Action::Halt { traffic: Traffic::Marketing, next_route: true }),
+    alert(131_048, "too many of the number's messages were taken for spam", Scope::Number, halt_of(Traffic::Marketing, true, Lift::Operator)),
     // The request.
     alert(100, "a parameter is wrong or unsupported", Scope::Message, Action::Fail),
     alert(131_008, "a required parameter is missing", Scope::Message, Action::Fail),
     alert(131_009, "a parameter's value is not valid", Scope::Message, Action::Fail),
     alert(135_000, "a parameter is wrong, the platform does not say which", Scope::Message, Action::Fail),
-    range(2_494_000..=2_494_999, "the request does not fit the endpoint", Scope::Message, Action::Fail),
+    range(2_494_000..=2_494_999, "another responder has the thread", Scope::Pair, Action::ThreadControl),
     quiet(131_021, "sender and recipient are the same", Scope::Message, Action::Fail),
     quiet(131_051, "message type is not supported", Scope::Message, Action::Fail),
     quiet(131_052, "a customer's media could not be downloaded", Scope::Message, Action::Fail),
     quiet(131_053, "media could not be uploaded", Scope::Message, Action::Fail),
     quiet(131_062, "this message cannot go to a user id", Scope::Message, Action::SwitchToPhone),
     // The account.
-    alert(368, "the account is blocked for a policy violation", Scope::Waba, HALT_NEXT_ROUTE),
-    alert(131_031, "the account is locked", Scope::Waba, HALT_NEXT_ROUTE),
-    alert(131_042, "there is a problem with the payment method", Scope::Waba, HALT_NEXT_ROUTE),
-    alert(131_064, "templates are limited for category violations", Scope::Waba, Action::Halt { traffic: Traffic::Templates, next_route: false }),
+    alert(368, "the account is blocked for a policy violation", Scope::Waba, halt_next_route(Lift::Operator)),
+    alert(131_031, "the account is locked", Scope::Waba, halt_next_route(Lift::Operator)),
+    alert(131_042, "there is a problem with the payment method", Scope::Waba, halt_next_route(PROBE)),
+    alert(131_064, "templates are limited for category violations", Scope::Waba, halt_of(Traffic::Templates, false, PROBE)),
     // The number.
-    alert(33, "the number was deleted", Scope::Number, HALT),
-    alert(131_037, "the number's display name is not approved", Scope::Number, HALT),
-    alert(131_045, "the number's registration or certificate is wrong", Scope::Number, HALT),
-    alert(133_000, "an earlier deregistration did not finish", Scope::Number, HALT),
+    alert(33, "the number was deleted", Scope::Number, halt(Lift::Operator)),
+    alert(131_037, "the number's display name is not approved", Scope::Number, halt(PROBE)),
+    alert(131_045, "the number's registration or certificate is wrong", Scope::Number, halt(PROBE)),
+    alert(133_000, "an earlier deregistration did not finish", Scope::Number, halt(PROBE)),
     quiet(133_004, "the registration server is unavailable", Scope::Number, RETRY),
     alert(133_005, "two-step PIN is wrong", Scope::Number, Action::Fail),
-    alert(133_006, "the number must be verified again", Scope::Number, HALT),
+    alert(133_006, "the number must be verified again", Scope::Number, halt(PROBE)),
     alert(133_008, "two-step PIN was wrong too often", Scope::Number, Action::Fail),
     alert(133_009, "two-step PIN was entered too fast", Scope::Number, Action::Fail),
-    alert(133_010, "the number is not registered", Scope::Number, HALT),
-    alert(133_015, "the number was deleted moments ago", Scope::Number, HALT),
+    alert(133_010, "the number is not registered", Scope::Number, halt(PROBE)),
+    alert(133_015, "the number was deleted moments ago", Scope::Number, halt(PROBE)),
     alert(133_016, "registered and deregistered too often: locked for 72 hours", Scope::Number, Action::Fail),
-    alert(136_024, "a verification code was requested too often or too soon", Scope::Number, HALT),
+    alert(136_024, "a verification code was requested too often or too soon", Scope::Number, halt(PROBE)),
     // The recipient.
     quiet(130_403, "the business has blocked this customer", Scope::Pair, Action::Fail),
     quiet(130_472, "the customer is held out of marketing by an experiment", Scope::Pair, Action::NextRoute),
@@ -160,13 +187,13 @@ static ROWS: &[Row] = &[
     quiet(131_060, "a customer's message is not available", Scope::Message, Action::Ignore),
     // Templates and flows.
     alert(132_000, "wrong number of template parameters", Scope::Message, Action::NextRoute),
-    alert(132_001, "template does not exist in this language, or is not approved", Scope::Template, Action::TemplateUnusable),
+    alert(132_001, "template does not exist in this language, or is not approved", Scope::Template, Action::TemplateUnusable { lift: PROBE }),
     quiet(132_005, "template is too long once filled in", Scope::Message, Action::NextRoute),
     alert(132_007, "template violates a content policy", Scope::Template, Action::Fail),
     alert(132_008, "template parameters do not fit", Scope::Message, Action::NextRoute),
     alert(132_012, "a template parameter has the wrong format", Scope::Message, Action::NextRoute),
-    alert(132_015, "template is paused, or the held message was dropped", Scope::Template, Action::TemplateUnusable),
-    alert(132_016, "template is disabled for good", Scope::Template, Action::TemplateUnusable),
+    alert(132_015, "template is paused, or the held message was dropped", Scope::Template, Action::TemplateUnusable { lift: TEMPLATE_PAUSE }),
+    alert(132_016, "template is disabled for good", Scope::Template, Action::TemplateUnusable { lift: Lift::Operator }),
     alert(132_018, "template parameters do not fit", Scope::Message, Action::NextRoute),
     alert(132_068, "flow is blocked", Scope::Template, Action::Fail),
     quiet(132_069, "flow is throttled to ten messages an hour", Scope::Template, Action::Fail),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, NO_CODE, Scope, Traffic, lookup, lookup_response, rules};
+use super::{Action, Lift, NO_CODE, Scope, Traffic, lookup, lookup_response, rules};
 
 const fn retry(ambiguous: bool, then_next_route: bool) -> Action {
     Action::Retry {
@@ -11,12 +11,18 @@ const fn retry(ambiguous: bool, then_next_route: bool) -> Action {
     }
 }
 
-const fn halt(traffic: Traffic, next_route: bool) -> Action {
+const fn halt(traffic: Traffic, next_route: bool, lift: Lift) -> Action {
     Action::Halt {
         traffic,
         next_route,
+        lift,
     }
 }
+
+const PROBE: Lift = Lift::Probe {
+    first: Duration::from_mins(15),
+    factor: 2,
+};
 
 const fn delay(seconds: u64, factor: u32) -> Action {
     Action::Delay {
@@ -29,31 +35,36 @@ const fn delay(seconds: u64, factor: u32) -> Action {
 fn every_code_the_platform_documents_has_its_action_and_reach() {
     use Action::{
         Fail, Ignore, NextRoute, OtherEndpoint, SuppressMarketing, SwitchToPhone, SwitchToTemplate,
-        TemplateUnusable,
+        TemplateUnusable, ThreadControl,
     };
-    let everything = |next_route| halt(Traffic::Everything, next_route);
+    let everything = |next_route, lift| halt(Traffic::Everything, next_route, lift);
+    let unusable = |lift| TemplateUnusable { lift };
     let capped = Action::MarketingCapped {
         not_before: Duration::from_hours(24),
     };
     let rows: &[(&[i64], Scope, Action)] = &[
-        (&[0, 190], Scope::Token, everything(true)),
+        (&[0, 190], Scope::Token, everything(true, Lift::NewToken)),
         (
             &[3, 10, 200, 230, 299, 131_005],
             Scope::Waba,
-            everything(false),
+            everything(false, PROBE),
         ),
         (&[1, 2], Scope::Message, retry(true, true)),
         (&[4], Scope::App, delay(60, 2)),
         (&[80_007], Scope::Waba, delay(60, 2)),
-        (&[33], Scope::Number, everything(false)),
+        (&[33], Scope::Number, everything(false, Lift::Operator)),
+        (&[100, 131_008, 131_009, 135_000], Scope::Message, Fail),
         (
-            &[
-                100, 131_008, 131_009, 135_000, 2_494_000, 2_494_191, 2_494_999,
-            ],
-            Scope::Message,
-            Fail,
+            &[2_494_000, 2_494_191, 2_494_999],
+            Scope::Pair,
+            ThreadControl,
         ),
-        (&[368, 131_031, 131_042], Scope::Waba, everything(true)),
+        (
+            &[368, 131_031],
+            Scope::Waba,
+            everything(true, Lift::Operator),
+        ),
+        (&[131_042], Scope::Waba, everything(true, PROBE)),
         (&[130_403], Scope::Pair, Fail),
         (&[130_429], Scope::Number, delay(1, 2)),
         (&[130_472], Scope::Pair, NextRoute),
@@ -64,9 +75,13 @@ fn every_code_the_platform_documents_has_its_action_and_reach() {
         (&[131_026], Scope::Pair, NextRoute),
         (&[131_030], Scope::Pair, Fail),
         (&[131_035, 131_036], Scope::Message, NextRoute),
-        (&[131_037, 131_045], Scope::Number, everything(false)),
+        (&[131_037, 131_045], Scope::Number, everything(false, PROBE)),
         (&[131_047], Scope::Pair, SwitchToTemplate),
-        (&[131_048], Scope::Number, halt(Traffic::Marketing, true)),
+        (
+            &[131_048],
+            Scope::Number,
+            halt(Traffic::Marketing, true, Lift::Operator),
+        ),
         (&[131_049], Scope::Pair, capped),
         (&[131_050], Scope::Pair, SuppressMarketing),
         (&[131_051, 131_052, 131_053], Scope::Message, Fail),
@@ -75,22 +90,28 @@ fn every_code_the_platform_documents_has_its_action_and_reach() {
         (&[131_057], Scope::Number, delay(60, 1)),
         (&[131_060], Scope::Message, Ignore),
         (&[131_062], Scope::Message, SwitchToPhone),
-        (&[131_064], Scope::Waba, halt(Traffic::Templates, false)),
+        (
+            &[131_064],
+            Scope::Waba,
+            halt(Traffic::Templates, false, PROBE),
+        ),
         (
             &[132_000, 132_008, 132_012, 132_018, 132_005],
             Scope::Message,
             NextRoute,
         ),
+        (&[132_001], Scope::Template, unusable(PROBE)),
         (
-            &[132_001, 132_015, 132_016],
+            &[132_015],
             Scope::Template,
-            TemplateUnusable,
+            unusable(Lift::After(Duration::from_hours(3))),
         ),
+        (&[132_016], Scope::Template, unusable(Lift::Operator)),
         (&[132_007, 132_068, 132_069], Scope::Template, Fail),
         (
             &[133_000, 133_006, 133_010, 133_015, 136_024],
             Scope::Number,
-            everything(false),
+            everything(false, PROBE),
         ),
         (&[133_004], Scope::Number, retry(false, false)),
         (&[133_005, 133_008, 133_009, 133_016], Scope::Number, Fail),
@@ -147,7 +168,12 @@ fn an_unknown_code_in_an_answer_is_judged_by_its_http_status() {
     for (status, transient, scope, action) in [
         (400, false, Scope::Message, Action::Fail),
         (400, true, Scope::Message, retry(false, true)),
-        (401, false, Scope::Token, halt(Traffic::Everything, false)),
+        (
+            401,
+            false,
+            Scope::Token,
+            halt(Traffic::Everything, false, Lift::NewToken),
+        ),
         // A 403 may be about this recipient only, as 130497 is.
         (403, false, Scope::Message, Action::Fail),
         (404, false, Scope::Message, Action::Fail),

@@ -1,8 +1,8 @@
 //! The calls themselves: one GET or POST each, pages followed by their cursors.
 
-use std::error::Error as _;
 use std::time::Duration;
 
+use casement_shell::http::answer::{self, BodyError};
 use reqwest::{Method, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -248,7 +248,7 @@ impl Manager {
             .timeout(self.timeout)
             .build()
             .map_err(|error| CallError::Invalid {
-                reason: describe(&error),
+                reason: answer::describe(&error),
             })?;
         let response = self.http.execute(request).await.map_err(unreachable)?;
         let status = response.status();
@@ -277,15 +277,12 @@ fn data(body: &Value) -> Result<&Vec<Value>, CallError> {
         .ok_or_else(|| unreadable("a list without data"))
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if bytes.len() + chunk.len() > RESPONSE_BYTES_MAX {
-            return Err(unreadable(format!("more than {RESPONSE_BYTES_MAX} bytes")));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+async fn read(response: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    let read = answer::read(response, RESPONSE_BYTES_MAX).await;
+    read.map_err(|error| match error {
+        BodyError::Broken(reason) => CallError::Unreachable { reason },
+        BodyError::TooLarge(_) => unreadable(error.to_string()),
+    })
 }
 
 fn unreadable(reason: impl Into<String>) -> CallError {
@@ -300,29 +297,8 @@ fn unreadable(reason: impl Into<String>) -> CallError {
 )]
 fn unreachable(error: reqwest::Error) -> CallError {
     CallError::Unreachable {
-        reason: describe(&error),
+        reason: answer::describe(&error),
     }
-}
-
-/// The chain of causes without the error's own text, which names the URL.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_builder() {
-        "invalid"
-    } else {
-        "broke off"
-    }
-    .to_owned();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Reads an `error` object, of an answer or of `debug_token`'s data.

@@ -1,9 +1,9 @@
 //! The two calls: where a file is, and its bytes.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use casement_shell::http::answer;
 use reqwest::{Response, StatusCode, Url, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -149,7 +149,7 @@ impl Client {
             .timeout(self.timeouts.link)
             .send()
             .await
-            .map_err(|error| MediaError::unavailable(describe(&error)))?;
+            .map_err(|error| MediaError::unavailable(answer::describe(&error)))?;
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let body = read_answer(response).await?;
         let body: Option<Value> = serde_json::from_slice(&body).ok();
@@ -188,7 +188,7 @@ impl Client {
             let response = timeout(self.timeouts.idle, request.send())
                 .await
                 .map_err(|_| MediaError::unavailable("timed out"))?
-                .map_err(|error| MediaError::unavailable(describe(&error)))?;
+                .map_err(|error| MediaError::unavailable(answer::describe(&error)))?;
             if !response.status().is_redirection() {
                 return self.begin(response, bytes_max).await;
             }
@@ -230,7 +230,7 @@ impl Download {
         let chunk = timeout(self.idle, self.response.chunk())
             .await
             .map_err(|_| MediaError::unavailable("timed out"))?
-            .map_err(|error| MediaError::unavailable(describe(&error)))?;
+            .map_err(|error| MediaError::unavailable(answer::describe(&error)))?;
         if let Some(chunk) = &chunk {
             self.read = self
                 .read
@@ -282,47 +282,11 @@ fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
-async fn read_answer(mut response: Response) -> Result<Vec<u8>, MediaError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| MediaError::unavailable(describe(&error)))?
-    {
-        if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(MediaError::unavailable("answer is too large"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+async fn read_answer(response: Response) -> Result<Vec<u8>, MediaError> {
+    let read = answer::read(response, ANSWER_BYTES_MAX).await;
+    read.map_err(|error| MediaError::unavailable(error.to_string()))
 }
 
 fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// The chain of causes, without the URL: a link is a secret of some minutes.
-fn describe(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else {
-        "broke off"
-    };
-    let mut text = kind.to_owned();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    Some(answer::retry_after(headers)?.min(RETRY_AFTER_MAX))
 }

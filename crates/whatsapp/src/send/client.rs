@@ -1,19 +1,22 @@
-//! The call to Meta's Graph API. Posts once and classifies the answer; follows nothing up.
+//! The calls to Meta's Graph API. Each posts once and classifies the answer; nothing is followed
+//! up. How a file becomes a body is `upload`'s.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
-use reqwest::{StatusCode, Url, header};
+use bytes::Bytes;
+use casement_shell::http::answer;
+use reqwest::{RequestBuilder, StatusCode, Url, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
+use super::upload::{File, Form};
 use crate::errors::{self, ErrorRule, NO_CODE};
 
 /// How long a whole call may take, unless set otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// No answer of the send endpoint comes near this; a larger one is not read to its end.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024;
-/// A longer wait than this is not believed.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// Posts messages to the Graph API.
 ///
@@ -41,9 +44,9 @@ pub struct Target<'a> {
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
-pub enum SendOutcome {
-    /// Meta took the message on; it is not yet delivered.
-    Accepted(Accepted),
+pub enum Outcome<T> {
+    /// Meta took it on. A message is not yet delivered.
+    Accepted(T),
     /// Meta refused it and says why; see [`GraphError::rule`].
     Rejected(GraphError),
     /// It is certain that no request reached Meta: no connection was made, or the request could
@@ -52,13 +55,16 @@ pub enum SendOutcome {
         /// What happened, without content.
         reason: String,
     },
-    /// The message may or may not have been taken on: the answer timed out, broke off, or cannot
-    /// be read. Wait for a status with the callback data before anything else.
+    /// It may or may not have been taken on: the answer timed out, broke off, or cannot be read.
+    /// Of a message, wait for a status with the callback data before anything else.
     Unknown {
         /// What happened, without content.
         reason: String,
     },
 }
+
+/// What the call for a message came to.
+pub type SendOutcome = Outcome<Accepted>;
 
 /// A message that Meta took on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +77,15 @@ pub struct Accepted {
     pub user_id: Option<String>,
     /// `accepted`, `held_for_quality_assessment` or `paused`; on templates.
     pub message_status: Option<String>,
+}
+
+/// Which of a customer's messages were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkAsRead {
+    /// The newest one (`wamid.…`).
+    pub message_id: String,
+    /// Whether an answer is shown to be on its way: for 25 seconds, or until it is there.
+    pub typing: bool,
 }
 
 /// A refusal by the Graph API.
@@ -118,121 +133,135 @@ impl Client {
 
     /// Posts a body (of [`super::OutgoingMessage::to_json`]) once and says what came of it.
     pub async fn send(&self, target: Target<'_>, body: &Value) -> SendOutcome {
-        let (url, request) = match self.request(target, body) {
+        self.post(target, "messages", |it| it.json(body), accepted)
+            .await
+    }
+
+    /// Shows a customer that their message, and all before it, were read. Doing so again changes
+    /// nothing.
+    pub async fn mark_as_read(&self, target: Target<'_>, read: &MarkAsRead) -> Outcome<()> {
+        let mut body = json!({
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": read.message_id,
+        });
+        if read.typing {
+            body["typing_indicator"] = json!({ "type": "text" });
+        }
+        let is_done = |body: &Value| body["success"].as_bool().filter(|done| *done).map(|_| ());
+        self.post(target, "messages", |it| it.json(&body), is_done)
+            .await
+    }
+
+    /// Uploads a file, and returns its id at the platform: good for 30 days, for the sending number
+    /// only (WhatsApp Cloud API: media). Should the chunks end before they are as large as the file
+    /// was said to be, the call breaks off.
+    pub async fn upload(
+        &self,
+        target: Target<'_>,
+        file: &File<'_>,
+        chunks: mpsc::Receiver<Bytes>,
+    ) -> Outcome<String> {
+        let form = match Form::new(file, chunks) {
+            Ok(form) => form,
+            Err(reason) => return Outcome::NotSent { reason },
+        };
+        let id = |body: &Value| {
+            let id = body["id"].as_str().filter(|id| !id.is_empty());
+            id.map(str::to_owned)
+        };
+        let content_type = Form::content_type();
+        let with_form = |request: RequestBuilder| {
+            request
+                .header(header::CONTENT_TYPE, content_type)
+                .body(reqwest::Body::wrap(form))
+        };
+        self.post(target, "media", with_form, id).await
+    }
+
+    async fn post<T>(
+        &self,
+        target: Target<'_>,
+        edge: &str,
+        with_body: impl FnOnce(RequestBuilder) -> RequestBuilder,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Outcome<T> {
+        let (url, request) = match self.request(target, edge, with_body) {
             Ok(built) => built,
-            Err(reason) => return SendOutcome::NotSent { reason },
+            Err(reason) => return Outcome::NotSent { reason },
         };
         let response = match self.http.execute(request).await {
             Ok(response) => response,
             Err(error) => return classify(&error, &url),
         };
         let status = response.status();
-        let retry_after = retry_after(response.headers());
-        match read_body(response).await {
-            Ok(bytes) => interpret(status, retry_after, &bytes),
+        let retry_after = answer::retry_after(response.headers());
+        match answer::read(response, RESPONSE_BYTES_MAX).await {
+            Ok(bytes) => interpret(status, retry_after, &bytes, read),
             // Headers that refuse are enough: what is missing of the text does not matter.
-            Err(_) if refuses(status) => interpret(status, retry_after, b""),
-            Err(reason) => SendOutcome::Unknown { reason },
+            Err(_) if answer::refuses(status) => interpret(status, retry_after, b"", read),
+            Err(error) => Outcome::Unknown {
+                reason: error.to_string(),
+            },
         }
     }
 
-    fn request(&self, target: Target<'_>, body: &Value) -> Result<(Url, reqwest::Request), String> {
+    fn request(
+        &self,
+        target: Target<'_>,
+        edge: &str,
+        with_body: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(Url, reqwest::Request), String> {
         let mut url = Url::parse(target.base_url).map_err(|error| format!("base URL: {error}"))?;
         url.path_segments_mut()
             .map_err(|()| "base URL cannot have a path".to_owned())?
             .pop_if_empty()
-            .extend([target.graph_version, target.phone_number_id, "messages"]);
+            .extend([target.graph_version, target.phone_number_id, edge]);
         let request = self
             .http
             .post(url.clone())
             .bearer_auth(target.token.expose_secret())
-            .timeout(self.timeout)
-            .json(body)
+            .timeout(self.timeout);
+        let request = with_body(request)
             .build()
-            .map_err(|error| format!("request cannot be built: {}", describe(&error)))?;
+            .map_err(|error| format!("request cannot be built: {}", answer::describe(&error)))?;
         Ok((url, request))
     }
 }
 
-/// Only a failed connection proves that nothing was sent, and only if it was the connection for
-/// this very URL: after a redirect the request has been out once.
-fn classify(error: &reqwest::Error, url: &Url) -> SendOutcome {
-    let reason = describe(error);
-    if error.is_connect() && error.url().is_none_or(|failed| failed == url) {
-        SendOutcome::NotSent { reason }
+fn classify<T>(error: &reqwest::Error, url: &Url) -> Outcome<T> {
+    let reason = answer::describe(error);
+    if answer::never_left(error, url) {
+        Outcome::NotSent { reason }
     } else {
-        SendOutcome::Unknown { reason }
+        Outcome::Unknown { reason }
     }
 }
 
-/// The chain of causes, without the URL (it names the number) and without content.
-fn describe(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_builder() {
-        "invalid"
-    } else {
-        "broke off"
-    };
-    let mut text = kind.to_owned();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
-        if bytes.len() + chunk.len() > RESPONSE_BYTES_MAX {
-            return Err(format!("answer is larger than {RESPONSE_BYTES_MAX} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// A 4xx refuses, whoever on the way wrote it; but a 408 may be a proxy's guess about a request
-/// that went on to Meta.
-fn refuses(status: StatusCode) -> bool {
-    status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT
-}
-
-fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> SendOutcome {
+fn interpret<T>(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    bytes: &[u8],
+    read: impl FnOnce(&Value) -> Option<T>,
+) -> Outcome<T> {
     let body: Option<Value> = serde_json::from_slice(bytes).ok();
     if let Some(error) = body
         .as_ref()
         .and_then(|body| body.get("error"))
         .filter(|it| it.is_object())
     {
-        return SendOutcome::Rejected(graph_error(status, retry_after, error));
+        return Outcome::Rejected(graph_error(status, retry_after, error));
     }
     if status.is_success() {
-        return match body.as_ref().and_then(accepted) {
-            Some(accepted) => SendOutcome::Accepted(accepted),
-            None => SendOutcome::Unknown {
-                reason: format!("http {} without a message id", status.as_u16()),
+        return match body.as_ref().and_then(read) {
+            Some(read) => Outcome::Accepted(read),
+            None => Outcome::Unknown {
+                reason: format!("http {} without what was asked for", status.as_u16()),
             },
         };
     }
-    if refuses(status) {
-        return SendOutcome::Rejected(GraphError {
+    if answer::refuses(status) {
+        return Outcome::Rejected(GraphError {
             http_status: status.as_u16(),
             code: NO_CODE,
             message: format!("http {} without a Graph error", status.as_u16()),
@@ -240,7 +269,7 @@ fn interpret(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) ->
             ..GraphError::default()
         });
     }
-    SendOutcome::Unknown {
+    Outcome::Unknown {
         reason: format!("http {} without a Graph error", status.as_u16()),
     }
 }

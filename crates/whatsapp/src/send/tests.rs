@@ -1,4 +1,4 @@
-//! Bodies against the platform's limits, and the call against a socket that answers as told.
+//! The calls against a socket that answers as told.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,134 +13,18 @@ use tokio::{
 use super::*;
 use crate::errors::{Action, NO_CODE};
 
-fn text(body: &str) -> OutgoingMessage {
-    OutgoingMessage {
-        to: Recipient::Phone("+4915550001".to_owned()),
+fn hello() -> Value {
+    let message = OutgoingMessage {
+        to: Recipient::phone("+4915550001"),
         content: OutgoingContent::Text {
-            body: body.to_owned(),
+            body: "hello".to_owned(),
             preview_url: false,
         },
         context_wamid: None,
         callback_data: "attempt-1".to_owned(),
-    }
-}
-
-fn template(components: Value) -> OutgoingMessage {
-    let content = OutgoingContent::Template {
-        name: "order_ready".to_owned(),
-        language: "en_US".to_owned(),
-        components,
+        messaging_account_id: None,
     };
-    OutgoingMessage {
-        content,
-        ..text("")
-    }
-}
-
-#[test]
-fn a_text_body_has_what_the_platform_asks_for() {
-    let message = OutgoingMessage {
-        context_wamid: Some("wamid.1".to_owned()),
-        ..text("hello")
-    };
-    assert_eq!(
-        message.to_json(),
-        Ok(json!({
-            "messaging_product": "whatsapp", "recipient_type": "individual", "to": "+4915550001",
-            "type": "text", "text": {"body": "hello", "preview_url": false},
-            "context": {"message_id": "wamid.1"}, "biz_opaque_callback_data": "attempt-1",
-        }))
-    );
-}
-
-#[test]
-fn a_user_id_goes_to_recipient_and_a_template_leaves_out_empty_components() {
-    let to = Recipient::UserId("DE.ENT.77aa".to_owned());
-    let parameters = json!([{"type": "body", "parameters": [{"type": "text", "text": "7"}]}]);
-    for (components, expected) in [
-        (
-            Value::Null,
-            json!({"name": "order_ready", "language": {"code": "en_US"}}),
-        ),
-        (
-            json!([]),
-            json!({"name": "order_ready", "language": {"code": "en_US"}}),
-        ),
-        (
-            parameters.clone(),
-            json!({"name": "order_ready", "language": {"code": "en_US"}, "components": parameters}),
-        ),
-    ] {
-        let message = OutgoingMessage {
-            to: to.clone(),
-            ..template(components)
-        };
-        assert_eq!(
-            message.to_json(),
-            Ok(json!({
-                "messaging_product": "whatsapp", "recipient_type": "individual",
-                "recipient": "DE.ENT.77aa", "type": "template", "template": expected,
-                "biz_opaque_callback_data": "attempt-1",
-            }))
-        );
-    }
-}
-
-#[test]
-fn what_breaks_a_limit_is_named_by_its_field() {
-    let phone = |phone: &str| OutgoingMessage {
-        to: Recipient::Phone(phone.to_owned()),
-        ..text("x")
-    };
-    let user = |id: &str| OutgoingMessage {
-        to: Recipient::UserId(id.to_owned()),
-        ..text("x")
-    };
-    let data = |data: String| OutgoingMessage {
-        callback_data: data,
-        ..text("x")
-    };
-    let named = |name: &str, language: &str| OutgoingMessage {
-        content: OutgoingContent::Template {
-            name: name.to_owned(),
-            language: language.to_owned(),
-            components: Value::Null,
-        },
-        ..text("x")
-    };
-    for (message, field) in [
-        (text(&"ä".repeat(4096)), None),
-        (text(&"ä".repeat(4097)), Some("text.body")),
-        (text(""), Some("text.body")),
-        (text(" \n"), Some("text.body")),
-        (phone("4915550001"), Some("to")),
-        (phone("+"), Some("to")),
-        (phone("+49 155 50001"), Some("to")),
-        (phone("+1234567890123456"), Some("to")),
-        (user("DE.7"), None),
-        (user("de.7"), Some("recipient")),
-        (user("DE."), Some("recipient")),
-        (user("+4915550001"), Some("recipient")),
-        (data(String::new()), Some("biz_opaque_callback_data")),
-        (data("x".repeat(512)), None),
-        (data("x".repeat(513)), Some("biz_opaque_callback_data")),
-        (named("", "en"), Some("template.name")),
-        (named("t", ""), Some("template.language.code")),
-        (template(json!({})), Some("template.components")),
-        (
-            OutgoingMessage {
-                context_wamid: Some(String::new()),
-                ..text("x")
-            },
-            Some("context.message_id"),
-        ),
-    ] {
-        assert_eq!(
-            message.to_json().err().map(|error| error.field),
-            field,
-            "{message:?}"
-        );
-    }
+    message.to_json().expect("valid")
 }
 
 /// What the socket does once it has read the whole request.
@@ -223,18 +107,19 @@ fn client() -> Client {
     Client::new(http).with_timeout(Duration::from_secs(10))
 }
 
+fn target<'a>(base_url: &'a str, token: &'a SecretString) -> Target<'a> {
+    Target {
+        base_url,
+        graph_version: "v26.0",
+        phone_number_id: "7001",
+        token,
+    }
+}
+
 async fn send(client: &Client, address: SocketAddr) -> SendOutcome {
     let base_url = format!("http://{address}/");
     let token = SecretString::from("secret-token");
-    let target = Target {
-        base_url: &base_url,
-        graph_version: "v26.0",
-        phone_number_id: "7001",
-        token: &token,
-    };
-    client
-        .send(target, &text("hello").to_json().expect("valid"))
-        .await
+    client.send(target(&base_url, &token), &hello()).await
 }
 
 async fn outcome(answer: Answer) -> SendOutcome {
@@ -399,5 +284,150 @@ async fn a_request_that_cannot_be_built_sent_nothing() {
             panic!("{base_url}: {outcome:?}")
         };
         assert!(!reason.contains("break"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_marked_as_read_with_or_without_typing() {
+    for (typing, shown) in [
+        (
+            false,
+            json!({"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.1"}),
+        ),
+        (
+            true,
+            json!({"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.1",
+                "typing_indicator": {"type": "text"}}),
+        ),
+    ] {
+        let (address, task) = answer_once(http("200 OK", "", r#"{"success": true}"#)).await;
+        let base_url = format!("http://{address}");
+        let token = SecretString::from("secret-token");
+        let read = MarkAsRead {
+            message_id: "wamid.1".to_owned(),
+            typing,
+        };
+        let outcome = client()
+            .mark_as_read(target(&base_url, &token), &read)
+            .await;
+        assert_eq!(outcome, Outcome::Accepted(()));
+        let request = task.await.expect("answered");
+        assert!(
+            request.starts_with("POST /v26.0/7001/messages HTTP/1.1\r\n"),
+            "{request}"
+        );
+        let (_, body) = request.split_once("\r\n\r\n").expect("a body");
+        assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), shown);
+    }
+}
+
+#[tokio::test]
+async fn only_a_success_marks_as_read() {
+    for body in [r#"{"success": false}"#, "{}"] {
+        let (address, _task) = answer_once(http("200 OK", "", body)).await;
+        let base_url = format!("http://{address}");
+        let token = SecretString::from("secret-token");
+        let read = MarkAsRead {
+            message_id: "wamid.1".to_owned(),
+            typing: false,
+        };
+        let outcome = client()
+            .mark_as_read(target(&base_url, &token), &read)
+            .await;
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    }
+}
+
+/// Uploads chunks as a file of so many bytes.
+async fn upload(address: SocketAddr, size_bytes: u64, chunks: &[&'static str]) -> Outcome<String> {
+    let base_url = format!("http://{address}");
+    let token = SecretString::from("secret-token");
+    let (sender, receiver) = tokio::sync::mpsc::channel(chunks.len().max(1));
+    for chunk in chunks {
+        let sent = sender
+            .send(bytes::Bytes::from_static(chunk.as_bytes()))
+            .await;
+        sent.expect("there is room");
+    }
+    drop(sender);
+    let file = File {
+        mime_type: "text/plain",
+        size_bytes,
+    };
+    client()
+        .upload(target(&base_url, &token), &file, receiver)
+        .await
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_as_a_form_of_known_length() {
+    let (address, task) = answer_once(http("200 OK", "", r#"{"id": "4711"}"#)).await;
+    let outcome = upload(address, 10, &["hello", "world"]).await;
+    assert_eq!(outcome, Outcome::Accepted("4711".to_owned()));
+    let request = task.await.expect("answered");
+    assert!(
+        request.starts_with("POST /v26.0/7001/media HTTP/1.1\r\n"),
+        "{request}"
+    );
+    assert!(
+        request.contains("authorization: Bearer secret-token\r\n"),
+        "{request}"
+    );
+    let (head, body) = request.split_once("\r\n\r\n").expect("a body");
+    let head = head.to_ascii_lowercase();
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{request}"
+    );
+    let (_, boundary) = head
+        .split_once("multipart/form-data; boundary=")
+        .expect("a boundary");
+    let boundary = boundary.lines().next().expect("a line");
+    let parts: Vec<_> = body.split(&format!("--{boundary}")).collect();
+    assert_eq!(
+        parts,
+        [
+            "",
+            "\r\ncontent-disposition: form-data; name=\"messaging_product\"\r\n\r\nwhatsapp\r\n",
+            "\r\ncontent-disposition: form-data; name=\"type\"\r\n\r\ntext/plain\r\n",
+            "\r\ncontent-disposition: form-data; name=\"file\"; filename=\"file\"\r\n\
+             content-type: text/plain\r\n\r\nhelloworld\r\n",
+            "--\r\n",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_as_large_as_was_said_is_no_upload() {
+    for (size_bytes, chunks) in [(11, ["hello", "world"]), (9, ["hello", "world"])] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let task = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut bytes = Vec::new();
+            let _ = socket.read_to_end(&mut bytes).await;
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let outcome = upload(address, size_bytes, &chunks).await;
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+        let request = task.await.expect("read");
+        assert!(!request.ends_with("--\r\n"), "{request}");
+    }
+}
+
+#[test]
+fn what_may_be_uploaded_is_known_by_type() {
+    for (mime_type, bytes_max) in [
+        ("image/jpeg", Some(5 << 20)),
+        ("IMAGE/PNG", Some(5 << 20)),
+        ("image/webp", Some(500 << 10)),
+        ("image/gif", None),
+        ("audio/ogg; codecs=opus", Some(16 << 20)),
+        ("video/mp4", Some(16 << 20)),
+        ("application/pdf", Some(100 << 20)),
+        ("application/zip", None),
+        ("", None),
+    ] {
+        assert_eq!(upload_bytes_max(mime_type), bytes_max, "{mime_type}");
     }
 }

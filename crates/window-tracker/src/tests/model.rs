@@ -21,13 +21,13 @@ use casement_event::Stored;
 use casement_event::subject::{self, Family, stream};
 use casement_shell::{Clock as _, ManualClock};
 use casement_testkit::eventually;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use self::reference::{Fact, Model, What, judge, matches_truth};
 use super::stage::{Stage, customer, key, noon, number, short_name, window_of};
-use crate::Config;
 use crate::tracker::Tracker;
+use crate::{Config, present};
 
 mod reference;
 
@@ -130,7 +130,9 @@ impl<'a> History<'a> {
 
     async fn step(&mut self) {
         let index = usize::try_from(self.dice.roll(CUSTOMERS_COUNT as u64)).expect("a few");
-        match self.dice.roll(12) {
+        match self.dice.roll(14) {
+            12 => Box::pin(self.answer(index)).await,
+            13 => Box::pin(self.write_much(index)).await,
             0..3 => Box::pin(self.write(index)).await,
             3 => Box::pin(self.prove_or_refuse(index)).await,
             4..6 => self.pass_time(index),
@@ -162,6 +164,41 @@ impl<'a> History<'a> {
         });
     }
 
+    /// The customer writes more than the tracker keeps, now and then after a long silence, and
+    /// nobody looks in between.
+    async fn write_much(&mut self, index: usize) {
+        for _ in 0..4 + self.dice.roll(12) {
+            self.write(index).await;
+            let longest = if self.dice.roll(6) == 0 {
+                30 * HOUR
+            } else {
+                4 * HOUR
+            };
+            self.clock.advance(self.dice.up_to(longest));
+        }
+    }
+
+    /// The business answers, from here or from its phone, and it is heard of a little later.
+    async fn answer(&mut self, index: usize) {
+        let at = self.clock.now() - self.dice.up_to(HOUR);
+        let name = &self.names[index];
+        let sequence = if self.dice.roll(2) == 0 {
+            self.stage.answer_elsewhere(name, at).await.sequence
+        } else {
+            self.stage.answer(name, at).await;
+            self.last_evidence(index).await
+        };
+        let what = What::Answered;
+        self.facts[index].push(Fact { sequence, at, what });
+    }
+
+    async fn last_evidence(&self, index: usize) -> u64 {
+        let customer = customer(&self.names[index]);
+        let subject = subject::conversation(Family::Evidence, &number(), &customer);
+        let stored = self.stage.log.last(stream::EVENTS, &subject).await;
+        stored.expect("a read").expect("just stored").sequence
+    }
+
     /// Meta refuses or delivers what was sent a little while ago.
     async fn prove_or_refuse(&mut self, index: usize) {
         let at = self.clock.now() - self.dice.up_to(HOUR);
@@ -173,9 +210,7 @@ impl<'a> History<'a> {
             self.stage.prove(name, at).await;
             What::Proven
         };
-        let subject = subject::conversation(Family::Evidence, &number(), &customer(name));
-        let stored = self.stage.log.last(stream::EVENTS, &subject).await;
-        let sequence = stored.expect("a read").expect("just stored").sequence;
+        let sequence = self.last_evidence(index).await;
         self.facts[index].push(Fact { sequence, at, what });
     }
 
@@ -241,6 +276,12 @@ impl<'a> History<'a> {
         if let Err(problem) = matches_truth(&self.facts[index], last.as_ref(), self.clock.now()) {
             panic!("{}\n{}", problem, self.story(index, &told));
         }
+        let key = key(&self.names[index]);
+        let present = present::read(&self.stage.log, &self.stage.directory, &key).await;
+        let since = present.expect("readable").facts.waiting_since();
+        if let Err(problem) = Model::of(&self.facts[index]).judge_wait(since, Timestamp::MAX) {
+            panic!("{}\n{}", problem, self.story(index, &told));
+        }
     }
 
     /// Each event was right when it was told, by the facts stored before it.
@@ -278,12 +319,13 @@ impl<'a> History<'a> {
         let told = told.iter().map(|stored| {
             let window = window_of(stored);
             let text = format!(
-                "    {} told at {}: opened {}, ends {}, closed {:?}",
+                "    {} told at {}: opened {}, ends {}, closed {:?}, waiting since {:?}",
                 short_name(stored),
                 stored.time().expect("a time"),
                 window.opened_at,
                 window.expires_at,
                 window.closed.map(|closed| (closed.reason, closed.at)),
+                window.circumstances.waiting_since,
             );
             (stored.sequence, text)
         });

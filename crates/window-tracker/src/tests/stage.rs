@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use casement_domain::id::{BusinessNumber, CustomerId, Phone};
-use casement_domain::inbound::{Addresses, Fact, Kind, QualifyingPolicy, Summary, ThreadOwner};
-use casement_domain::window::Evidence;
+use casement_domain::inbound::{
+    Addresses, Fact, Kind, Marks, QualifyingPolicy, Summary, ThreadOwner,
+};
 use casement_event::convert::{inbound, timestamp, window};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
@@ -26,6 +27,8 @@ use tonic::transport::Channel;
 use crate::present::Key;
 use crate::tracker::Tracker;
 use crate::{Config, Role, start};
+
+mod evidence;
 
 pub(super) const NUMBER: &str = "15550001111";
 /// Belongs to another brand.
@@ -189,6 +192,44 @@ impl Stage {
             .await
     }
 
+    /// The customer writes from an ad.
+    pub(super) async fn come_from_ad(&self, name: &str, at: Timestamp) -> Position {
+        let marks = Marks {
+            is_referral: true,
+            ..Marks::default()
+        };
+        self.happen_marked(name, at, (Kind::Content, marks), None)
+            .await
+    }
+
+    /// The business answers from its phone.
+    pub(super) async fn answer_elsewhere(&self, name: &str, at: Timestamp) -> Position {
+        let marks = Marks {
+            answered_at: Some(at),
+            ..Marks::default()
+        };
+        self.happen_marked(name, at, (Kind::Echo, marks), None)
+            .await
+    }
+
+    /// The platform gives the customer another user id.
+    pub(super) async fn rename(&self, name: &str, at: Timestamp) -> Position {
+        let marks = Marks {
+            changes_user_id: true,
+            ..Marks::default()
+        };
+        self.append_inbound(name, at, (Kind::System, marks), None, |times, summary| {
+            v1::CustomerIdentityChanged {
+                conversation: Some(conversation(name)),
+                times: Some(times),
+                summary: Some(summary),
+                ..v1::CustomerIdentityChanged::default()
+            }
+            .into()
+        })
+        .await
+    }
+
     pub(super) async fn happen(
         &self,
         name: &str,
@@ -196,7 +237,18 @@ impl Stage {
         kind: Kind,
         owner: Option<ThreadOwner>,
     ) -> Position {
-        self.append_inbound(name, at, kind, owner, |times, summary| {
+        self.happen_marked(name, at, (kind, Marks::default()), owner)
+            .await
+    }
+
+    async fn happen_marked(
+        &self,
+        name: &str,
+        at: Timestamp,
+        (kind, marks): (Kind, Marks),
+        owner: Option<ThreadOwner>,
+    ) -> Position {
+        self.append_inbound(name, at, (kind, marks), owner, |times, summary| {
             v1::InboundMessageReceived {
                 conversation: Some(conversation(name)),
                 times: Some(times),
@@ -213,7 +265,8 @@ impl Stage {
 
     /// The customer proves to be another one.
     pub(super) async fn merge(&self, name: &str, survivor: &str, at: Timestamp) -> Position {
-        self.append_inbound(name, at, Kind::System, None, |times, summary| {
+        let system = (Kind::System, Marks::default());
+        self.append_inbound(name, at, system, None, |times, summary| {
             v1::MovedTo {
                 conversation: Some(conversation(name)),
                 times: Some(times),
@@ -229,7 +282,7 @@ impl Stage {
         &self,
         name: &str,
         at: Timestamp,
-        kind: Kind,
+        (kind, marks): (Kind, Marks),
         owner: Option<ThreadOwner>,
         event: impl Fn(v1::Times, v1::InboundSummary) -> Event,
     ) -> Position {
@@ -246,7 +299,10 @@ impl Stage {
                 (known.expect("an inbound fact").summary, stored.sequence)
             }
         };
-        let provider_id = format!("wamid.{name}.{at}");
+        let provider_id = match kind {
+            Kind::Echo => format!("wamid.{name}.{at}.echo"),
+            _ => format!("wamid.{name}.{at}"),
+        };
         let event_id = id::inbound(&number(), &provider_id);
         let now = self.clock.now();
         let fact = Fact {
@@ -257,6 +313,7 @@ impl Stage {
             provider_id,
             addresses: Addresses::default(),
             thread_owner: owner,
+            marks,
         };
         let summary = known.join(fact.summary(&QualifyingPolicy::default()));
         let times = v1::Times {
@@ -271,66 +328,6 @@ impl Stage {
             .append(record, Expect::last(subject, newest))
             .await
             .expect("an append")
-    }
-
-    /// The platform refuses a free-form call that began at `at` as outside the window.
-    pub(super) async fn refuse(&self, name: &str, at: Timestamp) {
-        let evidence = Evidence {
-            refused_at: Some(at),
-            proven_at: None,
-        };
-        self.append_evidence(name, evidence, |summary| {
-            v1::WindowRefused {
-                conversation: Some(conversation(name)),
-                refused_time: Some(timestamp(at)),
-                summary: Some(summary),
-                ..v1::WindowRefused::default()
-            }
-            .into()
-        })
-        .await;
-    }
-
-    /// The platform delivers what a free-form call that began at `at` sent.
-    pub(super) async fn prove(&self, name: &str, at: Timestamp) {
-        let evidence = Evidence {
-            refused_at: None,
-            proven_at: Some(at),
-        };
-        self.append_evidence(name, evidence, |summary| {
-            v1::WindowProven {
-                conversation: Some(conversation(name)),
-                proven_time: Some(timestamp(at)),
-                summary: Some(summary),
-                ..v1::WindowProven::default()
-            }
-            .into()
-        })
-        .await;
-    }
-
-    async fn append_evidence(
-        &self,
-        name: &str,
-        evidence: Evidence,
-        event: impl Fn(v1::EvidenceSummary) -> Event,
-    ) {
-        let subject = subject::conversation(Family::Evidence, &number(), &customer(name));
-        let last = self.log.last(stream::EVENTS, &subject).await;
-        let known = last
-            .expect("a read")
-            .map_or_else(Evidence::default, |stored| {
-                let event = stored.event().expect("an event");
-                let read = window::read_evidence(&event).expect("readable");
-                read.expect("evidence")
-            });
-        let event = event(window::evidence(known.join(evidence)));
-        let now = self.clock.now();
-        let record = Record::new(subject, Uuid::new_v4(), "casement/test", now, event);
-        self.log
-            .append(record, Expect::Anything)
-            .await
-            .expect("an append");
     }
 
     /// A colleague remarks on the customer.

@@ -212,7 +212,9 @@ async fn a_fact_that_comes_between_reading_and_telling_makes_it_be_decided_again
     stage.say("ana", noon() - HOUR).await;
     // A note counts, too: whatever stands there newly, the decision is taken again.
     for is_note in [false, true] {
-        let stale = present::read(&stage.log, &key("ana")).await.unwrap();
+        let stale = present::read(&stage.log, &stage.directory, &key("ana"))
+            .await
+            .unwrap();
         assert!(!stale.is_torn);
         if is_note {
             stage.note("ana").await;

@@ -134,6 +134,10 @@ function handle(id, message) {
       state: enumToJson(WindowStateSchema, window.state),
       openTime: toJson(TimestampSchema, window.openTime),
       expireTime: toJson(TimestampSchema, window.expireTime),
+      // Nothing, if the last word is the business's and nobody waits for an answer.
+      waitingSinceTime: window.waitingSinceTime
+        ? toJson(TimestampSchema, window.waitingSinceTime)
+        : null,
     }),
   );
 }

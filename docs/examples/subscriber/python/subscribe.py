@@ -133,6 +133,10 @@ def handle(event_id, message):
         "state": v1.WindowState.Name(window.state),
         "openTime": window.open_time.ToJsonString(),
         "expireTime": window.expire_time.ToJsonString(),
+        # Nothing, if the last word is the business's and nobody waits for an answer.
+        "waitingSinceTime": window.waiting_since_time.ToJsonString()
+        if window.HasField("waiting_since_time")
+        else None,
     }
     print(json.dumps(told), flush=True)
 

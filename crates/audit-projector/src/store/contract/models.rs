@@ -336,7 +336,7 @@ pub(in crate::store) async fn a_message_is_followed_to_its_end_and_stays_ended(f
         (MessageState::Ended, MessageOutcome::Delivered)
     );
     assert_eq!(
-        (message.end_time, message.outcome_reason.as_str()),
+        (message.end_time, message.reason.as_str()),
         (Some(at(9)), "DELIVERED")
     );
     assert_eq!(message.delivery_status, DeliveryStatus::Read);

@@ -93,7 +93,7 @@ pub(in crate::store) async fn text_of_every_kind_survives_and_is_found(fixture: 
         let message = fixture.store.message(&message_id).await.unwrap().unwrap();
         assert_eq!((message.id, message.key), (message_id, key));
         assert_eq!(message.client_reference, *odd);
-        assert_eq!(message.outcome_reason, format!("R{odd}"));
+        assert_eq!(message.reason, format!("R{odd}"));
     }
     let all = sequences(fixture, &EventFilter::default()).await;
     assert_eq!(all.len(), ODD.len() * 3);

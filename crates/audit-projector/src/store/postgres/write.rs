@@ -11,10 +11,10 @@ use casement_event::v1::{ClosedReason, WindowState};
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::super::backend::{expiry, headers, integer};
+use super::super::backend::{details, expiry, headers, integer, requested_ns};
 use super::super::text::{escape, unescape};
-use super::super::{Error, failed, read, sql};
-use crate::batch::Batch;
+use super::super::{Error, Rebuild, failed, read, sql};
+use crate::batch::{Batch, Entry};
 use crate::chain::Head;
 use crate::fold::{Models, Touched};
 use crate::model::{ConversationKey, Row, nanoseconds};
@@ -58,8 +58,8 @@ const WRITE_CONVERSATIONS: &str = sql::conversations_from!(
 const LOCK_MESSAGES: &str = concat!(
     sql::message_columns!(),
     "
-WHERE message_id = ANY($1::text[])
-ORDER BY message_id
+WHERE m.message_id = ANY($1::text[])
+ORDER BY m.message_id
 FOR UPDATE"
 );
 
@@ -67,9 +67,15 @@ const WRITE_MESSAGES: &str = sql::messages_from!(
     "SELECT * FROM UNNEST(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[],
     $8::int[], $9::bigint[], $10::int[], $11::text[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::boolean[], $17::text[], $18::text[], $19::bigint[]
+    $14::bigint[], $15::bigint[], $16::boolean[], $17::bytea[], $18::text[], $19::text[],
+    $20::bigint[]
 )"
 );
+
+const INSERT_TERMS: &str = "\
+INSERT INTO message_terms (term, request_time_ns, message_id)
+SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::text[])
+ON CONFLICT (term, request_time_ns, message_id) DO NOTHING";
 
 /// A report says which message it is about; whose message that is, the read model knows.
 const INSERT_ROWS: &str = "\
@@ -103,7 +109,7 @@ pub(super) async fn append(connection: &mut PgConnection, batch: &Batch) -> Resu
         transaction.rollback().await.map_err(failed("roll back"))?;
         return Err(Error::Moved);
     }
-    project(&mut transaction, batch).await?;
+    project(&mut transaction, &batch.entries).await?;
     insert(&mut transaction, batch)
         .await
         .map_err(failed("write rows"))?;
@@ -138,8 +144,8 @@ async fn advance(
 }
 
 /// Loads what the batch touches, makes its changes and writes the outcome.
-async fn project(connection: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
-    let touched = Touched::by(batch);
+async fn project(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
+    let touched = Touched::by(entries);
     let new_facts = count_facts(connection, &touched).await?;
     let mut conversations = Vec::new();
     if !touched.conversations.is_empty() {
@@ -159,13 +165,58 @@ async fn project(connection: &mut PgConnection, batch: &Batch) -> Result<(), Err
         }
     }
     let mut models = Models::new(conversations, messages, new_facts);
-    models.apply(batch);
+    models.apply(entries);
     write_conversations(connection, &models)
         .await
         .map_err(failed("write conversations"))?;
     write_messages(connection, &models)
         .await
-        .map_err(failed("write messages"))
+        .map_err(failed("write messages"))?;
+    write_terms(connection, &models)
+        .await
+        .map_err(failed("write terms"))
+}
+
+/// Projects archived rows again.
+pub(super) async fn again(
+    connection: &mut PgConnection,
+    version: i64,
+    from: &Rebuild,
+    rows: &[Entry],
+) -> Result<(), Error> {
+    let Some(last) = rows.last().map(|entry| &entry.row.stored) else {
+        return Ok(());
+    };
+    let mut transaction = connection.begin().await.map_err(failed("begin"))?;
+    let done = sqlx::query(sql::ADVANCE_REBUILD)
+        .bind(version)
+        .bind(escape(&last.incarnation))
+        .bind(integer(last.sequence))
+        .bind(escape(&from.incarnation))
+        .bind(integer(from.sequence))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed("project messages again"))?;
+    if done.rows_affected() != 1 {
+        transaction.rollback().await.map_err(failed("roll back"))?;
+        return Err(Error::Moved);
+    }
+    project(&mut transaction, rows).await?;
+    transaction.commit().await.map_err(failed("commit"))
+}
+
+async fn write_terms(connection: &mut PgConnection, models: &Models) -> Result<(), sqlx::Error> {
+    let new = models.new_terms();
+    if new.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(INSERT_TERMS)
+        .bind(texts(new.iter().map(|new| new.term.as_str())))
+        .bind(list(new.iter().map(|new| requested_ns(new.message))))
+        .bind(texts(new.iter().map(|new| new.message.id.as_str())))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Remembers facts, and returns those that were unknown.
@@ -261,7 +312,7 @@ async fn write_messages(connection: &mut PgConnection, models: &Models) -> Resul
         .bind(texts(rows().map(|row| row.brand_id.as_str())))
         .bind(list(rows().map(|row| i32::from(row.state))))
         .bind(list(rows().map(|row| i32::from(row.outcome))))
-        .bind(texts(rows().map(|row| row.outcome_reason.as_str())))
+        .bind(texts(rows().map(|row| row.reason.as_str())))
         .bind(list(rows().map(|row| i32::from(row.delivery_status))))
         .bind(list(rows().map(|row| i64::from(row.attempt_count))))
         .bind(list(rows().map(|row| i32::from(row.route))))
@@ -271,6 +322,7 @@ async fn write_messages(connection: &mut PgConnection, models: &Models) -> Resul
         .bind(times(rows().map(|row| row.update_time)))
         .bind(times(rows().map(|row| row.end_time)))
         .bind(list(rows().map(|row| row.is_purged)))
+        .bind(list(rows().map(|row| details(row))))
         .bind(texts(rows().map(|row| row.position.stream.as_str())))
         .bind(texts(rows().map(|row| row.position.incarnation.as_str())))
         .bind(list(rows().map(|row| integer(row.position.sequence))))

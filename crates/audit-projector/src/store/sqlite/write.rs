@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::super::backend::{conversation_query, expiry, headers, integer};
+use super::super::backend::{conversation_query, details, expiry, headers, integer, requested_ns};
 use super::super::text::escape;
-use super::super::{Error, failed, read, sql};
+use super::super::{Error, Rebuild, failed, read, sql};
 use super::bound;
-use crate::batch::Batch;
+use crate::batch::{Batch, Entry};
 use crate::chain::Head;
 use crate::fold::{Models, Touched};
 use crate::model::{Conversation, Message, Row, nanoseconds};
@@ -21,8 +21,12 @@ const WRITE_CONVERSATION: &str = sql::conversations_from!(
 );
 
 const WRITE_MESSAGE: &str = sql::messages_from!(
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
 );
+
+const INSERT_TERM: &str = "\
+INSERT INTO message_terms (term, request_time_ns, message_id) VALUES ($1, $2, $3)
+ON CONFLICT (term, request_time_ns, message_id) DO NOTHING";
 
 /// A report says which message it is about; whose message that is, the read model knows.
 const INSERT_ROW: &str = "\
@@ -43,7 +47,7 @@ pub(super) async fn append(connection: &mut SqliteConnection, batch: &Batch) -> 
     let mut transaction = connection.begin().await.map_err(failed("begin"))?;
     // First, so that of two writers the second waits here and then finds the chain moved.
     advance(&mut transaction, &batch.before, &batch.after).await?;
-    project(&mut transaction, batch).await?;
+    project(&mut transaction, &batch.entries).await?;
     for entry in &batch.entries {
         insert(&mut transaction, &entry.row)
             .await
@@ -86,8 +90,8 @@ async fn advance(
 }
 
 /// Loads what the batch touches, makes its changes and writes the outcome.
-async fn project(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), Error> {
-    let touched = Touched::by(batch);
+async fn project(connection: &mut SqliteConnection, entries: &[Entry]) -> Result<(), Error> {
+    let touched = Touched::by(entries);
     let mut new_facts = Vec::new();
     for fact in touched.facts {
         let done = sqlx::query(COUNT_FACT)
@@ -117,7 +121,7 @@ async fn project(connection: &mut SqliteConnection, batch: &Batch) -> Result<(),
         messages.extend(row.as_ref().map(read::message).transpose()?);
     }
     let mut models = Models::new(conversations, messages, new_facts);
-    models.apply(batch);
+    models.apply(entries);
     for row in models.conversations() {
         write_conversation(connection, row)
             .await
@@ -128,7 +132,43 @@ async fn project(connection: &mut SqliteConnection, batch: &Batch) -> Result<(),
             .await
             .map_err(failed("write a message"))?;
     }
+    for new in models.new_terms() {
+        sqlx::query(INSERT_TERM)
+            .bind(escape(&new.term))
+            .bind(requested_ns(new.message))
+            .bind(escape(&new.message.id))
+            .execute(&mut *connection)
+            .await
+            .map_err(failed("write a term"))?;
+    }
     Ok(())
+}
+
+/// Projects archived rows again.
+pub(super) async fn again(
+    connection: &mut SqliteConnection,
+    version: i64,
+    from: &Rebuild,
+    rows: &[Entry],
+) -> Result<(), Error> {
+    let Some(last) = rows.last().map(|entry| &entry.row.stored) else {
+        return Ok(());
+    };
+    let mut transaction = connection.begin().await.map_err(failed("begin"))?;
+    let done = sqlx::query(sql::ADVANCE_REBUILD)
+        .bind(version)
+        .bind(escape(&last.incarnation))
+        .bind(integer(last.sequence))
+        .bind(escape(&from.incarnation))
+        .bind(integer(from.sequence))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed("project messages again"))?;
+    if done.rows_affected() != 1 {
+        return Err(Error::Moved);
+    }
+    project(&mut transaction, rows).await?;
+    transaction.commit().await.map_err(failed("commit"))
 }
 
 async fn write_conversation(
@@ -169,7 +209,7 @@ async fn write_message(
         .bind(escape(&row.brand_id))
         .bind(i32::from(row.state))
         .bind(i32::from(row.outcome))
-        .bind(escape(&row.outcome_reason))
+        .bind(escape(&row.reason))
         .bind(i32::from(row.delivery_status))
         .bind(i64::from(row.attempt_count))
         .bind(i32::from(row.route))
@@ -179,6 +219,7 @@ async fn write_message(
         .bind(stored(row.update_time))
         .bind(stored(row.end_time))
         .bind(row.is_purged)
+        .bind(details(row))
         .bind(escape(&row.position.stream))
         .bind(escape(&row.position.incarnation))
         .bind(integer(row.position.sequence))

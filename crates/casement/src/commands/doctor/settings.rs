@@ -161,14 +161,15 @@ pub(super) fn accounts(config: &Config, broker: &Broker) -> (Report, Vec<v1::Num
     (report, numbers.into_values().collect())
 }
 
-/// Compares but for what only the API changes.
+/// Compares but for what no file says.
 fn is_same(recorded: &v1::Number, wanted: &v1::Number) -> bool {
-    let without_pause = |number: &v1::Number| v1::Number {
+    let in_a_file = |number: &v1::Number| v1::Number {
         paused: false,
         pause_reason: String::new(),
+        migrate_time: None,
         ..number.clone()
     };
-    without_pause(recorded) == without_pause(wanted)
+    in_a_file(recorded) == in_a_file(wanted)
 }
 
 fn file(config: &Config, report: &mut Report) -> Vec<v1::Number> {

@@ -45,28 +45,27 @@ pub(super) async fn check(
                 continue;
             }
         };
-        account(&check, &place, http, config, sms, &auth_token, report).await;
+        let credentials = Credentials {
+            base_url: config.dispatcher.providers.twilio_url.clone(),
+            account_sid: sms.account_sid.clone(),
+            auth_token,
+        };
+        account(&check, &place, http, config, credentials, report).await;
     }
     if seen.is_empty() {
         report.skip("sms account", "no number sends SMS with an auth token");
     }
 }
 
-async fn account(
+pub(super) async fn account(
     check: &str,
     place: &str,
     http: &reqwest::Client,
     config: &Config,
-    sms: &v1::SmsSender,
-    auth_token: &SecretString,
+    credentials: Credentials,
     report: &mut Report,
 ) {
-    let base_url = &config.dispatcher.providers.twilio_url;
-    let credentials = Credentials {
-        base_url: base_url.clone(),
-        account_sid: sms.account_sid.clone(),
-        auth_token: auth_token.clone(),
-    };
+    let (base_url, auth_token) = (credentials.base_url.clone(), credentials.auth_token.clone());
     let client = Client::new(http.clone(), credentials).with_timeout(super::CALL_MAX);
     match client.account().await {
         Ok(account) if !["", "active"].contains(&account.status.as_str()) => report.fail(
@@ -79,7 +78,7 @@ async fn account(
             "a trial account, which sends to confirmed numbers only",
             "upgrade it in Twilio's console",
         ),
-        Ok(_) if !verifies(config, auth_token) => report.fail(
+        Ok(_) if !verifies(config, &auth_token) => report.fail(
             check,
             format!("taken, but callbacks are signed with {place}, which ingress does not know"),
             "give the same token in ingress.twilio.accounts.….auth_tokens",
@@ -103,8 +102,8 @@ async fn account(
         Err(AccountError::NoAnswer { reason }) => report.fail(
             check,
             format!("{base_url} does not answer ({reason})"),
-            "see to the network and the proxy (HTTPS_PROXY); dispatcher.providers.twilio_url \
-             names the address",
+            "see to the network and the proxy (HTTPS_PROXY); dispatcher.providers.twilio_url, \
+             or the gateway's url, names the address",
         ),
     }
 }

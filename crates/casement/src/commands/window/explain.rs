@@ -62,6 +62,8 @@ fn line(fact: &ExplainedFact) -> String {
     let mut words = vec![at, part, name.to_owned()];
     if !fact.policy_rule.is_empty() {
         words.push(format!("[{}: {}]", fact.policy_rule, fact.policy_source));
+    } else if !fact.policy_source.is_empty() {
+        words.push(format!("[{}]", fact.policy_source));
     }
     if fact.stated_time.is_some() {
         let stated = person::time(fact.stated_time.as_ref());

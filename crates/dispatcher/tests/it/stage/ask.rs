@@ -19,7 +19,7 @@ pub(crate) fn text(to: &str, text: &str) -> SendMessageRequest {
         content: Some(v1::Content {
             free_form: Some(v1::FreeForm {
                 text: text.to_owned(),
-                preview_url: false,
+                ..v1::FreeForm::default()
             }),
             ..v1::Content::default()
         }),
@@ -42,6 +42,7 @@ pub(crate) fn in_template(mut request: SendMessageRequest, name: &str) -> SendMe
             }],
             ..v1::TemplateComponent::default()
         }],
+        ..v1::TemplateContent::default()
     });
     request
 }

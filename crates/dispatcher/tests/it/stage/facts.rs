@@ -1,11 +1,12 @@
 //! What other roles would have stored: accounts, what customers did, what providers reported.
 
 use casement_domain::id::{BusinessNumber, CustomerId, MessageId, Phone, PortfolioId};
-use casement_domain::inbound::{Addresses, Fact, Kind, QualifyingPolicy, Summary};
+use casement_domain::inbound::{Addresses, Fact, Kind, Marks, QualifyingPolicy, Summary};
 use casement_event::convert::{inbound, timestamp};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
 use casement_event_log::{Expect, Position, customers};
+use casement_simulator::Device;
 use jiff::Timestamp;
 
 use super::{NUMBER, SILENT_NUMBER, SMS_SENDER, Stage, WABA, digits, phone_number_id};
@@ -125,8 +126,26 @@ impl Stage {
         self.heard(number, who, at).await
     }
 
+    /// Everybody knows: the customer clicks on an ad of [`NUMBER`] and writes now.
+    pub(crate) async fn comes_from_ad(&self, who: &str) -> Position {
+        let marks = Marks {
+            is_referral: true,
+            ..Marks::default()
+        };
+        let known = self.platform.customer(Some(who), None, "");
+        let (known, number) = (known.expect("a customer"), phone_number_id(NUMBER));
+        self.platform
+            .clicks(&known, &number, "Hello", Device::Phone)
+            .expect("the customer may write");
+        self.heard_as(NUMBER, who, self.now(), marks).await
+    }
+
     /// Only we know: the platform takes the customer for silent.
     pub(crate) async fn heard(&self, number: &str, who: &str, at: Timestamp) -> Position {
+        self.heard_as(number, who, at, Marks::default()).await
+    }
+
+    async fn heard_as(&self, number: &str, who: &str, at: Timestamp, marks: Marks) -> Position {
         let customer = self.customer(who).await;
         let number = business(number);
         let subject = subject::conversation(Family::Inbound, &number, &customer);
@@ -152,6 +171,7 @@ impl Stage {
             provider_id: provider_id.clone(),
             addresses: addresses(who),
             thread_owner: None,
+            marks,
         };
         let summary = known.join(fact.summary(&QualifyingPolicy::default()));
         let event = v1::InboundMessageReceived {
@@ -259,6 +279,29 @@ impl Stage {
             errors: errors.into_iter().collect(),
             ..v1::StatusReported::default()
         }
+    }
+
+    /// The platform reports on an attempt and says what it billed it as, and perhaps until when
+    /// it bills nothing.
+    pub(crate) async fn report_bill(
+        &self,
+        message_id: &str,
+        attempt: u32,
+        said: v1::DeliveryStatus,
+        (kind, until): (&str, Option<Timestamp>),
+    ) {
+        let report = v1::StatusReported {
+            pricing: Some(v1::Pricing {
+                r#type: kind.to_owned(),
+                ..v1::Pricing::default()
+            }),
+            conversation: until.map(|until| v1::BilledConversation {
+                expire_time: Some(timestamp(until)),
+                ..v1::BilledConversation::default()
+            }),
+            ..self.status_report(message_id, attempt, Ok(said))
+        };
+        self.append_report(message_id, report).await;
     }
 
     pub(crate) async fn append_report(&self, message_id: &str, report: v1::StatusReported) {

@@ -1,6 +1,6 @@
 //! Reading what happened to messages. Writing is next door.
 
-use casement_domain::message::{Event as MessageEvent, OnUnknown, Rejection};
+use casement_domain::message::{Event as MessageEvent, KeptBack, OnUnknown, Rejection};
 use casement_domain::routing::Route;
 use casement_proto::events::v1;
 
@@ -31,12 +31,17 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
             cause: event.cause.clone(),
         },
         Event::MessageDeferred(event) => MessageEvent::Deferred {
+            // Early ones did not say when.
+            at: time("until_time", event.defer_time.or(event.until_time).as_ref())?,
             until: time("until_time", event.until_time.as_ref())?,
             cause: event.cause.clone(),
+            halt: event.halt_id.clone(),
         },
         Event::AttemptStarted(event) => MessageEvent::AttemptStarted {
             attempt: event.attempt,
             route: read_route(event.route()).ok_or(ConvertError::Absent("route"))?,
+            gateway: event.sms_gateway.clone(),
+            other_gateways: event.other_sms_gateways.clone(),
             at: time("start_time", event.start_time.as_ref())?,
             call_by: time("call_by_time", event.call_by_time.as_ref())?,
             outcome_by: time("outcome_by_time", event.outcome_by_time.as_ref())?,
@@ -47,6 +52,7 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
             at: time("accept_time", event.accept_time.as_ref())?,
             from_report: event.from_report,
             reports_until: time("reports_until_time", event.reports_until_time.as_ref())?,
+            kept_back: KeptBack::parse(&event.provider_status).filter(|_| !event.from_report),
         },
         Event::AttemptRejected(event) => MessageEvent::AttemptRejected {
             attempt: event.attempt,
@@ -59,6 +65,7 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
                     .unwrap_or_default(),
                 action: event.action.clone(),
                 exhausted: read_routes(event.exhausted_routes()),
+                exhausted_gateways: event.exhausted_sms_gateways.clone(),
                 retry_at: instant("retry_time", event.retry_time.as_ref())?,
             },
             from_report: event.from_report,
@@ -96,6 +103,15 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
                 .ok_or(ConvertError::Absent("known_status"))?,
             at: time("event_time", event.event_time.as_ref())?,
         },
+        Event::DoubleExposure(event) => {
+            let [first, second] = event.attempts[..] else {
+                return Err(ConvertError::Absent("attempts"));
+            };
+            MessageEvent::DoubleExposure {
+                attempts: [first, second],
+                at: time("event_time", event.event_time.as_ref())?,
+            }
+        }
         Event::MessageEnded(event) => MessageEvent::Ended {
             outcome: read_outcome(event.outcome()).ok_or(ConvertError::Absent("outcome"))?,
             reason: event.reason.clone(),

@@ -5,7 +5,7 @@ use casement_domain::routing::Route;
 use casement_proto::events::v1;
 use jiff::Timestamp;
 
-use super::{Context, Details, delivery, outcome, route};
+use super::{Context, Details, answered_customer, delivery, entry_point_at_stake, outcome, route};
 use crate::convert::timestamp;
 use crate::convert::window::Conversation;
 use crate::record::Extension;
@@ -48,19 +48,26 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             }
             .into()
         }
-        MessageEvent::Deferred { until, cause } => {
-            let (until_time, cause) = (time(until), cause.clone());
-            v1::MessageDeferred {
-                message_id,
-                conversation,
-                until_time,
-                cause,
-            }
-            .into()
+        MessageEvent::Deferred {
+            at,
+            until,
+            cause,
+            halt,
+        } => v1::MessageDeferred {
+            message_id,
+            conversation,
+            until_time: time(until),
+            cause: cause.clone(),
+            halt_id: halt.clone(),
+            decision: details.decision,
+            defer_time: time(at),
         }
+        .into(),
         MessageEvent::AttemptStarted {
             attempt,
             route: by,
+            gateway,
+            other_gateways,
             at,
             call_by,
             outcome_by,
@@ -74,6 +81,10 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             call_by_time: time(call_by),
             outcome_by_time: time(outcome_by),
             claimant: details.claimant,
+            sms_gateway: gateway.clone(),
+            other_sms_gateways: other_gateways.clone(),
+            answers: details.stakes.answers.map(answered_customer),
+            entry_point: details.stakes.entry_point.map(entry_point_at_stake),
         }
         .into(),
         MessageEvent::AttemptAccepted {
@@ -82,13 +93,17 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             at,
             from_report,
             reports_until,
+            kept_back,
         } => v1::AttemptAccepted {
             message_id,
             conversation,
             attempt: *attempt,
             provider_message_id: provider_id.clone(),
             accept_time: time(at),
-            provider_status: details.provider_status,
+            provider_status: match kept_back {
+                Some(kept_back) => kept_back.as_str().to_ascii_lowercase(),
+                None => details.provider_status,
+            },
             from_report: *from_report,
             reports_until_time: time(reports_until),
         }
@@ -113,6 +128,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
                 from_report: *from_report,
                 exhausted_routes: routes(&rejection.exhausted),
                 retry_time: rejection.retry_at.map(timestamp),
+                exhausted_sms_gateways: rejection.exhausted_gateways.clone(),
             }
             .into()
         }
@@ -179,6 +195,13 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             }
             .into()
         }
+        MessageEvent::DoubleExposure { attempts, at } => v1::DoubleExposure {
+            message_id,
+            conversation,
+            attempts: attempts.to_vec(),
+            event_time: time(at),
+        }
+        .into(),
         MessageEvent::Ended {
             outcome: how,
             reason,
@@ -239,6 +262,7 @@ pub fn record(
         | MessageEvent::Held { .. }
         | MessageEvent::Released { .. }
         | MessageEvent::Deferred { .. }
+        | MessageEvent::DoubleExposure { .. }
         | MessageEvent::Ended { .. }
         | MessageEvent::Expired { .. }
         | MessageEvent::Cancelled { .. } => (0, expected.to_string()),

@@ -67,6 +67,7 @@ impl Told {
             provider_id: self.wamid.clone(),
             addresses: self.sighting.current.clone(),
             thread_owner: None,
+            marks: inbound::Marks::default(),
         }
         .summary(&QualifyingPolicy::default())
     }

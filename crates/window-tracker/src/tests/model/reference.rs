@@ -1,6 +1,8 @@
 //! The model: the set of facts, the latest of each kind, a comparison; and how an event, and what
 //! was told last, are judged by it. It shares nothing with the rules that it judges.
 
+use std::collections::BTreeSet;
+
 use casement_domain::window::{ClosedReason, Published};
 use casement_event::Stored;
 use jiff::Timestamp;
@@ -13,6 +15,7 @@ pub(super) enum What {
     Wrote { received: Timestamp },
     Refused,
     Proven,
+    Answered,
 }
 
 /// A fact, where it stands on the log, and when it happened.
@@ -23,9 +26,14 @@ pub(super) struct Fact {
     pub(super) what: What,
 }
 
-/// The latest of each kind.
-#[derive(Debug, Clone, Copy, Default)]
+/// How many times the tracker keeps: of a longer wait it may know less.
+const KEPT: usize = 8;
+
+/// The latest of each kind, and all that the customer wrote.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Model {
+    all: BTreeSet<Timestamp>,
+    answered: Option<Timestamp>,
     written: Option<(Timestamp, Timestamp)>,
     refused: Option<Timestamp>,
     proven: Option<Timestamp>,
@@ -37,9 +45,11 @@ impl Model {
             match fact.what {
                 What::Wrote { received } => {
                     all.written = all.written.max(Some((fact.at, received)));
+                    all.all.insert(fact.at);
                 }
                 What::Refused => all.refused = all.refused.max(Some(fact.at)),
                 What::Proven => all.proven = all.proven.max(Some(fact.at)),
+                What::Answered => all.answered = all.answered.max(Some(fact.at)),
             }
             all
         })
@@ -56,6 +66,37 @@ impl Model {
 
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         !self.is_refused() && self.ends_at().is_some_and(|end| now < end)
+    }
+
+    /// What the customer wrote after our last answer and before a time.
+    fn unanswered(&self, before: Timestamp) -> Vec<Timestamp> {
+        let written = self.all.iter().copied();
+        written
+            .filter(|at| Some(*at) > self.answered && *at < before)
+            .collect()
+    }
+
+    /// Whether a run of facts, each within a window's length of the one before it, ended then.
+    fn is_end_of_run(&self, end: Timestamp) -> bool {
+        let last = end - DAY;
+        self.all.contains(&last) && self.all.range(last..end).count() == 1
+    }
+
+    /// Judges since when the customer is said to wait, as of a time.
+    pub(super) fn judge_wait(
+        &self,
+        since: Option<Timestamp>,
+        before: Timestamp,
+    ) -> Result<(), String> {
+        let unanswered = self.unanswered(before);
+        let expected = unanswered.first().copied();
+        let is_all_kept = self.unanswered(Timestamp::MAX).len() <= KEPT;
+        let is_right = since == expected
+            || !is_all_kept && since.is_some_and(|since| unanswered.contains(&since));
+        ensure(
+            is_right,
+            &format!("said to wait since {since:?}, and waits since {expected:?}"),
+        )
     }
 }
 
@@ -112,6 +153,7 @@ pub(super) fn judge(
         window.closed.is_some() == (name == "WindowExpired" || name == "WindowCorrected"),
         "open or closed, against its name",
     )?;
+    judge_told_wait(known, &window, before)?;
     match name.as_str() {
         "WindowOpened" => {
             ensure(was_open.is_none(), "it was open")?;
@@ -141,9 +183,35 @@ pub(super) fn judge(
             ensure(
                 window.expires_at == end || written >= window.expires_at,
                 "the customer wrote again in time",
+            )?;
+            ensure(
+                known.is_end_of_run(window.expires_at),
+                "no window ever ended then",
             )
         }
         "WindowCorrected" => ensure(known.is_refused(), "nobody refused"),
         other => Err(format!("{other} was not expected")),
+    }
+}
+
+/// Each event says since when the customer waits. An end that is told after the customer wrote
+/// again says who waited then; if we answered only after it, what was told before still stands.
+fn judge_told_wait(
+    known: &Model,
+    window: &Published,
+    before: Option<&Published>,
+) -> Result<(), String> {
+    let since = window.circumstances.waiting_since;
+    let written = known.written.map(|(at, _)| at);
+    let ended_before = window
+        .closed
+        .filter(|closed| closed.reason == ClosedReason::Expired && written >= Some(closed.at));
+    match ended_before {
+        None => known.judge_wait(since, Timestamp::MAX),
+        Some(closed) if known.answered < Some(closed.at) => known.judge_wait(since, closed.at),
+        Some(_) => ensure(
+            since == before.and_then(|before| before.circumstances.waiting_since),
+            "said to have waited otherwise than was told",
+        ),
     }
 }

@@ -155,6 +155,8 @@ fn handle(id: &str, message: &Message) -> anyhow::Result<()> {
         "state": window.state().as_str_name(),
         "openTime": window.open_time.map(|time| time.to_string()),
         "expireTime": window.expire_time.map(|time| time.to_string()),
+        // Nothing, if the last word is the business's and nobody waits for an answer.
+        "waitingSinceTime": window.waiting_since_time.map(|time| time.to_string()),
     }));
     Ok(())
 }

@@ -1,0 +1,51 @@
+//! What halts do to a decision: a route that is halted is ruled out, and what comes after it in
+//! the policy's order waits, unless the halt lets it go.
+
+use super::{Finding, Input, Route, against};
+use crate::halt::Stop;
+
+/// The halts met before a route was chosen, in the policy's order of routes.
+#[derive(Debug, Default)]
+pub(super) struct Halted {
+    /// The first one that is worth waiting for.
+    pub(super) first: Option<Stop>,
+    /// One of them does not let the message take another channel.
+    keeps_channel: bool,
+}
+
+impl Halted {
+    /// Returns what is left of a finding: halts only count against what would otherwise do.
+    pub(super) fn weigh(
+        &mut self,
+        route: Route,
+        finding: Finding,
+        input: &Input<'_>,
+        is_decided: bool,
+    ) -> Finding {
+        if !finding.is_eligible {
+            return finding;
+        }
+        if let Some(stop) = input.stops.on(route) {
+            if !is_decided {
+                self.keeps_channel |= !stop.lets_go_elsewhere(input.expires_at);
+                if stop.is_waited_for {
+                    self.first.get_or_insert_with(|| stop.clone());
+                }
+            }
+            return against("HALTED", stop.facts.clone(), stop.text.clone());
+        }
+        let waits = match route {
+            Route::FreeForm | Route::Template => false,
+            Route::Sms => self.keeps_channel,
+            // It waits for the halt already, and then needs no customer to write.
+            Route::Hold => true,
+        };
+        match &self.first {
+            Some(stop) if waits => {
+                let facts = vec![format!("halt={}", stop.halt)];
+                against("WAITS_FOR_HALT", facts, "It waits for the end of a halt.")
+            }
+            _ => finding,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What can be said for or against an SMS.
+
+use super::{Finding, Input, Purpose, against, for_it};
+use crate::sms::Offer;
+
+pub(super) fn consider(input: &Input<'_>) -> Finding {
+    let Some(size) = &input.sms else {
+        return against(
+            "NO_SMS_TEXT",
+            Vec::new(),
+            "The message has no text for an SMS.",
+        );
+    };
+    let mut facts = vec![
+        format!("encoding={}", size.encoding),
+        format!("segments={}", size.segments),
+        format!("units={}", size.units),
+    ];
+    let gateways = gateways(input);
+    facts.extend(
+        input
+            .calling_code
+            .map(|code| format!("calling_code={code}")),
+    );
+    if !gateways.is_empty() {
+        facts.push(format!("gateways={}", gateways.join(",")));
+    }
+    facts.push(input.consent.fact());
+    if !input.has_phone {
+        return against(
+            "NO_PHONE",
+            facts,
+            "The customer's phone number is not known.",
+        );
+    }
+    match input.sms_offer {
+        Offer::NoSender => {
+            return against("NO_SMS_SENDER", facts, "The number has no SMS sender.");
+        }
+        Offer::NoSenderThere => {
+            let text = "The number has no SMS sender for the customer's country.";
+            return against("NO_SMS_SENDER_FOR_COUNTRY", facts, text);
+        }
+        Offer::Ways(_) => {}
+    }
+    if gateways.is_empty() {
+        let text = "No SMS gateway is left to be tried for this message.";
+        return against("SMS_GATEWAYS_EXHAUSTED", facts, text);
+    }
+    if input.consent.sms {
+        return against("SMS_STOPPED", facts, "The customer stopped SMS.");
+    }
+    if input.purpose == Purpose::Marketing && input.consent.marketing {
+        return against(
+            "MARKETING_STOPPED",
+            facts,
+            "The customer stopped marketing.",
+        );
+    }
+    let text = format!("An SMS of {} segment(s) can be sent.", size.segments);
+    for_it("SMS_POSSIBLE", facts, text)
+}
+
+/// Gateways that have not failed for this message yet, in their order.
+pub(super) fn gateways<'a>(input: &Input<'a>) -> Vec<&'a str> {
+    let Offer::Ways(ways) = input.sms_offer else {
+        return Vec::new();
+    };
+    let names = ways.iter().map(|way| way.gateway.as_str());
+    names
+        .filter(|name| !input.exhausted_gateways.iter().any(|gone| gone == name))
+        .collect()
+}

@@ -1,0 +1,198 @@
+//! What halts do to decisions.
+
+use super::*;
+use crate::halt::{Cause, Channels, Halt, Scope, Sending, Target, Traffic};
+
+fn target() -> Target {
+    Target::new(Scope::Number, "1")
+}
+
+fn halt() -> Halt {
+    Halt {
+        target: target(),
+        traffic: Traffic::Everything,
+        channels: Channels::Whatsapp,
+        may_go_elsewhere: true,
+        cause: Cause::Code {
+            code: 190,
+            meaning: "the token has expired".to_owned(),
+        },
+        since: at(0),
+        until: None,
+        probe_at: None,
+        renewals: 0,
+    }
+}
+
+fn under(halts: &[Halt], case: Case) -> Case {
+    let sending = Sending {
+        targets: vec![target(), Target::template("w", "hello", "en")],
+        is_marketing: false,
+    };
+    let named = halts.iter().map(|halt| ("h1", halt));
+    Case {
+        stops: Stops::of(named, &sending, at(1)),
+        ..case
+    }
+}
+
+fn verdicts(decision: &Decision) -> Vec<(Verdict, &'static str)> {
+    let candidates = decision.candidates.iter();
+    candidates.map(|one| (one.verdict, one.reason)).collect()
+}
+
+#[test]
+fn a_halt_of_the_platform_leaves_the_other_channel() {
+    let decision = under(&[halt()], Case::default()).decide(1);
+    assert_eq!(decision.chosen, Some(Route::Sms));
+    assert_eq!(decision.halted_by.as_ref().unwrap().halt, "h1");
+    assert_eq!(
+        verdicts(&decision),
+        [
+            (Verdict::RuledOut, "HALTED"),
+            (Verdict::RuledOut, "HALTED"),
+            (Verdict::Chosen, "SMS_POSSIBLE"),
+            (Verdict::RuledOut, "WAITS_FOR_HALT"),
+        ]
+    );
+    let text = &decision.candidates[0].text;
+    assert!(text.contains("190: the token has expired"), "{text}");
+}
+
+#[test]
+fn a_halt_that_keeps_the_channel_is_waited_for() {
+    let keeps = Halt {
+        may_go_elsewhere: false,
+        until: Some(at(60)),
+        ..halt()
+    };
+    let decision = under(&[keeps], Case::default()).decide(1);
+    assert_eq!(decision.chosen, None);
+    let stop = decision.halted_by.as_ref().unwrap();
+    assert_eq!(
+        (stop.cause.as_str(), stop.until),
+        ("NUMBER_HALTED", Some(at(60)))
+    );
+    assert_eq!(verdicts(&decision)[2].1, "WAITS_FOR_HALT");
+}
+
+#[test]
+fn a_halt_that_outlasts_the_message_is_not_waited_for() {
+    let long = Halt {
+        may_go_elsewhere: false,
+        until: Some(at(3 * DAY)),
+        ..halt()
+    };
+    let decision = under(&[long], Case::default()).decide(1);
+    assert_eq!(decision.chosen, Some(Route::Sms));
+}
+
+#[test]
+fn a_pause_by_hand_stops_every_channel() {
+    let pause = Halt {
+        channels: Channels::Every,
+        may_go_elsewhere: false,
+        cause: Cause::ByHand {
+            reason: "wrong prices".to_owned(),
+        },
+        ..halt()
+    };
+    let decision = under(&[pause], Case::default()).decide(1);
+    assert_eq!(decision.chosen, None);
+    assert_eq!(decision.halted_by.unwrap().cause, "NUMBER_PAUSED");
+}
+
+#[test]
+fn a_halted_template_leaves_every_other_route() {
+    let paused = Halt {
+        target: Target::template("w", "hello", "en"),
+        until: Some(at(60)),
+        ..halt()
+    };
+    let open = under(std::slice::from_ref(&paused), Case::default()).decide(1);
+    assert_eq!(open.chosen, Some(Route::FreeForm));
+    let closed = under(&[paused], Case::default()).decide(2 * DAY);
+    assert_eq!(closed.chosen, Some(Route::Sms));
+}
+
+#[test]
+fn a_template_that_is_gone_for_good_is_not_waited_for() {
+    let alone = || Case {
+        has_free_form: false,
+        has_sms_text: false,
+        ..Case::default()
+    };
+    let gone = Halt {
+        target: Target::template("w", "hello", "en"),
+        ..halt()
+    };
+    let decision = under(std::slice::from_ref(&gone), alone()).decide(1);
+    assert_eq!((decision.chosen, decision.halted_by), (None, None));
+    let back_soon = Halt {
+        until: Some(at(60)),
+        ..gone
+    };
+    let decision = under(&[back_soon], alone()).decide(1);
+    assert!(decision.halted_by.is_some());
+}
+
+#[test]
+fn a_halt_counts_only_against_what_would_otherwise_do() {
+    let closed = Case {
+        window: Facts::default(),
+        template: None,
+        has_sms_text: false,
+        ..Case::default()
+    };
+    let decision = under(&[halt()], closed).decide(1);
+    assert_eq!(
+        decision.chosen,
+        Some(Route::Hold),
+        "it waits for the customer, not for us"
+    );
+    assert_eq!(verdicts(&decision)[0].1, "WINDOW_CLOSED");
+}
+
+proptest! {
+    /// No claim under a halt: whatever is halted and however the message stands, the chosen route
+    /// is not a halted one, and a message that could go without the halt goes another way, or
+    /// waits, or may be given up only for a template that is gone.
+    #[test]
+    fn no_route_is_chosen_that_is_halted(
+        halts in prop::collection::vec((0..3_u8, any::<bool>(), any::<bool>(), prop::option::of(0..1_000_000_i64)), 0..5),
+        has_template in any::<bool>(),
+        has_sms_text in any::<bool>(),
+        has_free_form in any::<bool>(),
+        now in 0..(3 * DAY),
+    ) {
+        let halts: Vec<Halt> = halts
+            .into_iter()
+            .map(|(scope, every, elsewhere, until)| Halt {
+                target: if scope == 0 { Target::template("w", "hello", "en") } else { target() },
+                channels: if every { Channels::Every } else { Channels::Whatsapp },
+                may_go_elsewhere: elsewhere,
+                until: until.map(at),
+                ..halt()
+            })
+            .collect();
+        let case = || Case {
+            template: has_template.then(|| approved(TemplateCategory::Utility)),
+            has_sms_text,
+            has_free_form,
+            ..Case::default()
+        };
+        let free = case().decide(now);
+        let stopped = under(&halts, case());
+        let decision = stopped.decide(now);
+        if let Some(route) = decision.chosen {
+            prop_assert_eq!(stopped.stops.on(route), None);
+        } else if free.chosen.is_some() {
+            let is_gone = Route::WHATSAPP
+                .iter()
+                .any(|route| stopped.stops.on(*route).is_some_and(|stop| !stop.is_waited_for));
+            prop_assert!(decision.halted_by.is_some() || is_gone);
+        } else {
+            prop_assert_eq!(decision.halted_by, None);
+        }
+    }
+}
