@@ -24,9 +24,12 @@ struct Service {
 impl Service {
     async fn of(stack: &Stack) -> Self {
         let options = ConnectOptions::new().custom_inbox_prefix("_INBOX_crm");
-        let client = options.connect(stack.nats.url()).await.unwrap();
-        let answers = client.subscribe(ANSWERS).await.unwrap();
-        client.flush().await.unwrap();
+        let client = options.connect(stack.nats.url()).await.expect("a broker");
+        let mut answers = client.subscribe(ANSWERS).await.expect("a subscription");
+        // Hearing oneself proves that the broker knows who listens.
+        let heard = client.publish(ANSWERS, "".into()).await;
+        heard.expect("a broker");
+        answers.next().await.expect("it listens");
         Self { client, answers }
     }
 
@@ -39,7 +42,7 @@ impl Service {
             .client
             .request_with_headers(SUBJECT, headers, payload)
             .await
-            .unwrap();
+            .expect("an acknowledgement");
         String::from_utf8_lossy(&acknowledged.payload).into_owned()
     }
 
@@ -47,9 +50,14 @@ impl Service {
     async fn told(&mut self) -> (String, String) {
         let answer = tokio::time::timeout(Duration::from_secs(30), self.answers.next()).await;
         let answer = answer.expect("an answer in time").expect("it listens");
-        let result = api::SendResult::decode(answer.payload).unwrap().result;
-        match result.unwrap() {
-            Told::Accepted(accepted) => (accepted.message.unwrap().message_id, accepted.position),
+        let result = api::SendResult::decode(answer.payload)
+            .expect("a result")
+            .result;
+        match result.expect("either") {
+            Told::Accepted(accepted) => (
+                accepted.message.expect("a message").message_id,
+                accepted.position,
+            ),
             Told::Refused(refused) => panic!("refused: {refused:?}"),
         }
     }
@@ -82,7 +90,7 @@ async fn found(clients: &Clients, filter: api::MessageFilter, not_before: &str) 
         ..api::ListMessagesRequest::default()
     };
     let answer = clients.message_queries.clone().list_messages(request).await;
-    let messages = answer.unwrap().into_inner().messages;
+    let messages = answer.expect("a list").into_inner().messages;
     messages.into_iter().map(|one| one.message_id).collect()
 }
 
@@ -117,7 +125,10 @@ async fn a_service_sends_over_nats_once_and_finds_its_message_by_all_it_knows() 
         client_reference: "order-4711".to_owned(),
         ..api::MessageFilter::default()
     };
-    assert_eq!(found(&clients, reference(), &position).await, [id.clone()]);
+    assert_eq!(
+        found(&clients, reference(), &position).await,
+        std::slice::from_ref(&id)
+    );
     for _ in 0..2 {
         service.publish(&request()).await;
         assert_eq!(service.told().await.0, id, "the same request_id");
@@ -176,7 +187,7 @@ async fn a_service_sends_over_nats_once_and_finds_its_message_by_all_it_knows() 
     for (what, filter) in table {
         assert_eq!(
             found(&clients, filter, &ended.position).await,
-            [id.clone()],
+            std::slice::from_ref(&id),
             "{what}"
         );
     }

@@ -15,11 +15,11 @@ const SPARE_SENDER: &str = "+15550008888";
 async fn stack() -> Stack {
     let mut stack = Stack::without_roles(&Options::default()).await;
     let key = stack.path("vonage.pem");
-    fs::write(&key, VONAGE_PRIVATE_KEY).unwrap();
+    fs::write(&key, VONAGE_PRIVATE_KEY).expect("the key is written");
     let vonage = VonageConfig::default();
     let signature_secret = "demo-vonage-signature-secret";
     let section = format!(
-        r##"
+        r#"
 [sms.gateways.main]
 kind = "twilio"
 account_sid = "AC1"
@@ -53,7 +53,7 @@ prefix = "sha256="
 timestamp_header = "x-gateway-time"
 status = {{ id = "/id", status = "/state", reference = "/ref", error_code = "/code", time = "/at" }}
 words = {{ sent = ["ENROUTE"], delivered = ["DELIVRD"], failed = ["UNDELIV"] }}
-"##,
+"#,
         away = free_port(),
         application = vonage.application_id,
         key = key.display(),
@@ -61,8 +61,8 @@ words = {{ sent = ["ENROUTE"], delivered = ["DELIVRD"], failed = ["UNDELIV"] }}
         webhooks = stack.webhooks_url(),
     );
     let path = stack.path("casement.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text + &section).unwrap();
+    let text = fs::read_to_string(&path).expect("the stack has a configuration");
+    fs::write(&path, text + &section).expect("the configuration is written");
     for role in Role::ALL {
         stack.start_role(role, 0).await;
     }

@@ -101,7 +101,10 @@ async fn a_file_of_ours_goes_up_by_http_or_the_command_line_and_out_by_its_id() 
     let refused = upload("image/gif").await.unwrap();
     assert_eq!(refused.status(), 400);
     let refused: Value = refused.json().await.unwrap();
-    assert_eq!(refused["violations"][0]["field"], "file.mime_type", "{refused}");
+    assert_eq!(
+        refused["violations"][0]["field"], "file.mime_type",
+        "{refused}"
+    );
     let answer = upload("image/jpeg").await.unwrap();
     assert_eq!(answer.status(), 200);
     let uploaded: Value = answer.json().await.unwrap();
@@ -110,7 +113,15 @@ async fn a_file_of_ours_goes_up_by_http_or_the_command_line_and_out_by_its_id() 
     std::fs::write(&place, &bytes).unwrap();
     let mut program = stack.program();
     program
-        .args(["media", "upload", "--json", "--mime-type", "image/jpeg", "--number", NUMBER])
+        .args([
+            "media",
+            "upload",
+            "--json",
+            "--mime-type",
+            "image/jpeg",
+            "--number",
+            NUMBER,
+        ])
         .arg(&place)
         .args(["--api", &url, "--token", API_TOKEN]);
     // The platform answers on this thread.
@@ -126,7 +137,9 @@ async fn a_file_of_ours_goes_up_by_http_or_the_command_line_and_out_by_its_id() 
             "number": NUMBER, "to": CUSTOMER, "purpose": "PURPOSE_SERVICE",
             "content": {"freeForm": {"image": {"uploadId": upload["uploadId"], "caption": "Aloe"}}},
         });
-        let request = http.post(format!("{url}/v1/messages")).bearer_auth(API_TOKEN);
+        let request = http
+            .post(format!("{url}/v1/messages"))
+            .bearer_auth(API_TOKEN);
         let answer = request.json(&body).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
         let sent = eventually("the message is taken", async || {
@@ -151,6 +164,9 @@ async fn a_file_of_ours_goes_up_by_http_or_the_command_line_and_out_by_its_id() 
     assert_eq!(request.send().await.unwrap().status(), 200);
     let marks = stack.simulator.read_marks();
     assert_eq!(marks.len(), 1);
-    assert_eq!((marks[0].message_id.as_str(), marks[0].typing), (wamid.as_str(), true));
+    assert_eq!(
+        (marks[0].message_id.as_str(), marks[0].typing),
+        (wamid.as_str(), true)
+    );
     stack.stop().await;
 }

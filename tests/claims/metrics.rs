@@ -14,11 +14,15 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 19] = [
+const MAY_STAND_STILL: [&str; 23] = [
     "casement_append_unanswered_total",
     "casement_archive_pending_messages",
     "casement_archive_refusals_total",
     "casement_archive_unprojected_total",
+    "casement_dispatcher_deferrals_total",
+    "casement_dispatcher_deferred_messages",
+    "casement_dispatcher_double_exposures_total",
+    "casement_dispatcher_halts",
     "casement_dispatcher_unmatched_reports_total",
     "casement_gateway_limited_total",
     "casement_gateway_open_calls",
@@ -37,13 +41,14 @@ const MAY_STAND_STILL: [&str; 19] = [
 ];
 
 /// What names end with that are no counters.
-const UNITS: [&str; 10] = [
+const UNITS: [&str; 11] = [
     "seconds",
     "records",
     "posts",
     "messages",
     "windows",
     "deadlines",
+    "halts",
     "numbers",
     "replicas",
     "calls",

@@ -28,8 +28,8 @@ async fn migrate(stack: &Stack) -> v1::Number {
     let get = accounts::GetNumberRequest {
         number: NUMBER.to_owned(),
     };
-    let known = accounts.get_number(get).await.unwrap().into_inner().number;
-    let known = known.unwrap();
+    let known = accounts.get_number(get).await.expect("the number is known");
+    let known = known.into_inner().number.expect("an answer names it");
     assert_eq!(known.migrate_time, None);
     let put = accounts::PutNumberRequest {
         number: Some(v1::Number {
@@ -38,8 +38,11 @@ async fn migrate(stack: &Stack) -> v1::Number {
             ..known
         }),
     };
-    let recorded = accounts.put_number(put).await.unwrap().into_inner();
-    recorded.number.unwrap()
+    let recorded = accounts
+        .put_number(put)
+        .await
+        .expect("the move is recorded");
+    recorded.into_inner().number.expect("an answer names it")
 }
 
 /// The customer writes until it is late enough: the platform tells whole seconds, and what it says
@@ -75,7 +78,8 @@ fn request(number: &str, to: &str) -> message::PreviewRouteRequest {
 async fn preview(clients: &Clients, to: &str) -> v1::Decision {
     let asked = request(NUMBER, to);
     let answer = clients.messages.clone().preview_route(asked).await;
-    answer.unwrap().into_inner().decision.unwrap()
+    let answer = answer.expect("a route is previewed").into_inner();
+    answer.decision.expect("a preview has a decision")
 }
 
 /// Waits until tracker and dispatcher have heard of all that was recorded so far: accounts are
@@ -89,7 +93,8 @@ async fn heard_everywhere(clients: &Clients, like: v1::Number) {
             ..like
         }),
     };
-    clients.accounts.clone().put_number(put).await.unwrap();
+    let put = clients.accounts.clone().put_number(put).await;
+    put.expect("the number is recorded");
     eventually("everybody knows the last number", async || {
         let mut messages = clients.messages.clone();
         let told = messages.preview_route(request(LAST, CUSTOMER)).await;

@@ -74,16 +74,16 @@ async fn the_user_of_the_sending_guide_asks_for_its_number_and_hears_its_own_ans
             .custom_inbox_prefix("_INBOX_crm"),
     );
     let service = service.await.unwrap();
+    // Before the request, whose answer proves that the broker knows of it.
+    let mut answers = service
+        .subscribe("casement.answers.default.crm.1")
+        .await
+        .unwrap();
     let own = "casement.commands.send.default.15550001111.crm";
     let acknowledged = service.request(own, "x".into()).await.unwrap();
     let acknowledged = String::from_utf8_lossy(&acknowledged.payload).into_owned();
     assert!(acknowledged.contains("\"seq\":1"), "{acknowledged}");
 
-    let mut answers = service
-        .subscribe("casement.answers.default.crm.1")
-        .await
-        .unwrap();
-    service.flush().await.unwrap();
     writer
         .publish("casement.answers.default.crm.1", "told".into())
         .await

@@ -92,7 +92,11 @@ async fn the_coming_end_and_the_end_tell_who_waits_from_who_was_answered() {
             let written = waiting.last_inbound_time.as_ref();
             let written = instant("last_inbound_time", written).unwrap();
             let expected = written.filter(|_| is_waiting);
-            assert_eq!(told.waiting_since, expected, "{} {}", told.name, told.subject);
+            assert_eq!(
+                told.waiting_since, expected,
+                "{} {}",
+                told.name, told.subject
+            );
         }
     }
     // The end did not end the wait.

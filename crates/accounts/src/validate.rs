@@ -334,6 +334,8 @@ mod tests {
             display_name: "a\u{0}b".to_owned(),
             throughput: 1_001,
             sms: Some(v1::SmsSender::default()),
+            messaging_account_id: "80 0".to_owned(),
+            app: "our app".to_owned(),
             onboard_time: Some(prost_types::Timestamp {
                 seconds: i64::MAX,
                 nanos: 0,
@@ -354,6 +356,8 @@ mod tests {
                 "number.sms.account_sid",
                 "number.sms.auth_token",
                 "number.throughput",
+                "number.messaging_account_id",
+                "number.app",
                 "number.onboard_time",
             ]
         );

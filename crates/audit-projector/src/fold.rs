@@ -467,6 +467,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_state_is_the_one_that_its_owner_tells() {
+        let event = casement_event::v1::AttemptRejected::default();
+        let mut stored = crate::fixture::record("MESSAGES", 1, &event.into());
+        let rejected = MessageChange::Tried {
+            number: 1,
+            result: AttemptResult::Rejected { error: None },
+            state: MessageState::Pending,
+            reason: "FAIL".to_owned(),
+        };
+        let after = |stored: &Stored| follow(Some(unasked("m")), "m", stored, &rejected).unwrap();
+        assert_eq!(after(&stored).state, MessageState::Pending);
+        // No other attempt will be made, which this event alone does not say.
+        stored
+            .headers
+            .push(("ce-state".to_owned(), "ENDED".to_owned()));
+        assert_eq!(after(&stored).state, MessageState::Ended);
+        assert_eq!(after(&stored).attempts[0].state, REJECTED);
+    }
+
+    #[test]
     fn a_fact_of_any_length_is_remembered_in_bounds() {
         assert_eq!(remembered("accepted/1"), "accepted/1");
         let [one, two] = ["1", "2"].map(|end| remembered(&("x".repeat(5_000) + end)));

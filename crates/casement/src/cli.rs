@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, connect, conversation, dead, doctor, events, halts, media, message, parked, replay, send,
-    simulate, story, window,
+    audit, connect, conversation, dead, doctor, events, halts, media, message, parked, replay,
+    send, simulate, story, window,
 };
 
 /// Keeps the 24-hour window of WhatsApp, and gets messages through.

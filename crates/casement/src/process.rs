@@ -200,11 +200,12 @@ async fn with_demo(
     stops: mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
     if plan.mode == Mode::Real {
-        return with_roles(plan, own_broker, None, listeners, stops).await;
+        return Box::pin(with_roles(plan, own_broker, None, listeners, stops)).await;
     }
     plan.config.data_dir = data_folder(&plan.config.data_dir)?;
     let demo = Demo::start(&mut plan.config).await?;
-    let outcome = with_roles(plan, own_broker, Some(&demo), listeners, stops).await;
+    let running = with_roles(plan, own_broker, Some(&demo), listeners, stops);
+    let outcome = Box::pin(running).await;
     demo.stop().await;
     outcome
 }

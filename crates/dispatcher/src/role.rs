@@ -214,7 +214,7 @@ impl Role {
             hand_out,
             reports::run(Arc::clone(&engine), stopping.clone()),
             wake::run(engine.log.clone(), lanes.clone(), stopping.clone()),
-            halts::watch::run(lanes.clone(), known, stopping.clone()),
+            Box::pin(halts::watch::run(lanes.clone(), known, stopping.clone())),
         );
         // Who has not begun is left to whoever comes next.
         lanes.permits.close();

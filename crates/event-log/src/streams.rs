@@ -195,7 +195,9 @@ pub(crate) fn misfits(existing: &StreamConfig, wanted: &StreamConfig) -> Vec<Str
                 "stream {name} keeps what was consumed: recreate it with retention workqueue"
             ),
             _ => {
-                format!("stream {name} deletes what was consumed: recreate it with retention limits")
+                format!(
+                    "stream {name} deletes what was consumed: recreate it with retention limits"
+                )
             }
         });
     }

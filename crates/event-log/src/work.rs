@@ -110,11 +110,10 @@ impl Log {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(casement_event::header::CONTENT_TYPE, content_type);
         let what = "answer to a command";
-        let published = self.inner.client.publish_with_headers(
-            subject.to_owned(),
-            headers,
-            payload.into(),
-        );
+        let published =
+            self.inner
+                .client
+                .publish_with_headers(subject.to_owned(), headers, payload.into());
         published
             .await
             .map_err(|error| ReadError::unavailable(what, error))

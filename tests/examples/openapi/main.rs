@@ -64,7 +64,10 @@ fn run() -> anyhow::Result<(usize, Vec<String>)> {
             is_needed |= !problems(&without, body)?.is_empty();
         }
         if !is_needed {
-            failures.push(format!("overlay: nothing needs the entry: {}", entry["why"]));
+            failures.push(format!(
+                "overlay: nothing needs the entry: {}",
+                entry["why"]
+            ));
         }
     }
     Ok((bodies.len(), failures))
@@ -73,8 +76,8 @@ fn run() -> anyhow::Result<(usize, Vec<String>)> {
 /// The bodies by name, but for those of types that no schema knows. One more is addressed in
 /// every way and answers a message.
 fn bodies() -> anyhow::Result<BTreeMap<String, Value>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../crates/whatsapp/src/send/body/snapshots");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/whatsapp/src/send/body/snapshots");
     let mut bodies = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).context("there are no snapshots")? {
         let path = entry?.path();
@@ -84,7 +87,10 @@ fn bodies() -> anyhow::Result<BTreeMap<String, Value>> {
         let Some((_, name)) = name else {
             bail!("{} is named otherwise", path.display());
         };
-        let body = text.splitn(3, "---\n").nth(2).context("a snapshot has no end of its head")?;
+        let body = text
+            .splitn(3, "---\n")
+            .nth(2)
+            .context("a snapshot has no end of its head")?;
         let body: Value = serde_json::from_str(body).with_context(|| name.to_owned())?;
         if !NEWER.iter().any(|kind| body["type"] == *kind) {
             bodies.insert(name.to_owned(), body);
@@ -95,7 +101,10 @@ fn bodies() -> anyhow::Result<BTreeMap<String, Value>> {
     around["context"] = json!({"message_id": "wamid.a"});
     around["messaging_account_id"] = json!("800100");
     let mut by_user_id = around.clone();
-    by_user_id.as_object_mut().context("an object")?.remove("to");
+    by_user_id
+        .as_object_mut()
+        .context("an object")?
+        .remove("to");
     bodies.insert("text, with all around it".to_owned(), around);
     bodies.insert("text, by user id".to_owned(), by_user_id);
     Ok(bodies)

@@ -197,24 +197,21 @@ fn lines(standing: &StandingHalt) -> Vec<String> {
     let halt = standing.halt.clone().unwrap_or_default();
     let mut lines = vec![format!("halt         {}", halt.halt_id)];
     lines.push(format!("what         {}", told(&halt)));
-    match &halt.error {
-        Some(error) => {
-            lines.push(format!("why          {}: {}", error.code, error.title));
-            if !halt.message_id.is_empty() {
-                let (message, attempt) = (&halt.message_id, halt.attempt);
-                lines.push(format!("met by       {message}, attempt {attempt}"));
-            }
+    if let Some(error) = &halt.error {
+        lines.push(format!("why          {}: {}", error.code, error.title));
+        if !halt.message_id.is_empty() {
+            let (message, attempt) = (&halt.message_id, halt.attempt);
+            lines.push(format!("met by       {message}, attempt {attempt}"));
         }
-        None => {
-            let reason = match halt.reason.as_str() {
-                "" => "no reason given",
-                reason => reason,
-            };
-            lines.push(match halt.caller.as_str() {
-                "" => format!("why          {reason}"),
-                caller => format!("why          {reason} ({caller})"),
-            });
-        }
+    } else {
+        let reason = match halt.reason.as_str() {
+            "" => "no reason given",
+            reason => reason,
+        };
+        lines.push(match halt.caller.as_str() {
+            "" => format!("why          {reason}"),
+            caller => format!("why          {reason} ({caller})"),
+        });
     }
     if halt.since_time.is_some() {
         let since = person::time(halt.since_time.as_ref());
@@ -244,11 +241,7 @@ fn told(halt: &v1::Halt) -> String {
         v1::HaltTraffic::Templates => ", templates",
         v1::HaltTraffic::Everything | v1::HaltTraffic::Unspecified => "",
     };
-    let channels = if halt.every_channel {
-        ", SMS too"
-    } else {
-        ""
-    };
+    let channels = if halt.every_channel { ", SMS too" } else { "" };
     format!("{scope} {}{traffic}{channels}", halt.key)
 }
 
@@ -260,13 +253,20 @@ mod tests {
     fn templates_and_labels_are_written_in_one_word() {
         let target = template("102/order/en").unwrap();
         assert_eq!(
-            (target.waba_id.as_str(), target.name.as_str(), target.language.as_str()),
+            (
+                target.waba_id.as_str(),
+                target.name.as_str(),
+                target.language.as_str()
+            ),
             ("102", "order", "en")
         );
         assert_eq!(template("102/order").unwrap().language, "");
         assert!(template("order").is_err());
         let target = label("campaign=spring=2").unwrap();
-        assert_eq!((target.key.as_str(), target.value.as_str()), ("campaign", "spring=2"));
+        assert_eq!(
+            (target.key.as_str(), target.value.as_str()),
+            ("campaign", "spring=2")
+        );
         assert!(label("campaign").is_err());
     }
 

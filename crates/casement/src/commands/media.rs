@@ -9,8 +9,8 @@ use casement_proto::media::v1::download_media_response::Part;
 use casement_proto::media::v1::{
     DownloadMediaRequest, GetMediaRequest, GetMediaResponse, Media, MediaState,
 };
-use clap::{Args, Subcommand};
 use casement_proto::message::v1::{UploadMediaRequest, UploadedFile, upload_media_request};
+use clap::{Args, Subcommand};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -136,9 +136,7 @@ async fn download(args: DownloadArgs) -> anyhow::Result<()> {
 async fn upload(args: UploadArgs) -> anyhow::Result<()> {
     let place = args.file.display().to_string();
     let what = || format!("{place} cannot be read");
-    let mut file = tokio::fs::File::open(&args.file)
-        .await
-        .with_context(what)?;
+    let mut file = tokio::fs::File::open(&args.file).await.with_context(what)?;
     let size_bytes = file.metadata().await.with_context(what)?.len();
     let first = UploadMediaRequest {
         part: Some(upload_media_request::Part::File(UploadedFile {

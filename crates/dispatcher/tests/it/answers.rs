@@ -59,7 +59,8 @@ async fn entry_point(stage: &Stage) -> v1::EntryPointEvidence {
         Event::FreeEntryPointReported(event) => event.summary,
         other => panic!("{other:?}"),
     };
-    summary.unwrap().entry_point.expect("an entry point")
+    let known = summary.and_then(|summary| summary.entry_point);
+    known.expect("an entry point")
 }
 
 #[tokio::test]

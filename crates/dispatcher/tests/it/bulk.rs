@@ -33,12 +33,15 @@ async fn batch(
         .batch_send_messages(with_token(TOKEN, request))
         .await?;
     let results = answer.into_inner().results;
-    Ok(results.into_iter().map(|one| one.result.unwrap()).collect())
+    Ok(results
+        .into_iter()
+        .map(|one| one.result.expect("either"))
+        .collect())
 }
 
 fn id(told: &Told) -> &str {
     match told {
-        Told::Accepted(accepted) => &accepted.message.as_ref().unwrap().message_id,
+        Told::Accepted(accepted) => &accepted.message.as_ref().expect("a message").message_id,
         Told::Refused(refused) => panic!("refused: {refused:?}"),
     }
 }

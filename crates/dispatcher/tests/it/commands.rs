@@ -56,7 +56,9 @@ async fn a_command_is_a_message_once_its_sender_is_told_and_the_same_again_sends
     stage.writes(ANA).await;
     let client = stage.nats.client().await;
     let mut answers = client.subscribe(ANSWERS).await.unwrap();
-    client.flush().await.unwrap();
+    // Hearing oneself proves that the broker knows who listens.
+    client.publish(ANSWERS, "".into()).await.unwrap();
+    answers.next().await.unwrap();
     // Acknowledged while no dispatcher runs: it is on disk.
     let acknowledged = publish(&stage, SUBJECT, &named("one")).await;
     assert!(
@@ -105,7 +107,9 @@ async fn a_command_that_can_never_succeed_is_answered_and_kept_with_its_reason()
     let dispatcher = stage.dispatcher().await;
     let client = stage.nats.client().await;
     let mut answers = client.subscribe(ANSWERS).await.unwrap();
-    client.flush().await.unwrap();
+    // Hearing oneself proves that the broker knows who listens.
+    client.publish(ANSWERS, "".into()).await.unwrap();
+    answers.next().await.unwrap();
     let foreign = "casement.commands.send.default.15550001113.crm";
     let other_number = api::SendMessageRequest {
         number: "+15550001113".to_owned(),
@@ -158,7 +162,9 @@ async fn a_command_in_json_is_answered_in_json_and_nowhere_but_where_its_sender_
     let dispatcher = stage.dispatcher().await;
     let client = stage.nats.client().await;
     let mut answers = client.subscribe("casement.answers.>").await.unwrap();
-    client.flush().await.unwrap();
+    // Hearing oneself proves that the broker knows who listens.
+    client.publish(ANSWERS, "".into()).await.unwrap();
+    answers.next().await.unwrap();
     let command = |request_id: &str| {
         format!(
             r#"{{"number": "+15550001111", "to": "{ANA}", "purpose": "PURPOSE_SERVICE",

@@ -17,10 +17,10 @@ async fn retry(dispatcher: &Dispatcher, token: &str, id: &str, takes_risk: bool)
         .client()
         .retry_messages(with_token(token, request))
         .await
-        .unwrap();
+        .expect("an answer");
     let mut results = answer.into_inner().results;
     assert_eq!(results.len(), 1);
-    results.remove(0).result.unwrap()
+    results.remove(0).result.expect("either")
 }
 
 fn reason(told: Told) -> String {
@@ -32,7 +32,7 @@ fn reason(told: Told) -> String {
 
 fn id(told: Told) -> String {
     match told {
-        Told::Accepted(accepted) => accepted.message.unwrap().message_id,
+        Told::Accepted(accepted) => accepted.message.expect("a message").message_id,
         Told::Refused(refused) => panic!("refused: {refused:?}"),
     }
 }

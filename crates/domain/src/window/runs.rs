@@ -64,10 +64,13 @@ fn short(event: &Event) -> (&'static str, i64) {
     (name, ends)
 }
 
+/// When the customer wrote, when the tracker looks, and what it tells then with which end.
+type Case = (&'static [i64], i64, &'static [(&'static str, i64)]);
+
 #[test]
 fn who_wrote_inside_the_window_and_again_after_its_told_end_has_one_window() {
     // Nobody told anything from the first fact's time on until `now`.
-    let table: &[(&[i64], i64, &[(&str, i64)])] = &[
+    let table: &[Case] = &[
         // Inside, and after the told end: it never ended.
         (
             &[0, 20 * HOUR, 30 * HOUR],

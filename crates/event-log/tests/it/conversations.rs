@@ -101,7 +101,13 @@ async fn what_the_families_say_is_joined() {
         is_referral: true,
         changes_user_id: true,
     };
-    let known = hear(&log, "c1", Summary::default(), &fact(10, Kind::Content, nothing())).await;
+    let known = hear(
+        &log,
+        "c1",
+        Summary::default(),
+        &fact(10, Kind::Content, nothing()),
+    )
+    .await;
     let told = tell(&log, "c1", &Facts::of(&known), 11).await;
     let evidence = Evidence {
         proven_at: Some(at(12)),
@@ -195,7 +201,13 @@ async fn who_carries_on_has_the_answers_and_the_wait_of_who_ended() {
         answered_at: Some(at(15)),
         ..nothing()
     };
-    let known = hear(&log, "younger", Summary::default(), &fact(10, Kind::Content, nothing())).await;
+    let known = hear(
+        &log,
+        "younger",
+        Summary::default(),
+        &fact(10, Kind::Content, nothing()),
+    )
+    .await;
     let known = hear(&log, "younger", known, &fact(15, Kind::Echo, answered)).await;
     let known = hear(&log, "younger", known, &fact(20, Kind::Content, nothing())).await;
     let moved = v1::MovedTo {
@@ -208,7 +220,13 @@ async fn who_carries_on_has_the_answers_and_the_wait_of_who_ended() {
         survivor_customer_id: "older".to_owned(),
     };
     append(&log, "younger", Family::Inbound, moved).await;
-    hear(&log, "older", Summary::default(), &fact(30, Kind::Content, nothing())).await;
+    hear(
+        &log,
+        "older",
+        Summary::default(),
+        &fact(30, Kind::Content, nothing()),
+    )
+    .await;
 
     let (present, ids) = follow(&log, &directory, &portfolio, &key("younger"))
         .await

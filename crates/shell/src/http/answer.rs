@@ -101,10 +101,8 @@ mod tests {
         let router = Router::new().route("/", get(async || "12345"));
         let serving = tokio::spawn(serve(listener, router, stopping.clone()));
         let client = client(&ClientOptions::default()).unwrap();
-        for (bytes_max, expected) in [
-            (5, Ok(b"12345".to_vec())),
-            (4, Err(BodyError::TooLarge(4))),
-        ] {
+        for (bytes_max, expected) in [(5, Ok(b"12345".to_vec())), (4, Err(BodyError::TooLarge(4)))]
+        {
             let response = client.get(&url).send().await.unwrap();
             assert_eq!(read(response, bytes_max).await, expected);
         }

@@ -5,7 +5,7 @@ use casement_domain::id::{BusinessNumber, Phone};
 use super::*;
 use crate::errors::Action;
 
-const GOOD: &str = r##"{
+const GOOD: &str = r#"{
     "gateways": {
         "main": { "kind": "twilio", "account_sid": "AC1", "auth_token": "hush" },
         "spare": { "kind": "vonage", "application_id": "app", "private_key": { "file": "key.pem" } },
@@ -22,7 +22,7 @@ const GOOD: &str = r##"{
     "numbers": { "15550001111": { "senders": { "49": [
         { "gateway": "number" }, { "gateway": "spare", "sender": "+49305550100" }
     ] } } }
-}"##;
+}"#;
 
 fn read(json: &str) -> Result<Config, serde_json::Error> {
     serde_json::from_str(json)

@@ -288,7 +288,11 @@ async fn with_the_switches_on_neither_a_move_nor_another_user_id_ends_a_window()
     let explained = client.explain_window(with_token("read", why("ana"))).await;
     let explained = explained.unwrap().into_inner();
     assert_eq!(explained.rule(), api::WindowRule::WithinLength);
-    let parts: Vec<_> = explained.facts.iter().map(api::ExplainedFact::part).collect();
+    let parts: Vec<_> = explained
+        .facts
+        .iter()
+        .map(api::ExplainedFact::part)
+        .collect();
     assert_eq!(parts, [api::FactPart::LastQualifying]);
     running.stop().await;
 }

@@ -95,6 +95,15 @@ fn found(
         .collect()
 }
 
+/// An attempt, what is at stake in it, a report, and the names of what is found.
+type Row<'a> = (
+    Route,
+    Stakes,
+    Result<DeliveryStatus, i64>,
+    &'a v1::StatusReported,
+    &'a [&'a str],
+);
+
 #[test]
 fn a_report_tells_what_the_claim_says_is_at_stake() {
     use DeliveryStatus::{Delivered, Read, Sent};
@@ -109,13 +118,6 @@ fn a_report_tells_what_the_claim_says_is_at_stake() {
     };
     let none = stakes(false, None);
     let (reply, undecided) = (stakes(true, Some(CAME)), stakes(false, Some(open)));
-    type Row<'a> = (
-        Route,
-        Stakes,
-        Result<DeliveryStatus, i64>,
-        &'a v1::StatusReported,
-        &'a [&'a str],
-    );
     let table: [Row<'_>; 18] = [
         (FreeForm, none, Ok(Sent), &silent, &[]),
         (FreeForm, none, Ok(Delivered), &silent, &["proven"]),
@@ -270,11 +272,11 @@ fn an_answer_is_told_once_for_what_the_customer_said() {
 }
 
 /// What a message that was billed like this tells.
-fn billed<'a>(
-    reported: &'a v1::StatusReported,
+fn billed(
+    reported: &v1::StatusReported,
     stake: Option<EntryPointAtStake>,
     told_at: i64,
-) -> Finding<'a> {
+) -> Finding<'_> {
     let attempt = attempt(Route::FreeForm);
     Finding::Billed(bill(&attempt, stake, at(told_at), reported).unwrap())
 }
