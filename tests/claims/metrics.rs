@@ -22,7 +22,7 @@ const MAY_STAND_STILL: [&str; 23] = [
     "casement_dispatcher_deferrals_total",
     "casement_dispatcher_deferred_messages",
     "casement_dispatcher_double_exposures_total",
-    "casement_dispatcher_halts",
+    "casement_dispatcher_standing_halts",
     "casement_dispatcher_unmatched_reports_total",
     "casement_gateway_limited_total",
     "casement_gateway_open_calls",

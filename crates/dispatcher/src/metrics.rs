@@ -84,7 +84,7 @@ const METRICS: &[Metric] = &[
         "Messages that wait for the end of a halt.",
     ),
     Metric::gauge(
-        "casement_dispatcher_halts",
+        "casement_dispatcher_standing_halts",
         "Halts that stand, by scope: brand, portfolio, waba, token, number, template, label.",
     )
     .with(&[
@@ -236,7 +236,8 @@ pub(crate) fn halts(standing: &[(Halt, KnownHalt)]) {
         let count = standing.iter().filter(of_scope).count();
         if scope != Scope::Pair {
             let scope = scope.as_str().to_ascii_lowercase();
-            metrics::gauge!("casement_dispatcher_halts", "scope" => scope).set(count as f64);
+            metrics::gauge!("casement_dispatcher_standing_halts", "scope" => scope)
+                .set(count as f64);
         }
     }
 }

@@ -141,7 +141,13 @@ impl Log {
             .for_each_concurrent(spec.in_hand_max, |message| self.one(spec, message, handle))
             .await;
         // What came and was not begun is for other workers, at once; not for this one, whose
-        // request ends first.
+        // request ends first. What the broker has sent already comes before its answer.
+        if stopping.is_cancelled()
+            && let Ok(stream) = self.inner.open(spec.stream)
+        {
+            let asked = stream.consumer_info(spec.name);
+            let _ = self.inner.in_time("consumer's state", asked).await;
+        }
         let mut left = Vec::new();
         while left.len() < spec.in_hand_max
             && let Some(Some(Ok(message))) = messages.next().now_or_never()
