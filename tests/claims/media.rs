@@ -100,6 +100,8 @@ async fn a_file_of_ours_goes_up_by_http_or_the_command_line_and_out_by_its_id() 
     };
     let refused = upload("image/gif").await.unwrap();
     assert_eq!(refused.status(), 400);
+    // Nobody read the file, so the next request takes another connection.
+    assert_eq!(refused.headers()["connection"], "close");
     let refused: Value = refused.json().await.unwrap();
     assert_eq!(
         refused["violations"][0]["field"], "file.mime_type",

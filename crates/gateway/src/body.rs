@@ -86,6 +86,58 @@ impl Body for Limited {
     }
 }
 
+/// A request's body of which is known whether anything of it is left unread.
+#[derive(Debug)]
+pub(crate) struct Read {
+    inner: axum::body::Body,
+    is_over: Over,
+}
+
+/// Whether a body was read to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Over(Arc<AtomicBool>);
+
+impl Over {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Read {
+    pub(crate) fn new(inner: axum::body::Body) -> (Self, Over) {
+        let is_over = Over(Arc::new(AtomicBool::new(inner.is_end_stream())));
+        let body = Self {
+            inner,
+            is_over: is_over.clone(),
+        };
+        (body, is_over)
+    }
+}
+
+impl Body for Read {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.inner.is_end_stream() {
+            self.is_over.0.store(true, Ordering::Relaxed);
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
 pub(crate) fn too_large(bytes_max: usize) -> Status {
     refuse(
         Code::ResourceExhausted,
@@ -286,6 +338,18 @@ fn trailers(status: &Status) -> Frame<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_left_of_a_body_is_known() {
+        let (_, is_over) = Read::new(axum::body::Body::empty());
+        assert!(is_over.get(), "there was nothing to read");
+        let (body, is_over) = Read::new(axum::body::Body::from("hello"));
+        assert!(!is_over.get());
+        axum::body::to_bytes(axum::body::Body::new(body), usize::MAX)
+            .await
+            .unwrap();
+        assert!(is_over.get());
+    }
 
     #[tokio::test]
     async fn a_body_breaks_off_at_its_limit() {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use casement_shell::auth::{Caller, Tokens, UNAUTHENTICATED_TOKEN, authorize};
 use casement_shell::grpc::{RESPONSE_BYTES_MAX, refuse};
 use futures::StreamExt as _;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
@@ -30,7 +30,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 use tracing::Instrument as _;
 
-use crate::body::{Flight, Limited, Watched, stopping as stopping_status, too_large};
+use crate::body::{Flight, Limited, Read, Watched, stopping as stopping_status, too_large};
 use crate::codec::DynamicCodec;
 use crate::file::File;
 use crate::limits::Limits;
@@ -166,7 +166,8 @@ impl Front {
     async fn json(&self, request: Request<Body>) -> Response<Body> {
         let mut flight = Flight::begin("json", NO_SERVICE);
         let (parts, body) = request.into_parts();
-        match self.try_json(&parts, body, &mut flight).await {
+        let (body, is_over) = Read::new(body);
+        match self.try_json(&parts, Body::new(body), &mut flight).await {
             Ok(Answer::One(body)) => {
                 flight.set_code(Code::Ok);
                 json_response("application/json", Body::from(body))
@@ -178,7 +179,13 @@ impl Front {
             Ok(Answer::File(file)) => file.into_response(self.stopping.clone(), flight),
             Err(problem) => {
                 flight.set_code(problem.code());
-                problem.into_response()
+                let mut response = problem.into_response();
+                // The rest of the request is not waited for: who has more to ask connects again.
+                if parts.version < Version::HTTP_2 && !is_over.get() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                response
             }
         }
     }
