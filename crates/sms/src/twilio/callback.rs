@@ -37,7 +37,7 @@ pub enum ParseError {
 /// A message that we sent moved on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusCallback {
-    /// The message's id (`SM…` or `MM…`), as [`super::Accepted::sid`].
+    /// The message's id (`SM…` or `MM…`), as the call's answer names it.
     pub sid: String,
     /// Where it is now.
     pub status: Status,
