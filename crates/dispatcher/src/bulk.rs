@@ -11,7 +11,7 @@ use std::pin::Pin;
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::send_message_request::Customer;
 use casement_shell::auth::Caller;
-use casement_shell::grpc::{bad_field, reason, refuse};
+use casement_shell::grpc::{bad_field, code_name, reason, refuse};
 use casement_shell::telemetry;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
@@ -147,7 +147,7 @@ pub(crate) fn refusal(status: &Status) -> api::Refusal {
     let info = status.get_details_error_info();
     let fields = status.get_details_bad_request().into_iter();
     api::Refusal {
-        code: name(status.code()).to_owned(),
+        code: code_name(status.code()).to_owned(),
         reason: reason(status).unwrap_or_default(),
         message: status.message().to_owned(),
         metadata: info.map(|info| info.metadata).unwrap_or_default(),
@@ -173,29 +173,6 @@ pub(crate) fn is_passing(code: Code) -> bool {
             | Code::Cancelled
             | Code::Unknown
     )
-}
-
-/// The name of a code, as gRPC has it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 /// Who comes after whom: what shares a key goes one after another, all else at once.
