@@ -3,6 +3,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::window::later;
+
 /// How many times are kept. More would make every stored fact longer for the few customers who
 /// write nine messages before anything is told about them.
 pub const RECENT_MAX: usize = 8;
@@ -105,10 +107,6 @@ pub enum Gap {
     After(Timestamp),
     /// More facts came in between than are kept.
     Unknown,
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
