@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod errors;
+mod exchange;
 pub mod gateways;
 pub mod generic;
 pub mod outcome;

@@ -11,6 +11,7 @@ mod port;
 mod postgres;
 mod process;
 mod proxy;
+pub mod socket;
 
 pub use cluster::NatsCluster;
 pub use eventually::{Answer, EVENTUALLY_MAX, eventually, eventually_within};

@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use super::template::{Body, Text};
 use crate::errors::{ABSENT, Action, ErrorRule, NO_CODE, RETRY, RETRY_ONCE, of_answer};
+use crate::exchange::exchange;
 use crate::outcome::{
-    Accepted, DEFAULT_TIMEOUT, Outcome, RESPONSE_BYTES_MAX, Rejected, RequestError, check_phone,
-    check_text, integer,
+    Accepted, DEFAULT_TIMEOUT, Outcome, Rejected, RequestError, check_phone, check_text, integer,
 };
 use crate::segment::{Encoding, segment};
 
@@ -200,21 +200,12 @@ impl Client {
             Ok(built) => built,
             Err(reason) => return Outcome::NotSent { reason },
         };
-        let response = match self.http.execute(request).await {
-            Ok(response) => response,
-            Err(error) => return Outcome::of_error(&error, &url),
-        };
-        let status = response.status();
-        let retry_after = answer::retry_after(response.headers());
-        match answer::read(response, RESPONSE_BYTES_MAX).await {
-            Ok(bytes) => plan.interpret(status, retry_after, &bytes, &sms.reference),
-            // Headers that refuse are enough: what is missing of the text does not matter.
-            Err(_) if plan.refuses(status) => {
-                plan.interpret(status, retry_after, b"", &sms.reference)
+        match exchange(&self.http, &url, request, |status| plan.refuses(status)).await {
+            Ok(answered) => {
+                let (status, retry_after) = (answered.status, answered.retry_after);
+                plan.interpret(status, retry_after, &answered.body, &sms.reference)
             }
-            Err(error) => Outcome::Unknown {
-                reason: error.to_string(),
-            },
+            Err(outcome) => outcome,
         }
     }
 

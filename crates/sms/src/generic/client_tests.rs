@@ -1,5 +1,6 @@
 //! The call against a socket that answers as told, and against the simulator's gateway.
 
+use casement_testkit::socket::{Answer, answer_once, http};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::*;
 use crate::config::{CodeLists, Format, GenericGateway};
 use crate::errors::Action;
 use crate::outcome::Outcome;
-use crate::socket::{Answer, answer_once, http, http_client};
+use crate::socket::http_client;
 
 const REFERENCE: &str = "15550001111-0190.1";
 

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::errors;
+use crate::exchange::exchange;
 use crate::outcome::{
     Accepted, DEFAULT_TIMEOUT, Outcome, RESPONSE_BYTES_MAX, Rejected, RequestError, check_phone,
     check_text, integer,
@@ -167,19 +168,9 @@ impl Client {
             Ok(built) => built,
             Err(reason) => return Outcome::NotSent { reason },
         };
-        let response = match self.http.execute(request).await {
-            Ok(response) => response,
-            Err(error) => return Outcome::of_error(&error, &url),
-        };
-        let status = response.status();
-        let retry_after = answer::retry_after(response.headers());
-        match answer::read(response, RESPONSE_BYTES_MAX).await {
-            Ok(bytes) => interpret(status, retry_after, &bytes),
-            // Headers that refuse are enough: what is missing of the text does not matter.
-            Err(_) if answer::refuses(status) => interpret(status, retry_after, b""),
-            Err(error) => Outcome::Unknown {
-                reason: error.to_string(),
-            },
+        match exchange(&self.http, &url, request, answer::refuses).await {
+            Ok(answered) => interpret(answered.status, answered.retry_after, &answered.body),
+            Err(outcome) => outcome,
         }
     }
 

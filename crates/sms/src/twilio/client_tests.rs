@@ -1,5 +1,6 @@
 //! Requests against Twilio's limits, and the call against a socket that answers as told.
 
+use casement_testkit::socket::{Answer, answer_once, http};
 use std::{net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
@@ -7,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::{errors::Action, *};
 use crate::outcome::{Accepted, Outcome};
-use crate::socket::{Answer, answer_once, http, http_client};
+use crate::socket::http_client;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs

@@ -1,5 +1,6 @@
 //! The call against a socket that answers as told, and against the simulator's Vonage.
 
+use casement_testkit::socket::{Answer, answer_once, http};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use super::*;
 use crate::errors::Action;
 use crate::outcome::{Accepted, Outcome};
-use crate::socket::{Answer, answer_once, http, http_client};
+use crate::socket::http_client;
 
 const REFERENCE: &str = "15550001111-0190.1";
 
