@@ -12,6 +12,7 @@ use casement_proto::message::v1::{
 use casement_shell::ManualClock;
 use casement_shell::auth::{ALL_BRANDS, Caller, Scope};
 use casement_shell::grpc::reason;
+use casement_shell::grpc::watch::Limits;
 use futures::StreamExt as _;
 use jiff::SignedDuration;
 use tempfile::TempDir;
@@ -23,7 +24,7 @@ use crate::chain::Head;
 use crate::fixture;
 use crate::grpc::Backend;
 use crate::grpc::messages::MessageQueryApi;
-use crate::grpc::watch::{Answers, Limits};
+use crate::grpc::watch::Answers;
 use crate::progress::{Progress, Reached, Teller};
 use crate::store::{SharedStore, Sqlite};
 

@@ -12,6 +12,8 @@ use tonic::transport::Server;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+pub mod watch;
+
 /// The domain of every reason.
 pub const ERROR_DOMAIN: &str = "casement";
 

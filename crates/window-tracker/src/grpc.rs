@@ -17,6 +17,7 @@ use casement_proto::window::v1::customer_ref::Customer;
 use casement_proto::window::v1::window_result::Result as ApiResult;
 use casement_proto::window::v1::window_service_server::WindowService;
 use casement_shell::auth::{Caller, Scope, require};
+use casement_shell::grpc::watch::Limits;
 use casement_shell::grpc::{bad_field, reason, refuse};
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
@@ -174,7 +175,7 @@ impl Windows {
             &self.tracker,
             watched,
             from,
-            watch::Limits::default(),
+            Limits::default(),
             self.closing.clone(),
             permit,
         ))

@@ -1,11 +1,7 @@
 //! Window events for a caller, as they stand on the log, from a position on.
 //!
-//! Every watch has a follower and a bounded buffer of its own. A caller who does not read for long
-//! enough is told where to resume, after what the buffer holds; nobody else waits for it, and no
-//! event is left out. Nothing is remembered about a caller.
-
-use std::pin::Pin;
-use std::time::Duration;
+//! Every watch has a follower of its own, and no event is left out. Nothing is remembered about a
+//! caller.
 
 use casement_domain::id::BusinessNumber;
 use casement_event::convert::timestamp;
@@ -15,9 +11,9 @@ use casement_event_log::{Followed, Log, Position, Start};
 use casement_proto::window::v1 as api;
 use casement_proto::window::v1::watch_windows_response::Event as Told;
 use casement_shell::auth::Caller;
-use casement_shell::grpc::{bad_field, refusal, refuse};
-use futures::{Stream, StreamExt as _};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use casement_shell::grpc::watch::{self, Gone, Limits, Teller};
+use casement_shell::grpc::{bad_field, refuse};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -26,32 +22,13 @@ use crate::present::Key;
 use crate::tracker::Tracker;
 
 /// What a watch answers.
-pub(crate) type Answers =
-    Pin<Box<dyn Stream<Item = Result<api::WatchWindowsResponse, Status>> + Send>>;
+pub(crate) type Answers = watch::Answers<api::WatchWindowsResponse>;
 
 /// Most numbers that one watch may name.
 pub(crate) const NUMBERS_MAX: usize = 100;
 
 /// How many watches a process serves at once.
 pub(crate) const WATCHES_MAX: usize = 1_000;
-
-/// How far a caller may fall behind.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// How many answers wait for it.
-    pub(crate) buffer_len: usize,
-    /// How long a full buffer is waited for.
-    pub(crate) patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            buffer_len: 256,
-            patience: Duration::from_secs(10),
-        }
-    }
-}
 
 /// What is watched, by whom.
 #[derive(Debug)]
@@ -109,44 +86,34 @@ pub(crate) fn start(
     closing: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) -> Answers {
-    let (sender, mut receiver) = mpsc::channel(limits.buffer_len);
-    let (end, ended) = oneshot::channel();
-    let watch = Watch {
-        tracker: tracker.clone(),
-        watched,
-        patience: limits.patience,
-        sender,
-        told: from.saturating_sub(1),
-    };
-    tokio::spawn(async move {
-        let status = watch.run(from, closing).await;
-        drop(permit);
-        // Nobody listens any more if the caller has gone.
-        let _ = end.send(status);
-    });
-    let answers = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
-    let last = futures::stream::once(ended).filter_map(async |status| status.ok()?.map(Err));
-    Box::pin(answers.chain(last))
+    let tracker = tracker.clone();
+    watch::start(limits, permit, move |teller| {
+        let watch = Watch {
+            tracker,
+            watched,
+            teller,
+            told: from.saturating_sub(1),
+        };
+        watch.run(from, closing)
+    })
 }
 
 struct Watch {
     tracker: Tracker,
     watched: Watched,
-    patience: Duration,
-    sender: mpsc::Sender<api::WatchWindowsResponse>,
+    teller: Teller<api::WatchWindowsResponse>,
     /// All up to here was handed over.
     told: u64,
-}
-
-/// Whether a watch goes on.
-enum Gone {
-    Away,
-    Slow,
 }
 
 impl Watch {
     /// Returns what the caller is told at the end; nothing if it has gone.
     async fn run(mut self, from: u64, closing: CancellationToken) -> Option<Status> {
+        let gone = self.follow(from, closing).await;
+        gone.status(self.position(self.told))
+    }
+
+    async fn follow(&mut self, from: u64, closing: CancellationToken) -> Gone {
         let numbers = &self.watched.numbers;
         let filters = if numbers.is_empty() {
             vec![Family::Window.filter()]
@@ -158,16 +125,14 @@ impl Watch {
         let mut follower = log.follow(stream::EVENTS, filters, Start::Sequence(from));
         let mut next = Some((self.told, api::WatchWindowsResponse::default()));
         loop {
-            if let Some((sequence, answer)) = next.take() {
-                match self.hand_over(sequence, answer).await {
-                    Ok(()) => {}
-                    Err(Gone::Away) => return None,
-                    Err(Gone::Slow) => return Some(self.too_slow()),
-                }
+            if let Some((sequence, answer)) = next.take()
+                && let Err(gone) = self.hand_over(sequence, answer).await
+            {
+                return gone;
             }
             let followed = tokio::select! {
-                () = closing.cancelled() => return Some(self.closing()),
-                () = self.sender.closed() => return None,
+                () = closing.cancelled() => return Gone::Closing,
+                () = self.teller.closed() => return Gone::Away,
                 followed = follower.next() => followed,
             };
             next = match followed {
@@ -192,14 +157,9 @@ impl Watch {
             position: self.position(sequence),
             ..answer
         };
-        match self.sender.send_timeout(answer, self.patience).await {
-            Ok(()) => {
-                self.told = sequence;
-                Ok(())
-            }
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Gone::Away),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Gone::Slow),
-        }
+        self.teller.tell(answer).await?;
+        self.told = sequence;
+        Ok(())
     }
 
     /// Returns an event as it is told, if the caller may and wants to hear of it.
@@ -233,24 +193,6 @@ impl Watch {
             sequence,
         };
         position.to_string()
-    }
-
-    fn too_slow(&self) -> Status {
-        refusal(
-            Code::Aborted,
-            "READER_TOO_SLOW",
-            "events were not read in time: resume after the last position",
-            [("resume_position", self.position(self.told))],
-        )
-    }
-
-    fn closing(&self) -> Status {
-        refusal(
-            Code::Unavailable,
-            "CLOSING",
-            "this process stops: resume elsewhere after the last position",
-            [("resume_position", self.position(self.told))],
-        )
     }
 }
 

@@ -11,13 +11,14 @@ use casement_event_log::Position;
 use casement_proto::message::v1 as proto;
 use casement_proto::message::v1::message_query_service_server::MessageQueryService;
 use casement_shell::auth::{Scope, require};
+use casement_shell::grpc::watch::Limits;
 use casement_shell::grpc::{bad_field, refuse};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use super::watch::{self, Answers, Limits, Watched};
+use super::watch::{self, Answers, Watched};
 use super::{Backend, bad_token, brand_of, e164, number, optional, page_size, time, unanswered};
 use crate::model::{Message, instant as of_nanoseconds, nanoseconds};
 use crate::store::{MessageFilter, RequestKey};

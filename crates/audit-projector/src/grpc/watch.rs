@@ -2,11 +2,9 @@
 //!
 //! It reads the archive and not the log, which forgets messages long before: a watch misses none,
 //! however old the position is that it goes on from, and never tells what a list does not know
-//! yet. Every watch has a bounded buffer of its own; a caller who does not read for long enough is
-//! told where to resume, after what the buffer holds. Nothing is remembered about a caller.
+//! yet. Nothing is remembered about a caller.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::time::Duration;
 
 use casement_event::convert::timestamp;
@@ -14,10 +12,10 @@ use casement_event::subject::{Family, stream};
 use casement_event_log::Position;
 use casement_proto::message::v1 as proto;
 use casement_shell::backoff::Schedule;
-use casement_shell::grpc::{bad_field, refusal, refuse};
-use futures::{Stream, StreamExt as _};
+use casement_shell::grpc::watch::{self, Limits, Teller};
+use casement_shell::grpc::{bad_field, refuse};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch::Receiver;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -30,8 +28,7 @@ use crate::progress::Reached;
 use crate::store::{Error, EventFilter, EventKey, Limit, MessageFilter, SharedStore};
 
 /// What a watch answers.
-pub(crate) type Answers =
-    Pin<Box<dyn Stream<Item = Result<proto::WatchMessagesResponse, Status>> + Send>>;
+pub(crate) type Answers = watch::Answers<proto::WatchMessagesResponse>;
 
 /// How many watches a process serves at once. Each reads the archive for itself.
 pub(super) const WATCHES_MAX: usize = 200;
@@ -47,24 +44,6 @@ const LIMIT: Limit = Limit {
 
 /// Pause between two looks at an archive that moves on all the time.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
-
-/// How far a caller may fall behind.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// How many answers wait for it.
-    pub(crate) buffer_len: usize,
-    /// How long a full buffer is waited for.
-    pub(crate) patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            buffer_len: 256,
-            patience: Duration::from_secs(10),
-        }
-    }
-}
 
 /// What is watched.
 #[derive(Debug)]
@@ -138,27 +117,18 @@ pub(super) fn start(
     closing: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) -> Answers {
-    let (sender, mut receiver) = mpsc::channel(limits.buffer_len);
-    let (end, ended) = oneshot::channel();
-    let watch = Watch {
-        store: backend.store.clone(),
-        filter: watched.filter,
-        incarnation: watched.from.incarnation,
-        told: watched.from.told,
-        patience: limits.patience,
-        sender,
-        known: HashMap::new(),
-    };
-    let progress = watched.from.progress;
-    tokio::spawn(async move {
-        let status = watch.run(progress, closing).await;
-        drop(permit);
-        // Nobody listens any more if the caller has gone.
-        let _ = end.send(status);
-    });
-    let answers = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
-    let last = futures::stream::once(ended).filter_map(async |status| status.ok()?.map(Err));
-    Box::pin(answers.chain(last))
+    let store = backend.store.clone();
+    watch::start(limits, permit, move |teller| {
+        let watch = Watch {
+            store,
+            filter: watched.filter,
+            incarnation: watched.from.incarnation,
+            told: watched.from.told,
+            teller,
+            known: HashMap::new(),
+        };
+        watch.run(watched.from.progress, closing)
+    })
 }
 
 struct Watch {
@@ -167,17 +137,14 @@ struct Watch {
     incarnation: String,
     /// All up to here was handed over.
     told: u64,
-    patience: Duration,
-    sender: mpsc::Sender<proto::WatchMessagesResponse>,
+    teller: Teller<proto::WatchMessagesResponse>,
     /// Messages as they were at `told`.
     known: HashMap<String, Message>,
 }
 
 /// Why a watch does not go on.
 enum Gone {
-    Away,
-    Slow,
-    Closing,
+    Reader(watch::Gone),
     OtherIncarnation,
 }
 
@@ -188,26 +155,14 @@ impl Watch {
         progress: Receiver<Option<Reached>>,
         closing: CancellationToken,
     ) -> Option<Status> {
-        let closed = self.sender.clone();
+        let teller = self.teller.clone();
         let gone = tokio::select! {
-            () = closing.cancelled() => Gone::Closing,
-            () = closed.closed() => Gone::Away,
+            () = closing.cancelled() => Gone::Reader(watch::Gone::Closing),
+            () = teller.closed() => Gone::Reader(watch::Gone::Away),
             gone = self.follow(progress) => gone,
         };
         match gone {
-            Gone::Away => None,
-            Gone::Slow => Some(refusal(
-                Code::Aborted,
-                "READER_TOO_SLOW",
-                "events were not read in time: resume after the last position",
-                [("resume_position", self.position(self.told))],
-            )),
-            Gone::Closing => Some(refusal(
-                Code::Unavailable,
-                "CLOSING",
-                "this process stops: resume elsewhere after the last position",
-                [("resume_position", self.position(self.told))],
-            )),
+            Gone::Reader(gone) => gone.status(self.position(self.told)),
             Gone::OtherIncarnation => Some(self::gone()),
         }
     }
@@ -253,7 +208,7 @@ impl Watch {
                 })
             });
             if moved.await.is_err() {
-                return Gone::Closing;
+                return Gone::Reader(watch::Gone::Closing);
             }
             tokio::time::sleep(LOOK_PAUSE).await;
         }
@@ -368,14 +323,9 @@ impl Watch {
             position: self.position(sequence),
             ..answer
         };
-        match self.sender.send_timeout(answer, self.patience).await {
-            Ok(()) => {
-                self.told = sequence;
-                Ok(())
-            }
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Gone::Away),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Gone::Slow),
-        }
+        self.teller.tell(answer).await.map_err(Gone::Reader)?;
+        self.told = sequence;
+        Ok(())
     }
 
     fn position(&self, sequence: u64) -> String {

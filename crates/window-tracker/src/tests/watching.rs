@@ -10,6 +10,7 @@ use casement_proto::window::v1::watch_windows_response::Event as Told;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_shell::auth::Caller;
 use casement_shell::grpc::reason;
+use casement_shell::grpc::watch::Limits;
 use casement_testkit::eventually;
 use futures::StreamExt as _;
 use jiff::SignedDuration;
@@ -21,7 +22,7 @@ use tonic_types::StatusExt as _;
 
 use super::stage::{Stage, key, noon, number, with_token};
 use crate::Config;
-use crate::watch::{self, Limits, Watched};
+use crate::watch::{self, Watched};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
