@@ -71,6 +71,8 @@ pub struct Resolved {
     /// not done, whoever meets the links is told again, also of those between, whom somebody may
     /// have left halfway.
     pub merged: Vec<CustomerId>,
+    /// Minted just now: nobody can have written about this customer yet.
+    pub is_new: bool,
 }
 
 /// Looks up the customer of the given addresses as they are now; `None` if nobody is known by
@@ -157,7 +159,11 @@ pub async fn identify(
         let resolution = customer::resolve(sighting, &links(&rows));
         if let Some(customer) = linking.write(&rows, &resolution).await? {
             let merged = ended(sighting, &rows, &ways, &resolution, &customer);
-            return Ok(Resolved { customer, merged });
+            return Ok(Resolved {
+                customer,
+                merged,
+                is_new: resolution.customer.is_none(),
+            });
         }
     }
     Err(ResolveError::Contended)

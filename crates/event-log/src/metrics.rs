@@ -34,6 +34,11 @@ const METRICS: &[Metric] = &[
         "How long a commit took, by stream.",
     )
     .with(&[&[("stream", "EVENTS")]]),
+    Metric::histogram(
+        "casement_read_wait_seconds",
+        "How long a reader waited for one message from the stream's leader, by stream.",
+    )
+    .with(&[&[("stream", "EVENTS")]]),
     Metric::counter(
         "casement_append_unanswered_total",
         "Publishes that the broker did not answer in time, and that were settled afterwards.",
@@ -118,6 +123,12 @@ pub(crate) fn committed(append: &Prepared, len: usize, since: Instant) {
     metrics::histogram!("casement_append_group_records", "stream" => stream).record(len as f64);
     metrics::histogram!("casement_append_group_seconds", "stream" => stream)
         .record(since.elapsed().as_secs_f64());
+}
+
+/// A reader was answered, or gave up.
+pub(crate) fn read(stream: &str, took: Duration) {
+    metrics::histogram!("casement_read_wait_seconds", "stream" => stream.to_owned())
+        .record(took.as_secs_f64());
 }
 
 /// Work on a message begins.

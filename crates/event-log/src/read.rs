@@ -6,7 +6,7 @@ use std::error::Error;
 
 use async_nats::jetstream::stream::{PurgeResponse, RawMessageErrorKind, Stream};
 use casement_event::Stored;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::connect::{Inner, Log};
 use crate::{Position, ReadError, connect, metrics, wire};
@@ -172,7 +172,9 @@ impl Inner {
         what: &str,
         request: RawRequest,
     ) -> Result<Option<Stored>, ReadError> {
+        let begun = Instant::now();
         let answer = timeout(self.config.read_timeout, request.send()).await;
+        metrics::read(stream, begun.elapsed());
         match answer.map_err(|elapsed| ReadError::unavailable(what, elapsed))? {
             Ok(message) => {
                 let incarnation = self.incarnations.get(stream).map_or("", String::as_str);

@@ -120,6 +120,11 @@ async fn identify(
         &resolved.customer,
     )
     .await?;
+    if resolved.is_new {
+        // Nothing to be looked for there. Whoever is faster all the same refuses the append.
+        let subject = conversation(Family::Inbound, &home.number, &resolved.customer);
+        desk.heads.put(&subject, Head::default());
+    }
     Ok(resolved.customer)
 }
 

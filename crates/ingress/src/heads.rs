@@ -13,8 +13,8 @@ use casement_domain::inbound::Summary;
 /// How many subjects have a head.
 const HEADS_MAX: usize = 16_384;
 
-/// The newest message of a subject on which a customer still writes.
-#[derive(Debug, Clone, PartialEq)]
+/// The newest message of a subject on which a customer still writes; the default if there is none.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Head {
     pub(crate) sequence: u64,
     pub(crate) summary: Summary,

@@ -14,6 +14,7 @@
 //! nothing.
 //!
 //! - `tracker`: tells what is to be told about it.
+//! - `turns`: one at a time for a conversation.
 //! - `role`: what sets the tracker to work: new facts, and deadlines.
 //! - `migration`: and numbers that move.
 //! - `answer`, `explain`, `watch`, `grpc`: `WindowService`.
@@ -26,6 +27,7 @@ mod metrics;
 mod migration;
 mod role;
 mod tracker;
+mod turns;
 mod watch;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::present::Key;
 use crate::tracker::Tracker;
+use crate::turns::Turns;
 use crate::{Config, Windows, metrics, migration};
 
 /// The role's name: of its durable consumer, its latch and its dead letters.
@@ -52,6 +53,7 @@ const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Role {
     tracker: Tracker,
+    turns: Turns,
     config: Config,
     tokens: Tokens,
     latch: Latch,
@@ -83,6 +85,7 @@ pub fn start(
             clock,
             policies: config.policies(),
         },
+        turns: Turns::default(),
         config,
         tokens,
         latch: readiness.latch(ROLE),
@@ -163,7 +166,8 @@ impl Role {
             return self.bury(stored, "subject names no conversation").await;
         };
         let traceparent = stored.header(header::TRACEPARENT);
-        let advanced = if self.is_fresh(&delivery) {
+        let turn = self.turns.take(&key).await;
+        let advanced = if !turn.has_waited() && self.is_fresh(&delivery) {
             let seen = stored.clone();
             self.tracker.advance_as_of(&key, seen, traceparent).await
         } else {
@@ -224,7 +228,12 @@ impl Role {
                 Some(ended) = in_hand.join_next(), if !in_hand.is_empty() => told(ended),
                 due = index.due(), if in_hand.len() < self.config.in_hand_max => {
                     let Some(due) = due else { break };
-                    in_hand.spawn(take_deadline(self.tracker.clone(), handle.clone(), due));
+                    in_hand.spawn(take_deadline(
+                        self.tracker.clone(),
+                        self.turns.clone(),
+                        handle.clone(),
+                        due,
+                    ));
                 }
             }
         }
@@ -258,7 +267,7 @@ impl Role {
 }
 
 /// Tells what a deadline that came gives to tell.
-async fn take_deadline(tracker: Tracker, handle: Handle, due: Due) {
+async fn take_deadline(tracker: Tracker, turns: Turns, handle: Handle, due: Due) {
     let Some(key) = Key::parse(&due.subject) else {
         return;
     };
@@ -268,7 +277,13 @@ async fn take_deadline(tracker: Tracker, handle: Handle, due: Due) {
         sequence,
         stored,
     } = due;
-    match tracker.advance_as_of(&key, stored, None).await {
+    let turn = turns.take(&key).await;
+    let advanced = if turn.has_waited() {
+        tracker.advance(&key, None).await
+    } else {
+        tracker.advance_as_of(&key, stored, None).await
+    };
+    match advanced {
         // The index takes it only if nothing newer has come, such as what was just told.
         Ok(Some(next)) => handle.put_back(&subject, sequence, next).await,
         Ok(None) => {}
