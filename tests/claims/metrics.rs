@@ -14,7 +14,7 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 23] = [
+const MAY_STAND_STILL: [&str; 30] = [
     "casement_append_unanswered_total",
     "casement_archive_pending_messages",
     "casement_archive_refusals_total",
@@ -22,7 +22,14 @@ const MAY_STAND_STILL: [&str; 23] = [
     "casement_dispatcher_deferrals_total",
     "casement_dispatcher_deferred_messages",
     "casement_dispatcher_double_exposures_total",
+    "casement_dispatcher_first_words_total",
+    "casement_dispatcher_messages_in_line",
+    "casement_dispatcher_month_spend_micros",
+    "casement_dispatcher_nudges_total",
+    "casement_dispatcher_overdue_deliveries_total",
+    "casement_dispatcher_spent_micros_total",
     "casement_dispatcher_standing_halts",
+    "casement_dispatcher_turns_total",
     "casement_dispatcher_unmatched_reports_total",
     "casement_gateway_limited_total",
     "casement_gateway_open_calls",
@@ -41,7 +48,8 @@ const MAY_STAND_STILL: [&str; 23] = [
 ];
 
 /// What names end with that are no counters.
-const UNITS: [&str; 11] = [
+const UNITS: [&str; 12] = [
+    "micros",
     "seconds",
     "records",
     "posts",

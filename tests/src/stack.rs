@@ -447,6 +447,7 @@ call_timeout = "{call_timeout}"
 reconcile_after = "{reconcile_after}"
 recheck_after = "1s"
 retry_schedule = ["100ms", "500ms", "1s", "2s", "4s"]
+sensitive_key = "test-sensitive-key-of-some-length"
 lease = "{lease}"
 [dispatcher.providers]
 graph_url = "{simulator}"

@@ -14,6 +14,8 @@
 //! display_name = "The Shop"
 //! token_env = "SHOP_META_TOKEN"    # or token_file = "…"; exactly one
 //! throughput = 80                  # messages a second; the platform's default if left out
+//! messaging_limit = 2000           # customers a day that the portfolio may write to first; no limit
+//!                                  # if left out
 //! messaging_account_id = "800100"  # only for a number of several messaging accounts
 //! app = "shop"                     # whose app the token is of; see dispatcher.providers
 //! onboard_time = "2026-03-01T09:30:00Z"  # what came before opens no window; for a number that the
@@ -30,6 +32,8 @@
 //! category = "utility"             # or authentication, marketing
 //! status = "approved"              # only until the template is on record; `approved` if left out
 //! body = "Hi {{1}}, your order {{2}} is ready."
+//! message_send_ttl = "10m"         # how long the platform tries to deliver it; its category's
+//!                                  # 10 minutes (authentication) or 30 days if left out
 //! ```
 //!
 //! Keys nobody knows are refused, and every problem is told at once with its place. A value is
@@ -38,7 +42,7 @@
 
 use std::path::{Path, PathBuf};
 
-use casement_event::convert::timestamp;
+use casement_event::convert::{duration, timestamp};
 use casement_event::v1;
 use toml::{Table, Value};
 use v1::secret_ref::Source;
@@ -140,6 +144,7 @@ fn number(mut section: Section<'_>, problems: &mut Vec<Problem>) -> v1::Number {
         token: section.secret("token_file", "token_env", problems),
         sms,
         throughput: section.count("throughput", problems),
+        messaging_limit: section.count("messaging_limit", problems),
         messaging_account_id: section
             .optional_text("messaging_account_id", problems)
             .unwrap_or_default(),
@@ -171,6 +176,7 @@ fn wanted_template(mut section: Section<'_>, problems: &mut Vec<Problem>) -> v1:
         body: section.text("body", problems),
         body_parameter_count: section.count("body_parameter_count", problems),
         body_parameter_names: section.texts("body_parameter_names", problems),
+        message_send_ttl: section.duration("message_send_ttl", problems),
     };
     section.finish(problems);
     template
@@ -251,6 +257,19 @@ impl<'a> Section<'a> {
             problems.push(self.wrong(key, "is not a whole number from 0"));
             0
         })
+    }
+
+    fn duration(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<prost_types::Duration> {
+        let text = self.get(key)?.as_str().unwrap_or_default();
+        let length = text.parse().map(duration).ok();
+        if length.is_none() {
+            problems.push(self.wrong(key, "is not a length of time in quotes, such as \"10m\""));
+        }
+        length
     }
 
     /// Reads a time with its offset, in TOML's own form or in quotes.

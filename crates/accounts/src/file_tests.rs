@@ -82,7 +82,7 @@ fn problems_name_their_table_and_field() {
             format!("{NUMBER}\ntoken = \"EAAG\""),
             "number[0].token: is not known here; there are sms, number, brand_id, \
              portfolio_id, waba_id, phone_number_id, display_name, token_file, token_env, \
-             throughput, messaging_account_id, app, onboard_time",
+             throughput, messaging_limit, messaging_account_id, app, onboard_time",
         ),
         (
             format!("{NUMBER}\ntoken_file = \"x\""),

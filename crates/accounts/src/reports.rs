@@ -160,8 +160,8 @@ async fn bury(log: &Log, book: &Book, stored: &Stored, reason: String) -> Result
         time: Some(timestamp(time)),
         stream: stored.stream.clone(),
         sequence: stored.sequence,
-        origin: None,
         item: stored.payload.to_vec(),
+        ..v1::DeadLetter::default()
     };
     let id = id::dead(ROLE, &stored.stream, stored.sequence, "");
     let record = Record::new(subject::dead(ROLE), id, SOURCE, time, letter);

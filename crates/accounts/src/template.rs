@@ -57,6 +57,9 @@ pub fn template(at: &str, wanted: v1::Template) -> Result<v1::Template, Vec<Prob
         let problem = format!("is longer than {BODY_LEN_MAX} characters");
         problems.push(Problem::new(at, "body", problem));
     }
+    if let Some(problem) = ttl(&wanted) {
+        problems.push(Problem::new(at, "message_send_ttl", problem));
+    }
     let counted = if wanted.body.is_empty() {
         given(&wanted)
     } else {
@@ -70,6 +73,26 @@ pub fn template(at: &str, wanted: v1::Template) -> Result<v1::Template, Vec<Prob
         Err((field, problem)) => problems.push(Problem::new(at, field, problem)),
     }
     settle(wanted, problems)
+}
+
+/// Returns what is wrong with how long the platform is to try to deliver a template.
+///
+/// WhatsApp Cloud API: time to live. Authentication 30 seconds to 15 minutes, utility 30 seconds
+/// to 12 hours, marketing 12 hours to 30 days; 30 days, written -1 there, for any.
+fn ttl(wanted: &v1::Template) -> Option<String> {
+    const HOUR: i64 = 3_600;
+    const LONGEST: i64 = 30 * 24 * HOUR;
+    let ttl = wanted.message_send_ttl.as_ref()?;
+    let (least, most, text) = match wanted.category() {
+        v1::TemplateCategory::Authentication => (30, HOUR / 4, "30s to 15m"),
+        v1::TemplateCategory::Utility => (30, 12 * HOUR, "30s to 12h"),
+        v1::TemplateCategory::Marketing => (12 * HOUR, LONGEST, "12h to 720h"),
+        // Told already.
+        v1::TemplateCategory::Unspecified => return None,
+    };
+    let is_whole = ttl.nanos == 0;
+    let is_fit = is_whole && ((least..=most).contains(&ttl.seconds) || ttl.seconds == LONGEST);
+    (!is_fit).then(|| format!("is not in whole seconds from {text}, nor 720h, for its category"))
 }
 
 /// Returns a language as the platform's send calls want it: webhooks write `en-US` for `en_US`.
@@ -272,6 +295,34 @@ mod tests {
         };
         assert_eq!(wrong_field(misnamed), "t.body_parameter_names");
         assert_eq!(wrong_field(good("Hi {{1")), "t.body");
+    }
+
+    #[test]
+    fn how_long_a_template_is_tried_is_within_the_platforms_limits() {
+        use v1::TemplateCategory::{Authentication, Marketing, Utility};
+        for (category, seconds, is_fit) in [
+            (Authentication, 29, false),
+            (Authentication, 30, true),
+            (Authentication, 900, true),
+            (Authentication, 901, false),
+            (Utility, 43_200, true),
+            (Utility, 43_201, false),
+            (Utility, 2_592_000, true),
+            (Marketing, 43_199, false),
+            (Marketing, 43_200, true),
+            (Marketing, 2_592_001, false),
+        ] {
+            let wanted = v1::Template {
+                category: category.into(),
+                message_send_ttl: Some(prost_types::Duration { seconds, nanos: 0 }),
+                ..good("Hi")
+            };
+            if is_fit {
+                assert!(template("t", wanted).is_ok(), "{category:?} {seconds}");
+            } else {
+                assert_eq!(wrong_field(wanted), "t.message_send_ttl");
+            }
+        }
     }
 
     #[test]

@@ -317,9 +317,13 @@ fn unasked(message_id: &str) -> Message {
         end_time: None,
         is_purged: false,
         labels: Vec::new(),
+        is_sensitive: false,
+        send_time: None,
         attempts: Vec::new(),
         deferral: None,
         double_exposure: Vec::new(),
+        nudge_message_id: String::new(),
+        held_message_id: String::new(),
         position: nowhere(),
     }
 }
@@ -340,6 +344,9 @@ fn change_message(row: &mut Message, change: &MessageChange) {
             brand_id,
             client_reference,
             labels,
+            is_sensitive,
+            send_time,
+            held_message_id,
             request_time,
             expire_time,
         } => {
@@ -347,10 +354,22 @@ fn change_message(row: &mut Message, change: &MessageChange) {
             row.brand_id.clone_from(brand_id);
             row.client_reference.clone_from(client_reference);
             row.labels.clone_from(labels);
+            row.is_sensitive = *is_sensitive;
+            row.send_time = *send_time;
+            row.held_message_id.clone_from(held_message_id);
             row.request_time = *request_time;
             row.expire_time = *expire_time;
         }
         MessageChange::State { state, reason } => enter(row, *state, reason),
+        MessageChange::Held {
+            reason,
+            nudge_message_id,
+        } => {
+            enter(row, MessageState::Held, reason);
+            if !nudge_message_id.is_empty() {
+                row.nudge_message_id.clone_from(nudge_message_id);
+            }
+        }
         MessageChange::Deferred { deferral } => {
             enter(row, MessageState::Deferred, &deferral.cause);
             row.deferral = Some(deferral.clone());
@@ -365,15 +384,15 @@ fn change_message(row: &mut Message, change: &MessageChange) {
             enter(row, MessageState::Attempting, "");
             row.attempt_count = row.attempt_count.max(*number);
             row.route = *route;
-            let is_risky = row
-                .attempts
-                .iter()
-                .any(|earlier| earlier.number < *number && earlier.state == ABANDONED);
+            let is_risky = row.attempts.iter().any(|earlier| {
+                let may_come = earlier.state == ABANDONED || earlier.may_still_arrive;
+                earlier.number < *number && may_come
+            });
             let attempt = attempt(row, *number);
             attempt.set_route(*route);
             attempt.sms_gateway.clone_from(sms_gateway);
             attempt.start_time = start_time.map(timestamp);
-            // Abandoned and repeated: the customer may get it twice.
+            // Abandoned or overdue, and repeated: the customer may get it twice.
             attempt.duplicate_risk = is_risky;
         }
         MessageChange::Tried {
@@ -401,6 +420,20 @@ fn change_message(row: &mut Message, change: &MessageChange) {
             };
             word.clone_into(&mut attempt.state);
         }
+        MessageChange::Overdue {
+            number,
+            moves_on,
+            is_risky,
+            reason,
+        } => {
+            let state = if *moves_on {
+                MessageState::Pending
+            } else {
+                MessageState::Accepted
+            };
+            enter(row, state, reason);
+            attempt(row, *number).may_still_arrive |= *is_risky;
+        }
         MessageChange::Delivery { number, status } => {
             row.delivery_status = *status;
             let is_kept_back = matches!(
@@ -424,6 +457,9 @@ fn change_message(row: &mut Message, change: &MessageChange) {
                     ACCEPTED.clone_into(&mut known.state);
                 }
             }
+        }
+        MessageChange::Cost { number, cost } => {
+            attempt(row, *number).cost = Some(cost.clone());
         }
         MessageChange::Ended {
             outcome,

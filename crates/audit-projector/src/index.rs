@@ -126,6 +126,8 @@ pub(crate) fn conversation(event: &Event) -> Option<&v1::Conversation> {
         Event::AttemptAbandoned(event) => event.conversation.as_ref(),
         Event::DeliveryAdvanced(event) => event.conversation.as_ref(),
         Event::DeliveryContradicted(event) => event.conversation.as_ref(),
+        Event::MessageBilled(event) => event.conversation.as_ref(),
+        Event::DeliveryOverdue(event) => event.conversation.as_ref(),
         Event::DoubleExposure(event) => event.conversation.as_ref(),
         Event::MessageEnded(event) => event.conversation.as_ref(),
         Event::MessageExpired(event) => event.conversation.as_ref(),

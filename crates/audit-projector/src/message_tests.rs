@@ -435,3 +435,70 @@ async fn a_position_of_another_life_of_the_log_is_gone() {
         assert_eq!(refused.err().unwrap().code(), code, "{after}");
     }
 }
+
+#[tokio::test]
+async fn a_list_says_what_each_attempt_costs_and_all_of_them_together() {
+    let mut stage = Stage::set().await;
+    let cost = |basis: v1::CostBasis, micros| {
+        let amount = v1::Money {
+            currency: "EUR".to_owned(),
+            micros,
+        };
+        Some(v1::Cost {
+            basis: basis.into(),
+            amount: Some(amount),
+            ..v1::Cost::default()
+        })
+    };
+    let started = |attempt, micros| v1::AttemptStarted {
+        message_id: id(1),
+        conversation: Some(fixture::conversation()),
+        attempt,
+        cost: cost(v1::CostBasis::Estimated, micros),
+        ..Default::default()
+    };
+    let refused = v1::AttemptRejected {
+        message_id: id(1),
+        conversation: Some(fixture::conversation()),
+        attempt: 1,
+        cost: cost(v1::CostBasis::NotDelivered, 0),
+        ..Default::default()
+    };
+    let billed = v1::MessageBilled {
+        message_id: id(1),
+        conversation: Some(fixture::conversation()),
+        attempt: 3,
+        cost: cost(v1::CostBasis::Reported, 60_000),
+        ..Default::default()
+    };
+    let events = [
+        requested(1, "default", "spring"),
+        (1, started(1, 50_000).into()),
+        (1, refused.into()),
+        (1, started(2, 70_000).into()),
+        (1, started(3, 50_000).into()),
+        (1, billed.into()),
+        requested(2, "default", "spring"),
+    ];
+    stage.archive(events).await;
+    let asked = by("default", ListMessagesRequest::default());
+    let listed = stage.api.list_messages(asked).await.unwrap().into_inner();
+    let [unpriced, message] = listed.messages.as_slice() else {
+        panic!("not two: {listed:?}");
+    };
+    assert_eq!(unpriced.cost, None);
+    assert_eq!(message.cost.as_ref().unwrap().micros, 130_000);
+    let attempts = message.attempts.iter();
+    let costs = attempts.map(|attempt| attempt.cost.clone().unwrap());
+    let told: Vec<_> = costs
+        .map(|one| (one.basis(), one.amount.unwrap().micros))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (v1::CostBasis::NotDelivered, 0),
+            (v1::CostBasis::Estimated, 70_000),
+            (v1::CostBasis::Reported, 60_000),
+        ]
+    );
+}

@@ -6,7 +6,7 @@ use casement_event::Stored;
 use casement_proto::events::v1::{
     ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState,
 };
-use casement_proto::events::v1::{Label, ProviderError};
+use casement_proto::events::v1::{Cost, Label, ProviderError};
 use casement_proto::message::v1::{Attempt, Deferral, MessageState};
 use jiff::Timestamp;
 
@@ -106,6 +106,9 @@ pub(crate) enum MessageChange {
         brand_id: String,
         client_reference: String,
         labels: Vec<Label>,
+        is_sensitive: bool,
+        send_time: Option<Timestamp>,
+        held_message_id: String,
         request_time: Option<Timestamp>,
         expire_time: Option<Timestamp>,
     },
@@ -113,6 +116,11 @@ pub(crate) enum MessageChange {
     State {
         state: MessageState,
         reason: String,
+    },
+    /// Waits for the customer, whom another message may have asked to write.
+    Held {
+        reason: String,
+        nudge_message_id: String,
     },
     /// Waits for the end of a halt.
     Deferred {
@@ -135,9 +143,21 @@ pub(crate) enum MessageChange {
         state: MessageState,
         reason: String,
     },
+    /// No delivery of an attempt was reported in time.
+    Overdue {
+        number: u32,
+        moves_on: bool,
+        is_risky: bool,
+        reason: String,
+    },
     Delivery {
         number: u32,
         status: DeliveryStatus,
+    },
+    /// What an attempt costs, as far as is known.
+    Cost {
+        number: u32,
+        cost: Cost,
     },
     Ended {
         outcome: MessageOutcome,
@@ -240,10 +260,18 @@ pub(crate) struct Message {
     pub(crate) end_time: Option<Timestamp>,
     pub(crate) is_purged: bool,
     pub(crate) labels: Vec<Label>,
+    /// What it says is kept from everybody.
+    pub(crate) is_sensitive: bool,
+    /// When it goes, if it was asked to go at a time.
+    pub(crate) send_time: Option<Timestamp>,
     /// In order, without decisions.
     pub(crate) attempts: Vec<Attempt>,
     /// Set while it waits for the end of a halt.
     pub(crate) deferral: Option<Deferral>,
     pub(crate) double_exposure: Vec<u32>,
+    /// The message that asked the customer to write when this one was held; empty if none did.
+    pub(crate) nudge_message_id: String,
+    /// The held message that this one asks the customer to write for; empty if it does not.
+    pub(crate) held_message_id: String,
     pub(crate) position: RowPosition,
 }

@@ -31,6 +31,7 @@ pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
             .filter(|(message_id, _)| is_key(message_id))
             .map(|(message_id, change)| Change::Message { message_id, change }),
     );
+    changes.extend(cost_change(event));
     changes
 }
 
@@ -152,6 +153,25 @@ fn window(window: &v1::PublishedWindow) -> ConversationChange {
     }
 }
 
+/// What an event says of an attempt's cost, besides what it is about.
+fn cost_change(event: &Event) -> Option<Change> {
+    let (number, cost) = convert::message::money::cost_of(event)?;
+    let message_id = match event {
+        Event::AttemptStarted(event) => &event.message_id,
+        Event::AttemptRejected(event) => &event.message_id,
+        Event::DeliveryAdvanced(event) => &event.message_id,
+        Event::MessageBilled(event) => &event.message_id,
+        _ => return None,
+    };
+    is_key(message_id).then(|| Change::Message {
+        message_id: message_id.clone(),
+        change: MessageChange::Cost {
+            number,
+            cost: convert::message::money::shown(cost),
+        },
+    })
+}
+
 fn message_change(stored: &Stored, event: &Event) -> Option<(String, MessageChange)> {
     let why = || reason::of_state(event).unwrap_or_default();
     let state = |state| MessageChange::State {
@@ -166,7 +186,13 @@ fn message_change(stored: &Stored, event: &Event) -> Option<(String, MessageChan
     };
     let (message_id, change) = match event {
         Event::MessageRequested(event) => (&event.message_id, requested(stored, event)),
-        Event::MessageHeld(event) => (&event.message_id, state(MessageState::Held)),
+        Event::MessageHeld(event) => {
+            let change = MessageChange::Held {
+                reason: why(),
+                nudge_message_id: event.nudge_message_id.clone(),
+            };
+            (&event.message_id, change)
+        }
         Event::MessageReleased(event) => (&event.message_id, state(MessageState::Pending)),
         Event::MessageDeferred(event) => {
             let deferral = Deferral {
@@ -209,6 +235,15 @@ fn message_change(stored: &Stored, event: &Event) -> Option<(String, MessageChan
             let change = tried(event.attempt, result, MessageState::Pending);
             (&event.message_id, change)
         }
+        Event::DeliveryOverdue(event) => {
+            let change = MessageChange::Overdue {
+                number: event.attempt,
+                moves_on: event.moves_on,
+                is_risky: event.duplicate_risk,
+                reason: why(),
+            };
+            (&event.message_id, change)
+        }
         Event::DeliveryAdvanced(event) => (
             &event.message_id,
             MessageChange::Delivery {
@@ -232,6 +267,7 @@ fn message_change(stored: &Stored, event: &Event) -> Option<(String, MessageChan
             (&event.message_id, ended(outcome, why(), at))
         }
         Event::DeliveryContradicted(event) => (&event.message_id, MessageChange::Touched),
+        Event::MessageBilled(event) => (&event.message_id, MessageChange::Touched),
         Event::DoubleExposure(event) => {
             let attempts = event.attempts.clone();
             (
@@ -255,6 +291,9 @@ fn requested(stored: &Stored, event: &v1::MessageRequested) -> MessageChange {
         brand_id: conversation.brand_id,
         client_reference: event.client_reference.clone(),
         labels: event.labels.clone(),
+        is_sensitive: event.sensitive,
+        send_time: instant(event.send_time.as_ref()),
+        held_message_id: event.held_message_id.clone(),
         // Every list is in this order, so every message has a place in it.
         request_time: instant(event.request_time.as_ref())
             .or_else(|| Some(index::event_time(stored))),

@@ -109,7 +109,13 @@ fn of(event: &Event) -> Option<String> {
         Event::ConsentRecorded(event) => consent(event),
         Event::NoteAdded(event) => said("note", &event.author, &event.text),
         Event::MessageRequested(event) => requested(event),
-        Event::MessageHeld(_) => "message held until the customer writes".to_owned(),
+        Event::MessageHeld(event) if event.nudge_message_id.is_empty() => {
+            "message held until the customer writes".to_owned()
+        }
+        Event::MessageHeld(event) => format!(
+            "message held until the customer writes, whom message {} asks to",
+            event.nudge_message_id
+        ),
         Event::MessageReleased(event) => format!("message released: {}", word(&event.cause)),
         Event::MessageDeferred(event) => format!("message put off: {}", word(&event.cause)),
         Event::AttemptStarted(event) => {
@@ -144,6 +150,29 @@ fn of(event: &Event) -> Option<String> {
         }
         Event::DeliveryAdvanced(event) => {
             enum_word(event.status().as_str_name(), "DELIVERY_STATUS_")
+        }
+        Event::DeliveryOverdue(event) if event.moves_on => format!(
+            "no delivery of attempt {} in time: another channel is taken{}",
+            event.attempt,
+            if event.duplicate_risk {
+                ", at the risk of a duplicate"
+            } else {
+                ""
+            }
+        ),
+        Event::DeliveryOverdue(event) => {
+            format!(
+                "no delivery of attempt {} in time: it is awaited",
+                event.attempt
+            )
+        }
+        Event::MessageBilled(event) => {
+            let pricing = event.pricing.clone().unwrap_or_default();
+            format!(
+                "billed as {} ({})",
+                word(&pricing.category),
+                word(&pricing.r#type)
+            )
         }
         Event::DoubleExposure(event) => format!(
             "the customer got the message twice: attempts {}",
@@ -212,6 +241,15 @@ fn requested(event: &v1::MessageRequested) -> String {
     let template = content
         .template
         .map(|template| format!("template {}", template.name));
+    if !event.held_message_id.is_empty() {
+        let by = template.unwrap_or_default();
+        let held = &event.held_message_id;
+        return said(
+            &format!("customer asked to write for message {held}"),
+            "",
+            &by,
+        );
+    }
     let (kind, text) = content
         .free_form
         .as_ref()
@@ -378,6 +416,37 @@ mod tests {
             ..message
         };
         assert_eq!(line(sensitive), "message requested (sensitive)");
+    }
+
+    #[test]
+    fn a_held_message_and_its_nudge_name_each_other() {
+        let held = v1::MessageHeld {
+            nudge_message_id: "nudge-1".to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(
+            line(held),
+            "message held until the customer writes, whom message nudge-1 asks to"
+        );
+        assert_eq!(
+            line(v1::MessageHeld::default()),
+            "message held until the customer writes"
+        );
+        let nudge = v1::MessageRequested {
+            content: Some(v1::Content {
+                template: Some(v1::TemplateContent {
+                    name: "please_write".to_owned(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            held_message_id: "held-1".to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(
+            line(nudge),
+            "customer asked to write for message held-1: template please_write"
+        );
     }
 
     #[test]

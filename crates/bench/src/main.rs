@@ -8,10 +8,13 @@
 mod append;
 mod cost;
 mod deadline_index;
+mod dispatch;
 mod ingest;
 mod load;
 mod measure;
+mod plain;
 mod posts;
+mod roles;
 mod stage;
 mod window;
 
@@ -30,6 +33,9 @@ enum Command {
     Append(append::Options),
     /// Rebuilds the deadline index, beside a plain consumer of the same subjects.
     DeadlineIndex(deadline_index::Options),
+    /// Messages accepted, sent and ended, with the roles as they run in production, beside a bare
+    /// HTTP client and raw appends; and what becomes of them when provider and dispatcher fail.
+    Dispatch(dispatch::Options),
     /// Webhooks in, facts out, beside a server that stores nothing and a disk that does nothing
     /// else.
     Ingest(ingest::Options),
@@ -46,6 +52,7 @@ async fn main() -> anyhow::Result<()> {
     match Options::parse().command {
         Command::Append(options) => append::run(&options).await,
         Command::DeadlineIndex(options) => deadline_index::run(&options).await,
+        Command::Dispatch(options) => Box::pin(dispatch::run(&options)).await,
         Command::Ingest(options) => ingest::run(&options).await,
         Command::Window(options) => Box::pin(window::run(&options)).await,
         Command::IngestServer(options) => ingest::child::run(&options).await,

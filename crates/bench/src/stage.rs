@@ -50,20 +50,29 @@ pub(crate) async fn log(server: &NatsServer) -> anyhow::Result<Log> {
 /// Records the business number that posts are for.
 pub(crate) async fn record_number(log: &Log) -> anyhow::Result<()> {
     let (number, id) = NUMBER;
+    let number = v1::Number {
+        number: number.to_owned(),
+        waba_id: "w1".to_owned(),
+        phone_number_id: id.to_owned(),
+        ..v1::Number::default()
+    };
+    record(log, number).await
+}
+
+/// Records a business number, of the default brand.
+pub(crate) async fn record(log: &Log, number: v1::Number) -> anyhow::Result<()> {
+    let digits = number.number.clone();
     let event = v1::NumberRecorded {
         number: Some(v1::Number {
-            number: number.to_owned(),
             brand_id: "default".to_owned(),
             portfolio_id: "p1".to_owned(),
-            waba_id: "w1".to_owned(),
-            phone_number_id: id.to_owned(),
-            ..v1::Number::default()
+            ..number
         }),
         time: Some(convert::timestamp(Timestamp::UNIX_EPOCH)),
         caller: "bench".to_owned(),
     };
     let record = Record::new(
-        subject::account("number", number),
+        subject::account("number", &digits),
         Uuid::new_v4(),
         "casement/bench",
         Timestamp::UNIX_EPOCH,

@@ -10,18 +10,15 @@
 
 mod expiry;
 mod latency;
-mod plain;
-mod roles;
 mod scale;
 mod stored;
 mod throughput;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use crate::cost;
+use crate::{cost, plain, roles};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -56,17 +53,7 @@ enum Part {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => built()?,
-    };
-    // Roles run in a folder of their own.
-    let program = program.canonicalize().with_context(|| {
-        format!(
-            "there is no {}: build it with `cargo build --release --package casement`",
-            program.display()
-        )
-    })?;
+    let program = roles::program(options.program.as_deref())?;
     println!("machine: {}", cost::machine().await);
     println!("load averages before: {}\n", cost::load().await);
     let runs = |part| options.only.is_empty() || options.only.contains(&part);
@@ -84,10 +71,4 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     println!("load averages after: {}", cost::load().await);
     Ok(())
-}
-
-/// The program beside this one.
-fn built() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("where this program is")?;
-    Ok(own.with_file_name("casement"))
 }

@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) customers: CustomersSection,
     pub(crate) accounts: casement_accounts::Config,
     pub(crate) sms: casement_sms::config::Config,
+    pub(crate) money: casement_dispatcher::MoneyConfig,
     pub(crate) ingress: casement_ingress::Config,
     pub(crate) window: casement_window_tracker::Config,
     pub(crate) dispatcher: casement_dispatcher::Config,
@@ -88,6 +89,7 @@ struct SizesSection {
     accounts: u32,
     dead: u32,
     commands: u32,
+    keys: u32,
 }
 
 /// The broker that `up` runs itself.
@@ -163,6 +165,7 @@ impl Config {
         }
         self.ingress.sms = self.sms.clone();
         self.dispatcher.sms = self.sms.clone();
+        self.dispatcher.money = self.money.clone();
         self
     }
 
@@ -261,6 +264,7 @@ impl From<SizesSection> for Sizes {
             accounts_mib: section.accounts,
             dead_mib: section.dead,
             commands_mib: section.commands,
+            keys_mib: section.keys,
         }
     }
 }
@@ -276,6 +280,7 @@ impl SizesSection {
             self.accounts,
             self.dead,
             self.commands,
+            self.keys,
         ];
         sizes.map(u64::from).iter().sum()
     }

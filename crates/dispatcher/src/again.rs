@@ -31,6 +31,8 @@ enum Not {
     Failed,
     /// The customer may have it.
     Certain,
+    /// What it said was destroyed with its end.
+    Gone,
 }
 
 impl Messages {
@@ -62,12 +64,20 @@ impl Messages {
     ) -> Result<api::SendMessageResponse, Status> {
         let failed = self.visible(caller, id).await?;
         check(&failed.message, takes_risk).map_err(|not| refused(not, &failed))?;
+        if failed.request.sealed_content.is_some() {
+            return Err(refused(Not::Gone, &failed));
+        }
         // The same message whoever asks for it: its id follows from the brand.
         let caller = Caller {
             brand: failed.context.conversation.brand.clone(),
             ..caller.clone()
         };
-        let request = request(&failed);
+        let mut request = request(&failed);
+        let policies = &self.engine.rules.routing;
+        if policies.named(&request.policy).is_none() {
+            // It was there when the message was accepted: now it goes by its number's.
+            request.policy.clear();
+        }
         self.accept_one(&caller, &request, telemetry::current_traceparent())
             .await
     }
@@ -78,6 +88,10 @@ fn refused(not: Not, of: &Loaded) -> Status {
     let (reason, text) = match not {
         Not::Ended => ("MESSAGE_NOT_ENDED", "this message is not over yet"),
         Not::Failed => ("MESSAGE_NOT_FAILED", "this message did not fail"),
+        Not::Gone => (
+            "CONTENT_DESTROYED",
+            "this message was sensitive, and what it said is gone: send it anew",
+        ),
         Not::Certain => (
             "DUPLICATE_RISK",
             "the customer may have this message, or get it yet: set accept_duplicate_risk to send \
@@ -109,7 +123,19 @@ fn check(message: &Message, takes_risk: bool) -> Result<(), Not> {
 
 /// Returns the request of a message, as it would be asked for now.
 fn request(of: &Loaded) -> api::SendMessageRequest {
-    let before = of.request.clone();
+    let mut before = of.request.clone();
+    let failover = before.failover.take().unwrap_or_default();
+    // It is taken from the template again.
+    if let Some(content) = before.content.as_mut().filter(|_| before.sms_from_template) {
+        content.sms = content
+            .sms
+            .take()
+            .filter(|sms| !sms.sender.is_empty())
+            .map(|sms| v1::SmsContent {
+                text: String::new(),
+                ..sms
+            });
+    }
     api::SendMessageRequest {
         number: of.number().e164(),
         customer: Some(customer(of)),
@@ -124,6 +150,9 @@ fn request(of: &Loaded) -> api::SendMessageRequest {
         labels: before.labels,
         sensitive: before.sensitive,
         messaging_account_id: before.messaging_account_id,
+        time_zone: before.time_zone,
+        failover_after: failover.after,
+        accept_duplicate_risk: failover.accept_duplicate_risk,
         ..api::SendMessageRequest::default()
     }
 }

@@ -6,12 +6,13 @@ use casement_event::convert::message::{Context, Details};
 use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, ConvertError};
 use casement_event::subject::{self, stream};
-use casement_event::{DecodeError, Event, Stored, header, v1};
+use casement_event::{DecodeError, Event, Extension, Stored, header, v1};
 use casement_event_log::conversation::Key;
 use casement_event_log::{AppendError, Expect, Log, Position, ReadError};
 use jiff::Timestamp;
 
-use crate::metrics;
+use crate::money::Money;
+use crate::{metrics, sensitive};
 
 /// A message with everything that ever happened to it.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(crate) struct Loaded {
     pub(crate) events: Vec<Event>,
     /// Sequence of the newest one: what the next append expects.
     pub(crate) sequence: u64,
+    /// When it was last claimed for as a template outside the window.
+    pub(crate) initiated_at: Option<Timestamp>,
     /// Trace context of the request, which all that follows belongs to.
     pub(crate) traceparent: Option<String>,
 }
@@ -117,6 +120,7 @@ impl Loaded {
             conversation: Conversation::read(request.conversation.as_ref())?,
             client_reference: request.client_reference.clone(),
             requested_at,
+            priority: convert::message::read_priority(request.priority(), request.purpose()),
         };
         Ok(Self {
             message,
@@ -124,6 +128,7 @@ impl Loaded {
             context,
             events: vec![event],
             sequence: 0,
+            initiated_at: None,
             traceparent: None,
         })
     }
@@ -138,6 +143,7 @@ impl Loaded {
         if let Some(happened) = happened {
             self.evolve(&happened);
         }
+        self.initiated_at = initiated_at(&event).or(self.initiated_at);
         self.events.push(event);
         self.sequence = sequence;
         Ok(())
@@ -169,17 +175,37 @@ impl Loaded {
         )
         .expect("only the acceptance of a request makes `Requested`")
         .caused_by(self.traceparent.clone());
+        after.initiated_at = initiated_at(&record.event).or(self.initiated_at);
+        let initiated = after.initiated_at.map(|at| at.to_string());
+        let record = record.with(Extension::InitiateTime, initiated.unwrap_or_default());
         let subject = record.subject.clone();
         let stored = record.event.clone();
         let position = log
             .append(record, Expect::last(subject, self.sequence))
             .await?;
         metrics::happened(event, &self.message, &after.message);
-        *self = after;
+        Money::count(&self.events, &stored, &self.context.conversation.brand);
+        let before = std::mem::replace(self, after).message;
         self.events.push(stored);
         self.sequence = position.sequence;
+        sensitive::forget(log, self, &before).await;
         Ok(position)
     }
+}
+
+/// When an event claims a template that goes out outside the window: it is the first word, and
+/// counts towards the portfolio's limit.
+fn initiated_at(event: &Event) -> Option<Timestamp> {
+    let Event::AttemptStarted(started) = event else {
+        return None;
+    };
+    let is_open = started
+        .decision
+        .as_ref()
+        .is_some_and(|decision| decision.window_open);
+    let is_first = started.route() == v1::Route::Template && !is_open;
+    let at = convert::instant("start_time", started.start_time.as_ref());
+    is_first.then(|| at.ok().flatten()).flatten()
 }
 
 /// Loads a message through the stream's leader; `None` if there is none.

@@ -1,20 +1,23 @@
 //! What callers are told when it is no.
 
 use casement_domain::id::MessageId;
+use casement_domain::routing::hold::HOLD_QUEUE_FULL;
 use casement_domain::routing::{Decision, Route};
 use casement_proto::message::v1 as api;
 use casement_shell::grpc::{refusal, refuse};
 use tonic::{Code, Status};
 
 use crate::aggregate::Loaded;
-use crate::request;
+use crate::metrics;
+use crate::sensitive::{self, SensitiveError, Vault};
 
 /// The same request is the same message; another one under its id is refused.
 pub(crate) fn same_or_refused(
+    vault: &Vault,
     known: Loaded,
     asked: &api::SendMessageRequest,
 ) -> Result<Loaded, Status> {
-    if known.request.request_digest == request::digest(asked) {
+    if sensitive::is_same(vault, &known, asked).map_err(|error| not_sealed(&error))? {
         return Ok(known);
     }
     let text = "another message was requested under this request_id";
@@ -42,12 +45,34 @@ pub(crate) fn no_route(decision: &Decision) -> Status {
         .iter()
         .map(|candidate| candidate.text.as_str())
         .collect();
+    let finds_no_place = decision
+        .candidate(Route::Hold)
+        .is_some_and(|hold| hold.reason == HOLD_QUEUE_FULL);
+    let reason = if finds_no_place {
+        metrics::found_queue_full();
+        HOLD_QUEUE_FULL
+    } else {
+        "NO_ROUTE"
+    };
     refusal(
         Code::FailedPrecondition,
-        "NO_ROUTE",
+        reason,
         format!("no route is open for this message: {}", texts.join(" ")),
         reasons,
     )
+}
+
+/// Sensitive content cannot be taken, or not compared.
+pub(crate) fn not_sealed(error: &SensitiveError) -> Status {
+    match error {
+        SensitiveError::Unset | SensitiveError::Unknown(_) => refuse(
+            Code::FailedPrecondition,
+            "SENSITIVE_KEY_MISSING",
+            error.to_string(),
+        ),
+        SensitiveError::Read(error) => unavailable(error),
+        SensitiveError::Store(error) => unavailable(error),
+    }
 }
 
 /// Whether the message is durable is not known; its id tells, once the log answers.

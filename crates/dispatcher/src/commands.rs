@@ -4,7 +4,7 @@
 //! is a message or can never be one. The subject says who asks, which the broker's permissions
 //! vouch for; a command says under which `request_id`, so that one that is handed out twice is one
 //! message. Replicas share the work. It keeps no order between commands: who needs one waits for
-//! the answer.
+//! the answer. A sensitive command is erased once it is done, and nowhere kept.
 
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ use tonic::{Code, Status};
 use crate::bulk;
 use crate::grpc::Messages;
 
+pub(crate) mod put_back;
+
 /// Where the sender of a command listens for the answer.
-pub(crate) const ANSWER_TO: &str = "casement-answer-to";
+const ANSWER_TO: &str = "casement-answer-to";
 
 /// Media type of commands and answers that are not protobuf.
 const JSON: &str = "application/json";
@@ -58,8 +60,13 @@ pub(crate) async fn run(messages: Messages, stopping: CancellationToken) -> anyh
 /// Sees to a command: it is done once it is a message, or buried and answered.
 async fn take(messages: &Messages, formats: &Formats, delivery: Delivery) -> Result<(), Failure> {
     let stored = &delivery.stored;
+    let read = formats.read(stored);
+    let is_sensitive = match &read {
+        Ok(request) => request.sensitive,
+        Err(_) => may_be_sensitive(stored),
+    };
     let result = match subject::parse_send_command(&stored.subject) {
-        Some(sender) => accept(messages, formats, stored, &sender).await,
+        Some(sender) => accept(messages, read, stored, &sender).await,
         None => Err(refuse(
             Code::InvalidArgument,
             "COMMAND_SUBJECT_INVALID",
@@ -70,20 +77,25 @@ async fn take(messages: &Messages, formats: &Formats, delivery: Delivery) -> Res
         Err(status) if bulk::is_passing(status.code()) => {
             return Err(Failure(status.message().to_owned().into()));
         }
-        Err(status) => bury(messages, stored, status).await?,
+        Err(status) => bury(messages, stored, status, is_sensitive).await?,
         Ok(_) => {}
     }
     answer(messages, formats, stored, result).await;
+    if is_sensitive {
+        // What is taken off the queue stays in the broker's files for a while.
+        let log = &messages.engine.log;
+        log.erase(stream::COMMANDS, stored.sequence).await?;
+    }
     Ok(())
 }
 
 async fn accept(
     messages: &Messages,
-    formats: &Formats,
+    read: Result<api::SendMessageRequest, Status>,
     stored: &Stored,
     sender: &Sender,
 ) -> Result<api::SendMessageResponse, Status> {
-    let request = formats.read(stored)?;
+    let request = read?;
     if request.request_id.is_empty() {
         let text = "is required of a command: it may be handed out twice";
         return Err(bad_field("request_id", text));
@@ -128,14 +140,32 @@ fn ends_at(
     begins_at.checked_add(ttl).ok()
 }
 
-/// Puts a command that can never succeed where an operator finds it, with the reason.
-async fn bury(messages: &Messages, stored: &Stored, status: &Status) -> Result<(), AppendError> {
+/// Whether a command that cannot be read says that it is sensitive, as far as can be told: the word
+/// in JSON, the field in protobuf.
+fn may_be_sensitive(stored: &Stored) -> bool {
+    let has = |what: &[u8]| stored.payload.windows(what.len()).any(|one| one == what);
+    // Field 15, set.
+    has(b"sensitive") || has(&[15 << 3, 1])
+}
+
+/// Puts a command that can never succeed where an operator finds it, with the reason. Of a
+/// sensitive one neither it nor what is wrong with it is kept, which may repeat it.
+async fn bury(
+    messages: &Messages,
+    stored: &Stored,
+    status: &Status,
+    is_sensitive: bool,
+) -> Result<(), AppendError> {
     let refusal = bulk::refusal(status);
-    let reason = [&refusal.code, &refusal.reason, &refusal.message]
+    let told = if is_sensitive {
+        "it is sensitive, and not kept"
+    } else {
+        &refusal.message
+    };
+    let reason = [&refusal.code, &refusal.reason, told]
         .into_iter()
         .filter(|text| !text.is_empty())
-        .map(String::as_str)
-        .collect::<Vec<_>>()
+        .collect::<Vec<&str>>()
         .join(": ");
     tracing::warn!(
         sequence = stored.sequence,
@@ -144,14 +174,22 @@ async fn bury(messages: &Messages, stored: &Stored, status: &Status) -> Result<(
         "command goes to the dead letters"
     );
     let now = messages.engine.clock.now();
+    let header = |name| stored.header(name).unwrap_or_default().to_owned();
     let letter = v1::DeadLetter {
         role: "dispatcher".to_owned(),
         reason,
         time: Some(convert::timestamp(now)),
         stream: stored.stream.clone(),
         sequence: stored.sequence,
-        origin: None,
-        item: stored.payload.to_vec(),
+        item: if is_sensitive {
+            Vec::new()
+        } else {
+            stored.payload.to_vec()
+        },
+        subject: stored.subject.clone(),
+        content_type: header(header::CONTENT_TYPE),
+        answer_to: header(ANSWER_TO),
+        ..v1::DeadLetter::default()
     };
     let record = Record::new(
         subject::dead("dispatcher"),

@@ -46,12 +46,7 @@ pub(crate) fn template(asked: &v1::TemplateContent, known: Option<v1::Template>)
         .map(|component| component.parameters.len())
         .sum();
     let known = known.map(|known| KnownTemplate {
-        category: match known.category() {
-            v1::TemplateCategory::Utility => Some(TemplateCategory::Utility),
-            v1::TemplateCategory::Authentication => Some(TemplateCategory::Authentication),
-            v1::TemplateCategory::Marketing => Some(TemplateCategory::Marketing),
-            v1::TemplateCategory::Unspecified => None,
-        },
+        category: category(known.category()),
         is_usable: known.status() == v1::TemplateStatus::Approved,
         status: known
             .status()
@@ -64,6 +59,35 @@ pub(crate) fn template(asked: &v1::TemplateContent, known: Option<v1::Template>)
         name: format!("{} ({})", asked.name, asked.language),
         given_parameters,
         known,
+    }
+}
+
+/// Returns a template's category as the rules have it.
+pub(crate) fn category(of: v1::TemplateCategory) -> Option<TemplateCategory> {
+    match of {
+        v1::TemplateCategory::Utility => Some(TemplateCategory::Utility),
+        v1::TemplateCategory::Authentication => Some(TemplateCategory::Authentication),
+        v1::TemplateCategory::Marketing => Some(TemplateCategory::Marketing),
+        v1::TemplateCategory::Unspecified => None,
+    }
+}
+
+/// Returns what a parameter of a template's body says; `None` if it is no text.
+pub(crate) fn parameter_text(of: &v1::TemplateParameter) -> Option<String> {
+    use v1::template_parameter::Value as Is;
+    match of.value.as_ref()? {
+        Is::Text(text) | Is::DateTime(text) => Some(text.clone()),
+        Is::Currency(money) => Some(money.fallback_value.clone()),
+        Is::Json(json) => {
+            let object: serde_json::Value = serde_json::from_str(json).ok()?;
+            let kind = object["type"].as_str()?;
+            let text = match kind {
+                "text" => &object["text"],
+                _ => &object[kind]["fallback_value"],
+            };
+            text.as_str().map(str::to_owned)
+        }
+        _ => None,
     }
 }
 

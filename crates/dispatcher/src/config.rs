@@ -1,12 +1,18 @@
 //! What the dispatcher is told at start.
 
+mod hold;
+
 use std::collections::BTreeMap;
 
 use casement_domain::message::{OnUnknown, Policy};
-use casement_domain::routing;
 use casement_domain::window;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+
+use crate::policies::{Policies, PolicyConfig, PolicyOf};
+use casement_shell::config::Secret;
+
+pub use hold::{Hold, Nudge, OfNumber as HoldOfNumber, Parameter as NudgeParameter};
 
 /// The dispatcher's settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,15 +42,33 @@ pub struct Config {
     pub default_ttl: SignedDuration,
     /// How many conversations are worked on at once.
     pub in_hand_max: usize,
+    /// How many turns in a row a brand gets where several wait; one unless it is named.
+    pub brand_weights: BTreeMap<String, u32>,
     /// How long after its time a deadline is handed out: each replica has a stagger of its own.
     pub stagger: SignedDuration,
     /// How long the lease of the active replica lasts; zero for no lease.
     pub lease: SignedDuration,
+    /// How many messages wait for a customer, and what asks the customer to write.
+    pub hold: Hold,
+    /// Routing policies by their names.
+    pub policies: BTreeMap<String, PolicyConfig>,
+    /// Whose policy is which.
+    pub policy_of: PolicyOf,
+    /// What surrounds a template's body where its text goes as SMS: `{{text}}`, perhaps with words
+    /// and `{{wa_link}}`; empty to send no such SMS.
+    pub sms_from_template: String,
+    /// What keys of sensitive messages are wrapped by, one a line, the one in use first; without
+    /// it such messages are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitive_key: Option<Secret>,
     /// Where the providers are.
     pub providers: Providers,
     /// SMS gateways and senders: a section of its own, which other roles read, too.
     #[serde(skip)]
     pub sms: casement_sms::config::Config,
+    /// Prices and caps: a section of its own.
+    #[serde(skip)]
+    pub money: crate::money::Config,
 }
 
 /// Where the providers are reached.
@@ -91,10 +115,17 @@ impl Default for Config {
             report_within: policy.report_within,
             default_ttl: SignedDuration::from_hours(24),
             in_hand_max: 256,
+            brand_weights: BTreeMap::new(),
             stagger: SignedDuration::ZERO,
             lease: SignedDuration::from_secs(10),
+            hold: Hold::default(),
+            policies: BTreeMap::new(),
+            policy_of: PolicyOf::default(),
+            sms_from_template: "{{text}}".to_owned(),
+            sensitive_key: None,
             providers: Providers::default(),
             sms: casement_sms::config::Config::default(),
+            money: crate::money::Config::default(),
         }
     }
 }
@@ -160,7 +191,13 @@ impl Config {
                 return Some(format!("dispatcher.{name} must be at least 1"));
             }
         }
-        if let Some(problem) = self.providers.problem() {
+        let mut weights = self.brand_weights.iter();
+        if let Some((brand, _)) = weights.find(|(_, weight)| **weight == 0) {
+            return Some(format!(
+                "dispatcher.brand_weights.{brand} must be at least 1"
+            ));
+        }
+        if let Some(problem) = self.providers.problem().or_else(|| self.hold.problem()) {
             return Some(problem);
         }
         let pauses = self.retry_schedule.iter();
@@ -172,7 +209,15 @@ impl Config {
                 return Some(format!("dispatcher.{name} must not be negative"));
             }
         }
-        self.sms.problems().into_iter().next()
+        let pattern = &self.sms_from_template;
+        if !pattern.is_empty() && !casement_domain::sms::text::has_text(pattern) {
+            let problem = "dispatcher.sms_from_template must have a {{text}} in it, or be empty";
+            return Some(problem.to_owned());
+        }
+        let problems = Policies::read(&self.policies, &self.policy_of).err();
+        let problems = problems.into_iter().flatten().chain(self.sms.problems());
+        let problems = problems.chain(self.money.problems());
+        problems.into_iter().next()
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -198,7 +243,10 @@ impl Config {
 pub(crate) struct Rules {
     pub(crate) message: Policy,
     pub(crate) window: window::Policy,
-    pub(crate) routing: routing::Policy,
+    pub(crate) routing: Policies,
+    /// What surrounds a template's body in an SMS.
+    pub(crate) sms_from_template: String,
+    pub(crate) hold: Hold,
 }
 
 #[cfg(test)]

@@ -90,13 +90,15 @@ fn check_free_form(free_form: &v1::FreeForm, problem: &mut impl FnMut(&str, &str
 fn check_sms(sms: &v1::SmsContent, content: &v1::Content, problem: &mut impl FnMut(&str, &str)) {
     let chars = sms.text.chars().count();
     let is_blank = chars > 0 && sms.text.trim().is_empty();
-    // An empty text leaves it to the free-form text; then there has to be one.
+    // An empty text leaves it to the free-form text or the template; then there has to be one.
     let spoken = content.free_form.as_ref().map(|it| it.text.trim());
-    let is_missing = chars == 0 && spoken.is_none_or(str::is_empty);
+    let has_other = content.template.is_some() || spoken.is_some_and(|text| !text.is_empty());
+    let is_missing = chars == 0 && !has_other;
     if chars > SMS_CHARS_MAX || is_blank || is_missing {
         problem(
             "content.sms.text",
-            "1 to 1,600 characters, not all of them blank; empty for the free-form text",
+            "1 to 1,600 characters, not all of them blank; empty for the free-form text or the \
+             template's",
         );
     }
 }

@@ -1,11 +1,12 @@
 //! Drives one message: asks the rules what it needs, and carries that out.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use casement_domain::halt::Sending;
-use casement_domain::id::{MessageId, PortfolioId};
+use casement_domain::halt::{Sending, Stop};
+use casement_domain::id::{CustomerId, MessageId, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_domain::message::{self, AttemptState, Event as MessageEvent, Message, Next, Phase};
+use casement_domain::money::Costs;
 use casement_domain::routing::{self, Decision, Input, Route, Sender};
 use casement_domain::sms::calling_code;
 use casement_domain::window::Facts;
@@ -23,13 +24,18 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::aggregate::{self, LoadError, Loaded};
+use crate::attempt::Plan;
+use crate::budgets::Budgets;
 use crate::config::Rules;
 use crate::evidence::EvidenceError;
-use crate::halts::{HaltError, Halts, Lifting, orders};
-use crate::provider::{Answer, Call, Caller};
-use crate::rates::Rates;
-use crate::settle::{Claimed, halted, not_called};
-use crate::{compose, consent, sms, stakes, trace};
+use crate::halts::{HaltError, Halts, orders};
+use crate::hold::Queues;
+use crate::lanes::Book;
+use crate::money::{Money, MoneyError, Reserved, owner};
+use crate::provider::Caller;
+use crate::rates::{Rates, Turn};
+use crate::sensitive::{self, SensitiveError, Vault};
+use crate::{compose, consent, nudge, policies, sms, stakes, trace};
 
 /// How long a message of an unknown number waits before it is looked at again.
 const UNKNOWN_RECHECK: SignedDuration = SignedDuration::from_secs(5);
@@ -42,8 +48,14 @@ pub(crate) struct Engine {
     pub(crate) clock: SharedClock,
     pub(crate) rules: Rules,
     pub(crate) rates: Rates,
+    /// What waits in each conversation.
+    pub(crate) book: Arc<Book>,
+    pub(crate) budgets: Budgets,
+    pub(crate) queues: Queues,
     pub(crate) halts: Halts,
+    pub(crate) money: Money,
     pub(crate) caller: Caller,
+    pub(crate) vault: Vault,
     /// Names this process in its claims, each of which has a name of its own besides.
     pub(crate) claimant: String,
 }
@@ -55,6 +67,10 @@ pub(crate) struct Driven {
     pub(crate) until: Option<Timestamp>,
     /// Later messages of the conversation must wait for it.
     pub(crate) blocks: bool,
+    /// It waits for the customer.
+    pub(crate) is_held: bool,
+    /// It could go, but not before those that are held: they are to be looked at again.
+    pub(crate) is_out_of_turn: bool,
     /// Sequence of its newest event.
     pub(crate) sequence: u64,
 }
@@ -78,6 +94,10 @@ pub(crate) enum DriveError {
     Halt(#[from] HaltError),
     #[error("request is not usable")]
     Convert(#[from] ConvertError),
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    #[error(transparent)]
+    Sensitive(#[from] SensitiveError),
 }
 
 /// A decision, and what carrying it out needs.
@@ -86,21 +106,16 @@ pub(crate) struct Routed {
     pub(crate) addresses: Addresses,
     /// What was true about the conversation.
     pub(crate) facts: Facts,
-}
-
-/// What carrying a claim out needs.
-struct Plan<'a> {
-    account: &'a v1::Number,
-    addresses: &'a Addresses,
-    sending: &'a Sending,
-    /// The halt that it is let through for.
-    probe: Option<&'a str>,
-    /// When the decision was made.
-    begun: Instant,
+    /// Who the customer is by now.
+    pub(crate) customer: CustomerId,
+    /// What the message belongs to.
+    pub(crate) sending: Sending,
+    /// What stops a gateway that goes before the one that is chosen.
+    pub(crate) passed_over: Option<Stop>,
 }
 
 /// What one step of driving came to.
-enum Step {
+pub(crate) enum Step {
     /// There may be more to do.
     On,
     /// Somebody else was faster: what was loaded is out of date.
@@ -118,6 +133,8 @@ impl DriveError {
             Self::Convert(_) => true,
             Self::Append(_)
             | Self::Evidence(_)
+            | Self::Money(_)
+            | Self::Sensitive(_)
             | Self::Consent(_)
             | Self::Holder(_)
             | Self::Halt(_) => false,
@@ -126,13 +143,18 @@ impl DriveError {
 }
 
 impl Engine {
-    /// Drives a message as far as it goes now; `None` if there is no such message.
-    pub(crate) async fn drive(&self, id: &MessageId) -> Result<Option<Driven>, DriveError> {
+    /// Drives a message as far as it goes now; `None` if there is no such message. `behind_held`
+    /// says that one before it in its conversation was just found to wait for the customer.
+    pub(crate) async fn drive(
+        &self,
+        id: &MessageId,
+        behind_held: bool,
+    ) -> Result<Option<Driven>, DriveError> {
         let Some(mut loaded) = aggregate::load(&self.log, id).await? else {
             return Ok(None);
         };
         loop {
-            match self.step(&mut loaded).await? {
+            match self.step(&mut loaded, behind_held).await? {
                 Step::On => {}
                 Step::Rest(driven) => return Ok(Some(driven)),
                 Step::Overtaken => match aggregate::load(&self.log, id).await? {
@@ -143,18 +165,18 @@ impl Engine {
         }
     }
 
-    async fn step(&self, loaded: &mut Loaded) -> Result<Step, DriveError> {
+    async fn step(&self, loaded: &mut Loaded, behind_held: bool) -> Result<Step, DriveError> {
         let now = self.clock.now();
         match message::next(&loaded.message, &self.rules.message, now) {
             Next::Wait(until) => Ok(Step::Rest(rest(loaded, until, now))),
-            Next::Route => self.go_on(loaded, now).await,
+            Next::Route => Box::pin(self.go_on(loaded, behind_held, now)).await,
             Next::Record(event) | Next::Claim(event) => {
                 self.append(loaded, &event, Details::default(), now).await
             }
         }
     }
 
-    async fn append(
+    pub(crate) async fn append(
         &self,
         loaded: &mut Loaded,
         event: &MessageEvent,
@@ -169,23 +191,32 @@ impl Engine {
     }
 
     /// Decides, and carries out what follows.
-    async fn go_on(&self, loaded: &mut Loaded, now: Timestamp) -> Result<Step, DriveError> {
+    async fn go_on(
+        &self,
+        loaded: &mut Loaded,
+        behind_held: bool,
+        now: Timestamp,
+    ) -> Result<Step, DriveError> {
         // The time that the decision is made as of is the time that the claim counts from.
         let begun = Instant::now();
-        let (id, key) = (loaded.context.id.clone(), loaded.key());
+        let id = loaded.context.id.clone();
         let account = self.directory.number(loaded.number());
         let Some(account) = account else {
             let until = add(now, UNKNOWN_RECHECK).min(loaded.message.expires_at);
             return Ok(Step::Rest(Driven {
                 until: Some(until),
                 blocks: true,
+                is_held: false,
+                is_out_of_turn: false,
                 sequence: loaded.sequence,
             }));
         };
         self.halts.prove().await.map_err(HaltError::from)?;
-        let sending = orders::sending(loaded, &account);
         let mut routed = Box::pin(self.route(loaded, &account, None, now)).await?;
-        let probe = self.probe(&routed.decision, now);
+        if let Some(end) = self.needless(loaded, &routed, now).await? {
+            return self.append(loaded, &end, Details::default(), now).await;
+        }
+        let probe = self.probe(&routed, now);
         if probe.is_some() {
             let without = probe.as_deref();
             routed = Box::pin(self.route(loaded, &account, without, now)).await?;
@@ -205,17 +236,37 @@ impl Engine {
         let event = match next {
             // `on_decision` is the answer to a request to route; it asks for none.
             Next::Route => return Ok(Step::On),
-            Next::Record(event) => return self.append(loaded, &event, details, now).await,
+            Next::Record(event @ MessageEvent::Held { .. }) => {
+                return Box::pin(self.hold(loaded, &event, &account, &routed, now)).await;
+            }
+            Next::Record(event) => {
+                self.budgets
+                    .put_off(&account, &routed.customer, decision, &self.directory, now);
+                return self.append(loaded, &event, details, now).await;
+            }
+            // Those before it were looked at before the customer wrote: now they can go first.
+            Next::Wait(_) | Next::Claim(_)
+                if behind_held && decision.chosen == Some(Route::FreeForm) =>
+            {
+                return Ok(Step::Rest(Driven {
+                    is_out_of_turn: true,
+                    ..rest(loaded, Some(now), now)
+                }));
+            }
             // Who waits for a rate gets a turn.
             Next::Wait(Some(_)) if counts => None,
-            Next::Wait(until) => return Ok(Step::Rest(rest(loaded, until, now))),
+            Next::Wait(until) => {
+                if decision.chosen == Some(Route::Hold) {
+                    self.nudge(loaded, &routed, now).await?;
+                }
+                return Ok(Step::Rest(rest(loaded, until, now)));
+            }
             Next::Claim(event) => Some(event),
         };
         if counts {
-            let turn = self.rates.turn(&id, &key, account.throughput, now);
-            let turn = turn.max(self.halts.ready_at(&sending, now));
-            if turn > now {
-                let until = turn.min(loaded.message.expires_at);
+            let turn = self.turn(loaded, &account, &routed.sending, now);
+            if let Turn::Later(until) = turn {
+                let until = until.min(loaded.message.expires_at);
                 return Ok(Step::Rest(rest(loaded, Some(until), now)));
             }
         }
@@ -226,25 +277,48 @@ impl Engine {
         let MessageEvent::AttemptStarted { attempt, route, .. } = event else {
             return Ok(Step::On);
         };
+        // Others took the last place since the decision: it is made anew.
+        let is_first_word = route == Route::Template && !decision.window_open;
+        let has_place = || {
+            let customer = &routed.customer;
+            self.budgets.take(&account, customer, &self.directory, now)
+        };
+        if is_first_word && !has_place() {
+            return Ok(Step::On);
+        }
         let (facts, window) = (&routed.facts, &self.rules.window);
         details.stakes = stakes::of(&loaded.request, route, facts, window, now);
+        match self
+            .money
+            .reserve(loaded, attempt, route, &decision.costs, now)
+        {
+            Reserved::Yes(cost) => details.cost = cost,
+            // Others were claimed since the decision: it is made anew.
+            Reserved::No => return Ok(Step::On),
+        }
         let span = trace::attempt(loaded, attempt, route);
         let plan = Plan {
             account: &account,
             addresses: &routed.addresses,
-            sending: &sending,
+            sending: &routed.sending,
             probe: probe.as_deref(),
             begun,
         };
+        let claimant = details.claimant.clone();
         let attempting = self.attempt(loaded, &event, details, &plan);
-        Box::pin(attempting).instrument(span).await
+        let step = Box::pin(attempting).instrument(span).await;
+        if loaded.claimant(attempt) != Some(&claimant) {
+            self.money.give_back(&id, attempt);
+        }
+        step
     }
 
     /// Returns the halt that this message is let through for, to see whether it is over.
-    fn probe(&self, decision: &Decision, now: Timestamp) -> Option<String> {
-        let stop = decision.halted_by.as_ref()?;
-        let is_due = stop.probe_at.is_some_and(|at| at <= now);
-        (is_due && self.halts.take_probe(&stop.halt, now)).then(|| stop.halt.clone())
+    fn probe(&self, routed: &Routed, now: Timestamp) -> Option<String> {
+        let stops = routed.decision.halted_by.iter().chain(&routed.passed_over);
+        let mut due = stops.filter(|stop| stop.probe_at.is_some_and(|at| at <= now));
+        let taken = due.find(|stop| self.halts.take_probe(&stop.halt, now))?;
+        Some(taken.halt.clone())
     }
 
     /// Decides which way a message goes, on what stands on the log now. One halt may be left out.
@@ -276,132 +350,83 @@ impl Engine {
                 .template(&account.waba_id, &asked.name, &asked.language);
             compose::template(asked, known)
         });
-        let sending = orders::sending(of, account);
-        let stops = self.halts.stops(&sending, account, without_halt, now);
+        let senders = self.caller.sms.senders();
+        let sending = orders::sending(of, account, senders);
+        let sms_offer = sms::offer(senders, &content, account, addresses.phone.as_ref());
+        let mut stops = self.halts.stops(&sending, account, without_halt, now);
+        let customer = ids.last().unwrap_or(&key.customer);
+        if !present.facts.is_open(&self.rules.window, now)
+            && let Some(stop) = self.budgets.stop(account, customer, &self.directory, now)
+        {
+            stops = stops.with_template(stop);
+        }
+        let named = &self.rules.routing;
+        let policy = named.find(&request.policy, of.number(), &account.brand_id);
+        let nudging = of.is_nudge().then(|| nudge::policy(policy));
+        let policy = nudging.as_ref().unwrap_or(policy);
         let input = Input {
-            policy: &self.rules.routing,
+            policy,
+            zones: &policies::zones(policy, &request.time_zone, &addresses),
             window: &present.facts,
             window_policy: &self.rules.window,
             purpose: read_purpose(request.purpose()).unwrap_or(routing::Purpose::Service),
             has_free_form: content.free_form.is_some(),
             template: template.as_ref(),
-            sms: compose::sms_text(&content).map(compose::sms_size),
+            sms: sensitive::sms_size(request)
+                .or_else(|| compose::sms_text(&content).map(compose::sms_size)),
             has_phone: addresses.phone.is_some(),
             calling_code: addresses.phone.as_ref().map(calling_code),
-            sms_offer: &sms::offer(
-                self.caller.sms.senders(),
-                &content,
-                account,
-                addresses.phone.as_ref(),
-            ),
+            sms_offer: &sms_offer,
             exhausted_gateways: &of.message.exhausted_gateways,
             has_whatsapp_address: compose::recipient(&addresses).is_some(),
             sender: Sender {
                 has_whatsapp: !account.phone_number_id.is_empty() && account.token.is_some(),
             },
             consent: allowed.refusals(),
-            exhausted: &of.message.exhausted,
+            exhausted: &of.message.ruled_out(),
             stops: &stops,
+            costs: &Costs::default(),
+            hold: self.queue(of),
             ready_at: self
                 .rates
-                .ready_at(&of.context.id, &key, account.throughput, now)
+                .ready_at(
+                    &of.context.id,
+                    &key,
+                    self.priority(of),
+                    account.throughput,
+                    now,
+                )
                 .max(self.halts.ready_at(&sending, now)),
             expires_at: of.message.expires_at,
         };
+        self.money.prove(&self.log).await?;
+        let costs = self.money.costs_of(&input, &owner(of), &addresses, now);
+        let input = Input {
+            costs: &costs,
+            ..input
+        };
+        let decision = routing::route(&input, now);
+        let passed_over = sms::passed_over(&decision, &input).cloned();
         Ok(Routed {
-            decision: routing::route(&input, now),
+            decision,
             addresses,
             facts: present.facts,
+            customer: ids.into_iter().next_back().unwrap_or(key.customer),
+            sending,
+            passed_over,
         })
-    }
-
-    /// Claims, and if the claim is ours, makes the call and records what it came to.
-    async fn attempt(
-        &self,
-        loaded: &mut Loaded,
-        claim: &MessageEvent,
-        details: Details,
-        plan: &Plan<'_>,
-    ) -> Result<Step, DriveError> {
-        let MessageEvent::AttemptStarted { attempt, route, .. } = *claim else {
-            return Ok(Step::On);
-        };
-        let claimed = Claimed {
-            attempt,
-            claimant: details.claimant.clone(),
-        };
-        let (id, key) = (loaded.context.id.clone(), loaded.key());
-        match loaded
-            .append(&self.log, claim, details, self.clock.now())
-            .await
-        {
-            Ok(_) => {}
-            // Not ours: whoever was faster calls.
-            Err(AppendError::Conflict { .. }) => {
-                self.rates.give_up(&id);
-                return Ok(Step::Overtaken);
-            }
-            // Perhaps ours. It is not called for, and if it stands there, that is what is said.
-            Err(AppendError::Unknown { .. }) => {
-                self.settle(loaded, &claimed, not_called(), false).await;
-                return Ok(Step::Overtaken);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if Route::WHATSAPP.contains(&route) {
-            self.rates.spend(&id, &key, self.clock.now());
-        }
-        let call_by = Duration::try_from(self.rules.message.call_by).unwrap_or_default();
-        let stopped = self.stopped(route, plan).await;
-        let answer = if plan.begun.elapsed() > call_by {
-            not_called()
-        } else if let Some(why) = stopped {
-            why
-        } else {
-            let answers = Some(loaded.request.reply_to_message_id.clone());
-            let call = Call {
-                message: loaded,
-                attempt,
-                route,
-                account: plan.account,
-                addresses: plan.addresses,
-                answers: answers.filter(|id| !id.is_empty()),
-            };
-            self.caller.call(&call, self.clock.now()).await
-        };
-        let is_accepted = matches!(answer, Answer::Accepted { .. });
-        self.settle(loaded, &claimed, answer, true).await;
-        if let Some(halt) = plan.probe.filter(|_| is_accepted) {
-            let lifting = Lifting::by(v1::HaltLift::CallAccepted);
-            let lifted = self.halts.lift(halt, &lifting, self.clock.now()).await;
-            // The next probe lifts it.
-            if let Err(error) = lifted {
-                tracing::warn!(halt, error = %error, "halt could not be lifted");
-            }
-        }
-        Ok(Step::On)
-    }
-
-    /// The answer for a call that must not begin, since a halt came after the decision or nobody
-    /// knows whether one did.
-    async fn stopped(&self, route: Route, plan: &Plan<'_>) -> Option<Answer> {
-        if let Err(error) = self.halts.prove_for_call().await {
-            tracing::warn!(error = %error, "call not made: halts could not be read");
-            return Some(not_called());
-        }
-        let now = self.clock.now();
-        let stops = self
-            .halts
-            .stops(plan.sending, plan.account, plan.probe, now);
-        stops.on(route).map(|stop| halted(&stop.text))
     }
 }
 
 /// Where a message stands that needs nothing before `until`.
 fn rest(loaded: &Loaded, until: Option<Timestamp>, now: Timestamp) -> Driven {
+    let is_pending = matches!(loaded.message.phase, Phase::Pending { .. });
     Driven {
         until,
-        blocks: blocks(&loaded.message, now),
+        // A nudge that waits is in nobody's way.
+        blocks: blocks(&loaded.message, now) && !(loaded.is_nudge() && is_pending),
+        is_held: matches!(loaded.message.phase, Phase::Held { .. }),
+        is_out_of_turn: false,
         sequence: loaded.sequence,
     }
 }
@@ -440,6 +465,7 @@ fn add(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use casement_domain::failover::Failover;
     use casement_domain::message::evolve;
 
     use super::*;
@@ -453,6 +479,7 @@ mod tests {
             requested_at: at(0),
             send_at,
             expires_at: at(900),
+            failover: Failover::default(),
         };
         evolve(None, &event).unwrap()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use casement_domain::id::{BusinessNumber, MessageId};
 use casement_domain::message::CancelRefusal;
-use casement_event::convert::message::decision as stored_decision;
+use casement_domain::routing::Route;
 use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, timestamp};
 use casement_event::{Uuid, id, subject, v1};
@@ -74,29 +74,7 @@ impl MessageService for Messages {
         request: Request<api::PreviewRouteRequest>,
     ) -> Result<Response<api::PreviewRouteResponse>, Status> {
         let caller = auth::require(&request, Scope::Read)?;
-        let preview = request.into_inner();
-        let asked = preview
-            .request
-            .ok_or_else(|| bad_field("request", "is required"))?;
-        let now = convert::instant("evaluate_time", preview.evaluate_time.as_ref())
-            .map_err(|error| bad_field("evaluate_time", error.to_string()))?
-            .unwrap_or_else(|| self.engine.clock.now());
-        let mut checked = request::check(&asked, self.default_ttl, now).map_err(bad_fields)?;
-        let account = self.account(&caller, &checked.number)?;
-        self.refer(&caller, &mut checked, &account).await?;
-        waiting::reach(&self.engine.log, &asked.not_before).await?;
-        // A stranger is previewed without being minted.
-        let key = match self.find(&account, &checked).await? {
-            Some(key) => key,
-            None => stranger(&checked)?,
-        };
-        let fresh = self.requested(&caller, &asked, &checked, &account, &key, Uuid::nil(), now)?;
-        let routed = self
-            .engine
-            .route(&fresh, &account, None, now)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let decision = Some(stored_decision(&routed.decision));
+        let decision = Some(Box::pin(self.preview(&caller, request.into_inner())).await?);
         Ok(Response::new(api::PreviewRouteResponse { decision }))
     }
 
@@ -119,7 +97,7 @@ impl MessageService for Messages {
         let caller = auth::require(&request, Scope::Send)?;
         let loaded = self.visible(&caller, &request.get_ref().message_id).await?;
         let refused = |reason, text: &str| Err(refuse(Code::FailedPrecondition, reason, text));
-        match self.withdraw(&caller, loaded).await? {
+        match Box::pin(self.withdraw(&caller, loaded)).await? {
             Ok(loaded) => {
                 let position = self.position(&loaded);
                 let message = Some(view::message(&loaded, position.clone()));
@@ -231,8 +209,11 @@ impl Messages {
         traceparent: Option<String>,
     ) -> Result<Loaded, Status> {
         let now = self.engine.clock.now();
-        let mut checked = request::check(asked, self.default_ttl, now).map_err(bad_fields)?;
+        let policies = &self.engine.rules.routing;
+        let checked = request::check(asked, policies, self.default_ttl, now);
+        let mut checked = checked.map_err(bad_fields)?;
         let account = self.account(caller, &checked.number)?;
+        self.can_seal(asked)?;
         let unique = match asked.request_id.as_str() {
             "" => Uuid::now_v7(),
             request_id => id::requested_message(&caller.brand, &checked.number, request_id),
@@ -241,9 +222,10 @@ impl Messages {
         if !asked.request_id.is_empty()
             && let Some(known) = self.load(&message_id).await?
         {
-            return same_or_refused(known, asked);
+            return same_or_refused(&self.engine.vault, known, asked);
         }
         self.refer(caller, &mut checked, &account).await?;
+        self.complete(asked, &mut checked, &account)?;
         waiting::reach(&self.engine.log, &asked.not_before).await?;
         let known = self.find(&account, &checked).await?;
         let key = match &known {
@@ -251,12 +233,14 @@ impl Messages {
             None => stranger(&checked)?,
         };
         let mut fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
-        self.refuse_dead_end(&fresh, &account, now).await?;
+        let chosen = self.refuse_dead_end(&fresh, &account, now).await?;
         // Only who will be written to is minted.
         if known.is_none() {
             let key = self.resolve(&account, &checked, now).await?;
             fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
         }
+        let place = self.place(&fresh, &account, chosen, now).await?;
+        let content_key = self.seal(&mut fresh, asked, now).await?;
 
         let record =
             convert::message::requested(fresh.request.clone(), &fresh.message, &fresh.context, now)
@@ -265,33 +249,43 @@ impl Messages {
         match self.engine.log.append(record, expect).await {
             Ok(position) => {
                 metrics::requested();
+                if let Some(place) = place {
+                    place.keep();
+                }
                 fresh.sequence = position.sequence;
                 Ok(fresh)
             }
             // The same request, answered by two of us at once.
-            Err(AppendError::Conflict { .. }) => match self.load(&message_id).await? {
-                Some(known) => same_or_refused(known, asked),
-                None => Err(refuse(
-                    Code::Unavailable,
-                    "LOG_UNAVAILABLE",
-                    "message could not be read back",
-                )),
-            },
+            Err(AppendError::Conflict { .. }) => {
+                self.discard(content_key).await;
+                match self.load(&message_id).await? {
+                    Some(known) => same_or_refused(&self.engine.vault, known, asked),
+                    None => Err(refuse(
+                        Code::Unavailable,
+                        "LOG_UNAVAILABLE",
+                        "message could not be read back",
+                    )),
+                }
+            }
             Err(AppendError::Unknown { .. }) => Err(outcome_unknown(&message_id)),
-            Err(error) => Err(unavailable(&error)),
+            Err(error) => {
+                self.discard(content_key).await;
+                Err(unavailable(&error))
+            }
         }
     }
 
-    /// Refuses a message that no route could take, now or held: nothing is queued.
-    async fn refuse_dead_end(
+    /// Refuses a message that no route could take, now or held: nothing is queued. Returns the
+    /// route that it would take now.
+    pub(crate) async fn refuse_dead_end(
         &self,
         fresh: &Loaded,
         account: &v1::Number,
         now: Timestamp,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Route>, Status> {
         let is_scheduled = fresh.message.deadline().is_some_and(|due| due > now);
         if is_scheduled {
-            return Ok(());
+            return Ok(None);
         }
         let routed = self
             .engine
@@ -299,9 +293,9 @@ impl Messages {
             .await
             .map_err(|error| unavailable(&error))?;
         match routed.decision.chosen {
-            Some(_) => Ok(()),
-            // It goes once the halt is lifted.
-            None if routed.decision.halted_by.is_some() => Ok(()),
+            Some(route) => Ok(Some(route)),
+            // It goes once the halt is lifted, or quiet hours are over.
+            None if routed.decision.can_wait() => Ok(None),
             None => Err(no_route(&routed.decision)),
         }
     }
@@ -310,7 +304,7 @@ impl Messages {
         clippy::too_many_arguments,
         reason = "each is another part of one message"
     )]
-    fn requested(
+    pub(crate) fn requested(
         &self,
         caller: &Caller,
         asked: &api::SendMessageRequest,
@@ -330,6 +324,8 @@ impl Messages {
             Named::Addresses(addresses) => Some(convert::inbound::addresses(addresses)),
             Named::Id(_) => None,
         };
+        let policies = &self.engine.rules.routing;
+        let policy = policies.find(&asked.policy, &checked.number, &account.brand_id);
         let message_id = MessageId::new(&checked.number, unique.as_u128());
         let request = v1::MessageRequested {
             message_id: message_id.to_string(),
@@ -338,7 +334,7 @@ impl Messages {
             content: Some(checked.content.clone()),
             purpose: asked.purpose,
             priority: asked.priority,
-            policy: self.engine.rules.routing.name.clone(),
+            policy: policy.name.clone(),
             request_time: Some(timestamp(now)),
             send_time: checked.send_at.map(timestamp),
             expire_time: Some(timestamp(checked.expires_at)),
@@ -350,6 +346,11 @@ impl Messages {
             sensitive: asked.sensitive,
             caller: caller.name.clone(),
             messaging_account_id: asked.messaging_account_id.clone(),
+            time_zone: asked.time_zone.clone(),
+            held_message_id: String::new(),
+            sealed_content: None,
+            failover: convert::message::failover(&checked.failover),
+            sms_from_template: checked.sms_from_template,
         };
         Loaded::fresh(request, message_id).map_err(|error| internal(&error))
     }
@@ -398,7 +399,11 @@ impl Messages {
         Ok(Key { number, customer })
     }
 
-    async fn find(&self, account: &v1::Number, checked: &Checked) -> Result<Option<Key>, Status> {
+    pub(crate) async fn find(
+        &self,
+        account: &v1::Number,
+        checked: &Checked,
+    ) -> Result<Option<Key>, Status> {
         let number = checked.number.clone();
         let customer = match &checked.customer {
             // It may have ended so long ago that only its link says so.
@@ -446,7 +451,7 @@ impl Messages {
 }
 
 /// A customer whom nobody knows yet.
-fn stranger(checked: &Checked) -> Result<Key, Status> {
+pub(crate) fn stranger(checked: &Checked) -> Result<Key, Status> {
     let customer = casement_domain::customer::mint(0).map_err(|error| internal(&error))?;
     Ok(Key {
         number: checked.number.clone(),

@@ -9,17 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use casement_domain::id::{BusinessNumber, CustomerId, MessageId};
+use casement_domain::turns::Priority;
 use casement_event::subject::{self, Family};
 use casement_event::{Event, Extension, Stored};
 use casement_event_log::conversation::Key;
 use casement_event_log::deadline::{Due, Handle};
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
 use crate::metrics;
+use crate::workers::Workers;
 
 /// How many changed messages a waiting caller may fall behind before it looks for itself.
 const CHANGES_LEN_MAX: usize = 1_024;
@@ -41,15 +43,24 @@ struct Inner {
     /// Messages that have not been accepted yet, in order, by conversation.
     waiting: HashMap<Key, BTreeSet<(Timestamp, MessageId)>>,
     /// Where each of them stands.
-    places: HashMap<MessageId, (Key, Timestamp)>,
+    places: HashMap<MessageId, Place>,
+    /// Whose the numbers are.
+    brands: HashMap<BusinessNumber, String>,
     /// Those of them that wait for their customer.
     held: HashSet<MessageId>,
-    /// Those of them that wait for the end of a halt, with its id.
+    /// Those of them that wait for the end of a halt, with its id, or of quiet hours.
     deferred: HashMap<MessageId, String>,
     /// The same, by halt.
     by_halt: HashMap<String, HashSet<MessageId>>,
     running: HashSet<Key>,
     again: HashSet<Key>,
+}
+
+#[derive(Debug)]
+struct Place {
+    key: Key,
+    requested: Timestamp,
+    priority: Priority,
 }
 
 impl Default for Book {
@@ -82,7 +93,20 @@ impl Book {
             let mut inner = self.lock();
             match stored.extension(Extension::State).unwrap_or_default() {
                 state @ ("PENDING" | "HELD" | "ATTEMPTING" | "DEFERRED") => {
-                    inner.add(id.clone(), key, requested);
+                    if let Some(brand) = stored.extension(Extension::Brand)
+                        && inner
+                            .brands
+                            .get(id.number())
+                            .is_none_or(|known| known != brand)
+                    {
+                        inner.brands.insert(id.number().clone(), brand.to_owned());
+                    }
+                    let place = Place {
+                        key,
+                        requested,
+                        priority: priority_of(stored),
+                    };
+                    inner.add(id.clone(), place);
                     inner.defer(&id, halt_of(stored).filter(|_| state == "DEFERRED"));
                     if state == "HELD" {
                         inner.held.insert(id.clone());
@@ -138,7 +162,7 @@ impl Book {
         let inner = self.lock();
         let waiting = inner.by_halt.get(halt).into_iter().flatten();
         let keys: HashSet<&Key> = waiting
-            .filter_map(|id| inner.places.get(id).map(|(key, _)| key))
+            .filter_map(|id| inner.places.get(id).map(|place| &place.key))
             .collect();
         keys.into_iter().cloned().collect()
     }
@@ -154,7 +178,25 @@ impl Book {
 
     /// Where a due message belongs: its lane if it waits in one.
     fn lane_of(&self, id: &MessageId) -> Option<Key> {
-        self.lock().places.get(id).map(|(key, _)| key.clone())
+        self.lock().places.get(id).map(|place| place.key.clone())
+    }
+
+    /// Returns how urgent a lane is: as urgent as the most urgent message in it that waits for its
+    /// turn, since those before it have to go first.
+    pub(crate) fn priority(&self, key: &Key) -> Option<Priority> {
+        let inner = self.lock();
+        let lane = inner.waiting.get(key).into_iter().flatten();
+        let own = lane
+            .filter(|(_, id)| !inner.held.contains(id) && !inner.deferred.contains_key(id))
+            .filter_map(|(_, id)| inner.places.get(id));
+        own.map(|place| place.priority).max()
+    }
+
+    /// Returns how urgent the work on a lane is, and whose its number is, as its messages say.
+    fn standing(&self, key: &Key) -> (Priority, String) {
+        let priority = self.priority(key).unwrap_or(Priority::Transactional);
+        let brand = self.lock().brands.get(&key.number).cloned();
+        (priority, brand.unwrap_or_default())
     }
 
     fn has_waiting(&self, key: &Key) -> bool {
@@ -182,10 +224,10 @@ impl Book {
 }
 
 impl Inner {
-    fn add(&mut self, id: MessageId, key: Key, requested: Timestamp) {
-        let lane = self.waiting.entry(key.clone()).or_default();
-        lane.insert((requested, id.clone()));
-        self.places.insert(id, (key, requested));
+    fn add(&mut self, id: MessageId, place: Place) {
+        let lane = self.waiting.entry(place.key.clone()).or_default();
+        lane.insert((place.requested, id.clone()));
+        self.places.insert(id, place);
     }
 
     /// Takes note of the halt that a message waits for, if it waits for one.
@@ -199,10 +241,11 @@ impl Inner {
             }
         }
         if let Some(halt) = halt {
-            self.by_halt
-                .entry(halt.clone())
-                .or_default()
-                .insert(id.clone());
+            // What waits for no halt, but for quiet hours, wakes by its deadline.
+            if !halt.is_empty() {
+                let waiting = self.by_halt.entry(halt.clone()).or_default();
+                waiting.insert(id.clone());
+            }
             self.deferred.insert(id.clone(), halt);
         }
     }
@@ -210,7 +253,7 @@ impl Inner {
     fn remove(&mut self, id: &MessageId) {
         self.held.remove(id);
         self.defer(id, None);
-        let Some((key, requested)) = self.places.remove(id) else {
+        let Some(Place { key, requested, .. }) = self.places.remove(id) else {
             return;
         };
         if let Some(lane) = self.waiting.get_mut(&key) {
@@ -220,6 +263,12 @@ impl Inner {
             }
         }
     }
+}
+
+/// How urgent a message is; those of before there were priorities are in between.
+fn priority_of(stored: &Stored) -> Priority {
+    let word = stored.extension(Extension::Priority).unwrap_or_default();
+    Priority::parse(word).unwrap_or(Priority::Transactional)
 }
 
 /// The halt that an event puts a message off for.
@@ -260,6 +309,27 @@ impl Drop for Run {
     }
 }
 
+/// What became of a pass through a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Done,
+    /// It is to be gone through once more.
+    Again,
+}
+
+/// What a message means for those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// They may go.
+    Next,
+    /// They may go, though it waits for the customer.
+    Held,
+    /// They wait.
+    Stop,
+    /// It comes after one that may go by now.
+    Out,
+}
+
 /// Runs lanes. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Lanes {
@@ -268,7 +338,7 @@ pub(crate) struct Lanes {
     pub(crate) index: Handle,
     /// Whether this replica is the active one.
     pub(crate) is_active: watch::Receiver<bool>,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
 }
@@ -286,12 +356,14 @@ impl Lanes {
         if let Some(key) = self.book.lane_of(&id) {
             return self.kick(key);
         }
-        let lanes = self.clone();
+        let (lanes, priority) = (self.clone(), priority_of(&due.stored));
+        let brand = due.stored.extension(Extension::Brand).unwrap_or_default();
+        let brand = brand.to_owned();
         self.tasks.spawn(async move {
-            let Ok(_permit) = lanes.permits.clone().acquire_owned().await else {
+            let Some(_worker) = lanes.workers.enter_alone(priority, &brand).await else {
                 return;
             };
-            lanes.drive(&id).await;
+            lanes.drive(&id, false).await;
         });
     }
 
@@ -320,20 +392,31 @@ impl Lanes {
         }
     }
 
+    /// Sees to a message that got its turn in the number's rate.
+    pub(crate) fn granted(&self, id: &MessageId) {
+        match self.book.lane_of(id) {
+            Some(key) => self.kick(key),
+            None => self.engine.rates.give_up(id),
+        }
+    }
+
     fn kick(&self, key: Key) {
         let Some(mut run) = self.book.enter(&key) else {
+            let (priority, brand) = self.book.standing(&key);
+            self.workers.urge(&key, priority, &brand);
             return;
         };
         let lanes = self.clone();
         self.tasks.spawn(async move {
-            let Ok(_permit) = lanes.permits.clone().acquire_owned().await else {
+            let (priority, brand) = lanes.book.standing(&key);
+            let Some(_worker) = lanes.workers.enter(&key, priority, &brand).await else {
                 return;
             };
             loop {
-                for id in lanes.book.lane(&key) {
-                    if lanes.stopping.is_cancelled() || lanes.drive(&id).await {
-                        break;
-                    }
+                // A customer who writes while their lane is run is met by all of it: who was looked
+                // at before that goes before who comes after.
+                if lanes.pass(&key, true).await == Pass::Again {
+                    lanes.pass(&key, false).await;
                 }
                 if lanes.stopping.is_cancelled() || !run.goes_round() {
                     return;
@@ -342,128 +425,56 @@ impl Lanes {
         });
     }
 
-    /// Drives a message; returns whether later ones of its conversation must wait.
-    async fn drive(&self, id: &MessageId) -> bool {
-        match Box::pin(self.engine.drive(id)).await {
+    /// Drives the messages of a lane in their order. In a `first` pass, one that may go behind one
+    /// that is held ends it: by now that one may go, too.
+    async fn pass(&self, key: &Key, first: bool) -> Pass {
+        let mut behind_held = false;
+        for id in self.book.lane(key) {
+            if self.stopping.is_cancelled() {
+                break;
+            }
+            match self.drive(&id, first && behind_held).await {
+                Turn::Held => behind_held = true,
+                Turn::Next => {}
+                Turn::Out => return Pass::Again,
+                Turn::Stop => break,
+            }
+        }
+        Pass::Done
+    }
+
+    /// Drives a message, and says what that means for later ones of its conversation.
+    async fn drive(&self, id: &MessageId, behind_held: bool) -> Turn {
+        match Box::pin(self.engine.drive(id, behind_held)).await {
+            Ok(Some(driven)) if driven.is_out_of_turn => Turn::Out,
             Ok(Some(driven)) => {
                 if let Some(until) = driven.until {
                     self.index
                         .put_back(&subject::message(id), driven.sequence, until)
                         .await;
                 }
-                driven.blocks
+                match (driven.blocks, driven.is_held) {
+                    (true, _) => Turn::Stop,
+                    (false, true) => Turn::Held,
+                    (false, false) => Turn::Next,
+                }
             }
-            Ok(None) => false,
+            Ok(None) => Turn::Next,
             Err(error) if error.is_hopeless() => {
                 let error = anyhow::Error::new(error);
                 tracing::error!(message = %id, error = format!("{error:#}"), "message cannot be read");
-                false
+                Turn::Next
             }
             Err(error) => {
                 let error = anyhow::Error::new(error);
                 // The index hands it out again.
                 tracing::warn!(message = %id, error = format!("{error:#}"), "message will be tried again");
-                true
+                Turn::Stop
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use casement_event::v1;
-
-    use super::*;
-
-    fn stored(unique: u128, state: &str, requested: &str, sequence: u64) -> Stored {
-        let number = BusinessNumber::parse("15550001111").unwrap();
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Stored {
-            stream: "MESSAGES".to_owned(),
-            incarnation: "1".to_owned(),
-            sequence,
-            subject: subject::message(&MessageId::new(&number, unique)),
-            stored_at: Timestamp::UNIX_EPOCH,
-            headers: vec![
-                header("ce-customer", "c1"),
-                header("ce-requesttime", requested),
-                header("ce-state", state),
-            ],
-            payload: bytes::Bytes::new(),
-        }
-    }
-
-    fn key() -> Key {
-        Key {
-            number: BusinessNumber::parse("15550001111").unwrap(),
-            customer: CustomerId::parse("c1").unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_lane_keeps_the_order_of_requests_and_drops_what_was_accepted() {
-        let book = Book::default();
-        // The newest event of each subject may come in any order after a restart.
-        book.see(&stored(2, "HELD", "2026-11-22T10:00:02Z", 1));
-        book.see(&stored(3, "PENDING", "2026-11-22T10:00:03Z", 2));
-        book.see(&stored(1, "HELD", "2026-11-22T10:00:01Z", 3));
-        let order: Vec<_> = book
-            .lane(&key())
-            .iter()
-            .map(|id| id.as_str().chars().last())
-            .collect();
-        assert_eq!(order, [Some('1'), Some('2'), Some('3')]);
-        book.see(&stored(1, "ACCEPTED", "2026-11-22T10:00:01Z", 4));
-        assert_eq!(book.lane(&key()).len(), 2);
-        for unique in [2, 3] {
-            book.see(&stored(unique, "ENDED", "2026-11-22T10:00:02Z", 9));
-        }
-        book.see(&stored(3, "ENDED", "2026-11-22T10:00:03Z", 9));
-        assert!(!book.has_waiting(&key()));
-    }
-
-    #[test]
-    fn the_book_knows_who_waits_for_which_halt() {
-        let book = Book::default();
-        let deferred = |unique, halt: &str| {
-            let event = v1::MessageDeferred {
-                halt_id: halt.to_owned(),
-                ..v1::MessageDeferred::default()
-            };
-            let mut stored = stored(unique, "DEFERRED", "2026-11-22T10:00:01Z", 1);
-            let event = Event::from(event);
-            let name = "ce-type".to_owned();
-            stored.headers.push((name, event.event_type().to_owned()));
-            stored.payload = event.encode();
-            stored
-        };
-        for (unique, halt) in [(1, "a"), (2, "a"), (3, "b")] {
-            book.see(&deferred(unique, halt));
-        }
-        let ours = key().number;
-        assert_eq!((book.deferred_for("a"), book.deferred_for("b")), (2, 1));
-        assert_eq!(book.waiting_of(|number| *number == ours), 3);
-        assert_eq!(book.lanes_of_halt("a"), [key()]);
-        // One waits for another halt now, one goes, one is over.
-        book.see(&deferred(1, "b"));
-        book.see(&stored(2, "ATTEMPTING", "2026-11-22T10:00:01Z", 2));
-        book.see(&stored(3, "ENDED", "2026-11-22T10:00:01Z", 3));
-        assert_eq!((book.deferred_for("a"), book.deferred_for("b")), (0, 1));
-        assert_eq!(book.halts(), ["b"]);
-        assert_eq!(book.waiting_of(|number| *number == ours), 2);
-    }
-
-    #[test]
-    fn a_lane_runs_once_and_goes_round_for_what_came_meanwhile() {
-        let book = Arc::new(Book::default());
-        let mut run = book.enter(&key()).unwrap();
-        assert!(book.enter(&key()).is_none(), "already running");
-        assert!(run.goes_round());
-        assert!(!run.goes_round());
-        let next = book.enter(&key()).unwrap();
-        drop(run);
-        assert!(book.enter(&key()).is_none(), "the next one still runs");
-        drop(next);
-        assert!(book.enter(&key()).is_some(), "dropped in the middle");
-    }
-}
+#[path = "lanes_tests.rs"]
+mod tests;

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use casement_domain::halt::{Halt, Scope};
 use casement_domain::message::{Event, Message, Outcome};
+use casement_domain::money::Category;
 use casement_domain::routing::Route;
+use casement_domain::routing::hold::HOLD_QUEUE_FULL;
+use casement_domain::turns::Priority;
+use casement_event::v1;
 use casement_event_log::directory::{Directory, Halt as KnownHalt};
 use casement_shell::telemetry::{Metric, describe};
 use tokio::sync::watch;
@@ -64,13 +68,18 @@ const METRICS: &[Metric] = &[
     .with(&[&[("gateway", "number"), ("answer", "accepted")]]),
     Metric::counter(
         "casement_dispatcher_holds_total",
-        "Messages held until their customer writes, released, or expired while they were held.",
+        "Messages held until their customer writes, released, or expired while they were held; refused, or ended, since too many were held.",
     )
     .with(&[
         &[("event", "held")],
         &[("event", "released")],
         &[("event", "expired")],
+        &[("event", "refused")],
     ]),
+    Metric::counter(
+        "casement_dispatcher_nudges_total",
+        "Templates requested to ask a customer to write, for whom messages are held.",
+    ),
     Metric::gauge(
         "casement_dispatcher_held_messages",
         "Messages that are held now.",
@@ -81,11 +90,11 @@ const METRICS: &[Metric] = &[
     ),
     Metric::gauge(
         "casement_dispatcher_deferred_messages",
-        "Messages that wait for the end of a halt.",
+        "Messages that wait for the end of a halt, or of quiet hours.",
     ),
     Metric::gauge(
         "casement_dispatcher_standing_halts",
-        "Halts that stand, by scope: brand, portfolio, waba, token, number, template, label.",
+        "Halts that stand, by scope: brand, portfolio, waba, token, number, template, label, gateway.",
     )
     .with(&[
         &[("scope", "brand")],
@@ -95,12 +104,23 @@ const METRICS: &[Metric] = &[
         &[("scope", "number")],
         &[("scope", "template")],
         &[("scope", "label")],
+        &[("scope", "gateway")],
     ]),
     Metric::counter(
         "casement_dispatcher_deferrals_total",
         "Messages put off for a halt, by what set it: hand or platform.",
     )
     .with(&[&[("by", "hand")], &[("by", "platform")]]),
+    Metric::counter(
+        "casement_dispatcher_overdue_deliveries_total",
+        "Messages whose delivery was not reported in time, by what follows: next, next_at_risk, \
+         wait.",
+    )
+    .with(&[
+        &[("then", "next")],
+        &[("then", "next_at_risk")],
+        &[("then", "wait")],
+    ]),
     Metric::counter(
         "casement_dispatcher_double_exposures_total",
         "Messages that their customer got twice, by reports that came after a fallback.",
@@ -121,6 +141,40 @@ const METRICS: &[Metric] = &[
         &[("channel", "whatsapp"), ("status", "delivered")],
         &[("channel", "sms"), ("status", "delivered")],
     ]),
+    Metric::gauge(
+        "casement_dispatcher_messages_in_line",
+        "Messages that wait for their turn in a number's rate, by priority: reply, transactional, bulk.",
+    )
+    .with(&[
+        &[("priority", "reply")],
+        &[("priority", "transactional")],
+        &[("priority", "bulk")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_first_words_total",
+        "Templates outside the window for which a portfolio with a messaging limit had room, by whether it still had at the claim: taken or late.",
+    )
+    .with(&[&[("room", "taken")], &[("room", "late")]]),
+    Metric::counter(
+        "casement_dispatcher_turns_total",
+        "Turns given to messages that waited in line for a number's rate, by priority.",
+    )
+    .with(&[
+        &[("priority", "reply")],
+        &[("priority", "transactional")],
+        &[("priority", "bulk")],
+    ]),
+    Metric::counter(
+        "casement_dispatcher_spent_micros_total",
+        "What messages were billed at by the rate card, in millionths of its currency, by brand and category: what reports told, and SMS once a gateway took them.",
+    )
+    // The code of no currency: with a rate card, the card's.
+    .with(&[&[("brand", "default"), ("category", "service"), ("currency", "XXX")]]),
+    Metric::gauge(
+        "casement_dispatcher_month_spend_micros",
+        "What a brand has spent this month, with what is reserved for messages under way, in millionths of the rate card's currency.",
+    )
+    .with(&[&[("brand", "default")]]),
     Metric::counter(
         "casement_dispatcher_unmatched_reports_total",
         "Reports about messages that are no longer on the log.",
@@ -173,7 +227,14 @@ pub(crate) fn happened(event: &Event, before: &Message, after: &Message) {
                 .increment(1);
             }
         }
-        Event::Ended { outcome, .. } => ended(label(*outcome)),
+        Event::Ended {
+            outcome, reason, ..
+        } => {
+            if reason == HOLD_QUEUE_FULL {
+                found_queue_full();
+            }
+            ended(label(*outcome));
+        }
         Event::Expired { .. } => {
             if matches!(before.phase, casement_domain::message::Phase::Held { .. }) {
                 held("expired");
@@ -189,11 +250,50 @@ pub(crate) fn happened(event: &Event, before: &Message, after: &Message) {
             };
             metrics::counter!("casement_dispatcher_deferrals_total", "by" => by).increment(1);
         }
+        Event::DeliveryOverdue {
+            moves_on, is_risky, ..
+        } => {
+            let then = match (moves_on, is_risky) {
+                (true, true) => "next_at_risk",
+                (true, false) => "next",
+                (false, _) => "wait",
+            };
+            metrics::counter!("casement_dispatcher_overdue_deliveries_total", "then" => then)
+                .increment(1);
+        }
         Event::DoubleExposure { .. } => {
             metrics::counter!("casement_dispatcher_double_exposures_total").increment(1);
         }
-        Event::Requested { .. } | Event::DeliveryContradicted { .. } => {}
+        Event::Requested { .. } | Event::DeliveryContradicted { .. } | Event::Billed { .. } => {}
     }
+}
+
+/// A nudge was requested.
+pub(crate) fn nudged() {
+    metrics::counter!("casement_dispatcher_nudges_total").increment(1);
+}
+
+/// A message found no place to wait in.
+pub(crate) fn found_queue_full() {
+    held("refused");
+}
+
+/// An attempt is billed, for good.
+pub(crate) fn spent(brand: &str, cost: &v1::Cost) {
+    let Some(amount) = &cost.amount else { return };
+    let category = Category::parse(&cost.category).map_or("other", Category::as_str);
+    metrics::counter!(
+        "casement_dispatcher_spent_micros_total", "brand" => brand.to_owned(),
+        "category" => category, "currency" => amount.currency.clone()
+    )
+    .increment(amount.micros);
+}
+
+/// So much was spent or reserved for a brand in its newest month.
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+pub(crate) fn month(brand: &str, micros: u64) {
+    metrics::gauge!("casement_dispatcher_month_spend_micros", "brand" => brand.to_owned())
+        .set(micros as f64);
 }
 
 /// A provider was called.
@@ -226,6 +326,28 @@ pub(crate) fn waiting(waiting: usize, held: usize, deferred: usize) {
     metrics::gauge!("casement_dispatcher_waiting_messages").set(waiting as f64);
     metrics::gauge!("casement_dispatcher_held_messages").set(held as f64);
     metrics::gauge!("casement_dispatcher_deferred_messages").set(deferred as f64);
+}
+
+/// A place in a portfolio's budget was wanted; it was taken, or gone.
+pub(crate) fn budget(is_taken: bool) {
+    let room = if is_taken { "taken" } else { "late" };
+    metrics::counter!("casement_dispatcher_first_words_total", "room" => room).increment(1);
+}
+
+/// A message in line got its turn.
+pub(crate) fn turn_given(priority: Priority) {
+    let priority = priority.as_str().to_ascii_lowercase();
+    metrics::counter!("casement_dispatcher_turns_total", "priority" => priority).increment(1);
+}
+
+/// So many messages wait in line, by priority.
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+pub(crate) fn in_line(waiting: &[(Priority, usize)]) {
+    for (priority, count) in waiting {
+        let priority = priority.as_str().to_ascii_lowercase();
+        metrics::gauge!("casement_dispatcher_messages_in_line", "priority" => priority)
+            .set(*count as f64);
+    }
 }
 
 /// So many halts stand.

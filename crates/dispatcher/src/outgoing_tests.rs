@@ -12,6 +12,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policies::Policies;
 use crate::request;
 
 /// The examples, each as the request that it is or belongs into.
@@ -61,7 +62,12 @@ fn every_example_of_the_page_can_be_sent_and_every_kind_has_one() {
     let mut parameters = BTreeSet::new();
     for example in examples() {
         let request = request(&example);
-        let checked = request::check(&request, SignedDuration::from_hours(1), now);
+        let checked = request::check(
+            &request,
+            &Policies::default(),
+            SignedDuration::from_hours(1),
+            now,
+        );
         let checked = checked.unwrap_or_else(|problems| panic!("{problems:?}: {example}"));
         if let Some(content) = &checked.content.free_form {
             let body = body(free_form(content));

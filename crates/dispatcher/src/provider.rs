@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use crate::aggregate::Loaded;
 use crate::config::Providers;
 use crate::halts::orders::Told;
-use crate::{compose, metrics, outgoing, refusals, secrets, trace};
+use crate::{compose, metrics, outgoing, refusals, secrets, sensitive, trace};
 
 /// What a call came to.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     Refused {
         error: v1::ProviderError,
         refusal: Refusal,
-        /// What Meta's error table says, if it was Meta who refused.
+        /// What the provider's error table says, if it was the provider who refused.
         told: Option<Told>,
     },
     /// Nobody knows.
@@ -88,7 +88,10 @@ impl Caller {
     pub(crate) async fn call(&self, call: &Call<'_>, now: Timestamp) -> Answer {
         let span = trace::call(call.attempt, call.route);
         let since = Instant::now();
-        let answer = self.by_route(call, now).instrument(span.clone()).await;
+        let mut answer = self.by_route(call, now).instrument(span.clone()).await;
+        if call.message.request.sensitive {
+            answer = sensitive::withheld(answer);
+        }
         trace::tell(&span, &answer);
         metrics::called(call.route, &answer, since.elapsed());
         answer
@@ -175,7 +178,7 @@ impl Caller {
                     };
                 }
                 let refusal = refusals::of_meta(&rule, call.tries(), error.retry_after);
-                let told = Some(Told {
+                let told = Some(Told::Platform {
                     rule,
                     retry_after: error.retry_after,
                 });
@@ -209,7 +212,7 @@ impl Call<'_> {
     /// Earlier attempts by the same route.
     pub(crate) fn tries(&self) -> usize {
         let same = |attempt: &&casement_domain::message::Attempt| {
-            attempt.route == self.route && attempt.number != self.attempt
+            attempt.route == self.route && attempt.number != self.attempt && attempt.was_called
         };
         self.message.message.attempts.iter().filter(same).count()
     }

@@ -19,7 +19,7 @@ use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence;
 use crate::halts::orders::Told;
-use crate::{metrics, refusals, sms, trace};
+use crate::{metrics, money, refusals, sms, trace};
 
 /// How many reports are worked on at once.
 const IN_HAND_MAX: usize = 64;
@@ -80,7 +80,7 @@ async fn fold(
         };
         let span = trace::folding(&loaded, reported.attempt);
         let folding = fold_into(engine, loaded, reported, std::mem::take(&mut is_new));
-        if folding.instrument(span).await? == Folded::Whole {
+        if Box::pin(folding.instrument(span)).await? == Folded::Whole {
             return Ok(());
         }
     }
@@ -112,22 +112,22 @@ async fn fold_into(
             provider_id: &reported.provider_message_id,
         };
         Box::pin(consent::learn(engine, &loaded, &refused)).await?;
-        if !gateway {
-            Box::pin(learn_halt(engine, &loaded, &report, failure.code, reported)).await?;
-        }
+        Box::pin(learn_halt(engine, &loaded, &report, failure.code, reported)).await?;
     }
     // Even if the message itself has come further: only the first report says how it is billed.
     if is_new {
         Box::pin(learn(engine, &loaded, &report, reported)).await?;
     }
     let now = engine.clock.now();
-    let Some(event) = message::on_report(&loaded.message, &report, &engine.rules.message, now)
-    else {
+    let event = message::on_report(&loaded.message, &report, &engine.rules.message, now)
+        .or_else(|| money::billed(&engine.money, &loaded, &report, reported));
+    let Some(event) = event else {
         return Ok(Folded::Whole);
     };
     let details = Details {
         error: reported.errors.first().cloned(),
         pricing: reported.pricing.clone(),
+        cost: engine.money.on_report(&loaded, &event, &report, reported),
         provider_status: reported.provider_status.clone(),
         ..Details::default()
     };
@@ -153,9 +153,12 @@ async fn learn_halt(
     if age > HALTS_WITHIN {
         return Ok(());
     }
-    let told = Told {
-        rule: casement_whatsapp::errors::lookup(code),
-        retry_after: None,
+    let told = match reported.channel() {
+        v1::Channel::Sms => Told::Gateway(engine.caller.sms.rule(&reported.sms_provider, code)),
+        v1::Channel::Whatsapp | v1::Channel::Unspecified => Told::Platform {
+            rule: casement_whatsapp::errors::lookup(code),
+            retry_after: None,
+        },
     };
     let error = reported.errors.first().cloned().unwrap_or_default();
     engine.halt(loaded, attempt, &told, &error, report.at).await
@@ -187,8 +190,9 @@ fn read(
         .message
         .attempt(reported.attempt)
         .map(|known| {
-            let same =
-                |one: &&message::Attempt| one.route == known.route && one.number < known.number;
+            let same = |one: &&message::Attempt| {
+                one.route == known.route && one.number < known.number && one.was_called
+            };
             loaded.message.attempts.iter().filter(same).count()
         })
         .unwrap_or_default();
@@ -233,8 +237,8 @@ async fn bury(engine: &Engine, delivery: &Delivery, reason: String) -> Result<()
         time: Some(convert::timestamp(now)),
         stream: stored.stream.clone(),
         sequence: stored.sequence,
-        origin: None,
         item: stored.payload.to_vec(),
+        ..v1::DeadLetter::default()
     };
     let id = id::dead("dispatcher", &stored.stream, stored.sequence, "");
     let record = Record::new(

@@ -1,7 +1,9 @@
 //! Requests: checked before anything is durable, every problem at once.
 
+use casement_domain::failover::Failover;
 use casement_domain::id::{BusinessNumber, CustomerId, Phone, WabaId};
 use casement_domain::inbound::Addresses;
+use casement_domain::routing::zone;
 use casement_event::convert::{self, signed_duration};
 use casement_event::v1;
 use casement_proto::message::v1::{SendMessageRequest, send_message_request::Customer};
@@ -10,6 +12,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::content;
+use crate::policies::Policies;
 
 /// Longest time between a request and its end. Meta keeps trying for 30 days.
 const LIFE_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -37,6 +40,10 @@ pub(crate) struct Checked {
     pub(crate) content: v1::Content,
     /// What it answers, likewise.
     pub(crate) reply_to: String,
+    /// How it fails over, once that is settled.
+    pub(crate) failover: Failover,
+    /// Its text for SMS is the template's, once it is completed.
+    pub(crate) sms_from_template: bool,
 }
 
 /// The customer as the caller named them.
@@ -51,6 +58,7 @@ pub(crate) enum Named {
 /// Checks a request.
 pub(crate) fn check(
     request: &SendMessageRequest,
+    policies: &Policies,
     default_ttl: SignedDuration,
     now: Timestamp,
 ) -> Result<Checked, Vec<Violation>> {
@@ -95,8 +103,14 @@ pub(crate) fn check(
     {
         problem("messaging_account_id", &error.to_string());
     }
-    if !request.policy.is_empty() && request.policy != "default" {
+    if !request.policy.is_empty() && policies.named(&request.policy).is_none() {
         problem("policy", "there is no policy of this name");
+    }
+    if !request.time_zone.is_empty() && zone(&request.time_zone).is_none() {
+        problem(
+            "time_zone",
+            "is no time zone of the IANA database, such as Europe/Berlin",
+        );
     }
     for (field, text) in [
         ("client_reference", &request.client_reference),
@@ -127,6 +141,8 @@ pub(crate) fn check(
             send_at,
             content: request.content.clone().unwrap_or_default(),
             reply_to: request.reply_to_message_id.clone(),
+            failover: Failover::default(),
+            sms_from_template: false,
         }),
         _ => Err(problems),
     }
@@ -239,7 +255,12 @@ mod tests {
     }
 
     fn fields(request: &SendMessageRequest) -> Vec<String> {
-        let checked = check(request, SignedDuration::from_hours(24), now());
+        let checked = check(
+            request,
+            &Policies::default(),
+            SignedDuration::from_hours(24),
+            now(),
+        );
         checked
             .err()
             .unwrap_or_default()
@@ -250,7 +271,13 @@ mod tests {
 
     #[test]
     fn a_good_request_expires_after_a_day_unless_it_says_otherwise() {
-        let checked = check(&good(), SignedDuration::from_hours(24), now()).unwrap();
+        let checked = check(
+            &good(),
+            &Policies::default(),
+            SignedDuration::from_hours(24),
+            now(),
+        )
+        .unwrap();
         assert_eq!(
             checked.expires_at.duration_since(now()),
             SignedDuration::from_hours(24)
@@ -322,6 +349,13 @@ mod tests {
                 "policy",
                 SendMessageRequest {
                     policy: "other".to_owned(),
+                    ..good()
+                },
+            ),
+            (
+                "time_zone",
+                SendMessageRequest {
+                    time_zone: "Europe/Atlantis".to_owned(),
                     ..good()
                 },
             ),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use casement_domain::{routing, window};
+use casement_domain::window;
 use casement_event::subject::{Family, stream};
 use casement_event_log::deadline::{Index, Now, Options};
 use casement_event_log::directory::Directory;
@@ -22,14 +22,20 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budgets::Budgets;
 use crate::config::{Config, Rules};
 use crate::engine::Engine;
 use crate::grpc::Messages;
 use crate::halts::{self, Halts};
+use crate::hold::Queues;
 use crate::lanes::{Book, Lanes};
+use crate::money::Money;
+use crate::policies::Policies;
 use crate::provider::Caller;
 use crate::rates::Rates;
-use crate::{commands, metrics, reports, wake};
+use crate::sensitive::{Vault, keeper};
+use crate::workers::Workers;
+use crate::{commands, metrics, money, pace, reports, wake};
 
 /// How long after it was handed out a message is handed out again if nothing moved it.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
@@ -83,17 +89,31 @@ pub fn start(
     let rules = Rules {
         message: config.policy(),
         window,
-        routing: routing::Policy::default(),
+        routing: Policies::read(&config.policies, &config.policy_of)
+            .map_err(|problems| ConfigError::check(problems.join("; ")))?,
+        sms_from_template: config.sms_from_template.clone(),
+        hold: config.hold.clone(),
     };
     let halts = Halts::new(log.clone(), directory.clone());
+    let book = Arc::new(Book::default());
+    let vault = Vault::new(config.sensitive_key.as_ref()).map_err(|error| {
+        let problem = anyhow::Error::new(error);
+        ConfigError::check(format!("{problem:#}"))
+    })?;
+    let plan = config.money.plan();
+    let plan = plan.map_err(|problems| ConfigError::check(problems.join("; ")))?;
     let engine = Engine {
         log,
         directory,
         tokens: tokens.clone(),
         clock,
         rules,
-        rates: Rates::default(),
+        rates: Rates::new(config.brand_weights.clone()),
+        book: Arc::clone(&book),
+        budgets: Budgets::default(),
+        queues: Queues::default(),
         halts,
+        money: Money::new(plan),
         caller: Caller {
             providers: config.providers.clone(),
             whatsapp: send::Client::new(http.clone()).with_timeout(timeout),
@@ -108,12 +128,12 @@ pub fn start(
                 },
             ),
         },
+        vault,
         claimant: casement_event::Uuid::new_v4().simple().to_string(),
     };
-    let (engine, book) = (Arc::new(engine), Arc::new(Book::default()));
     Ok(Role {
         config,
-        engine,
+        engine: Arc::new(engine),
         book,
         tokens,
         ready,
@@ -165,20 +185,26 @@ impl Role {
             retry_after: RETRY_AFTER,
         };
         let clock = Arc::new(IndexClock(engine.clock.clone()));
-        let seen = Arc::clone(&book);
+        let (seen, queues) = (Arc::clone(&book), engine.queues.clone());
+        let (rates, started_at) = (Arc::clone(&engine), engine.clock.now());
         let mut index = Index::start(
             &engine.log,
             options,
             clock,
             stopping.clone(),
-            move |stored| seen.see(stored),
+            move |stored| {
+                queues.see(stored);
+                seen.see(stored);
+                rates.rates.see(stored, &rates.claimant, started_at);
+                rates.budgets.see(stored, &rates.directory);
+            },
         );
         let lanes = Lanes {
             engine: Arc::clone(&engine),
             book,
             index: index.handle(),
             is_active: activity(&config, &engine.log, &stopping),
-            permits: Arc::new(Semaphore::new(config.in_hand_max)),
+            workers: Workers::new(config.in_hand_max, config.brand_weights.clone()),
             tasks: TaskTracker::new(),
             stopping: stopping.clone(),
         };
@@ -190,6 +216,7 @@ impl Role {
                 .await
                 .is_ok()
             {
+                engine.money.known().await;
                 ready.release();
             }
             anyhow::Ok(())
@@ -213,11 +240,19 @@ impl Role {
             watch_progress,
             hand_out,
             reports::run(Arc::clone(&engine), stopping.clone()),
+            money::run(
+                Arc::clone(&engine),
+                lanes.is_active.clone(),
+                config.money.count_every,
+                stopping.clone(),
+            ),
             wake::run(engine.log.clone(), lanes.clone(), stopping.clone()),
+            pace::run(lanes.clone(), stopping.clone()),
+            keeper::run(engine.log.clone(), stopping.clone()),
             Box::pin(halts::watch::run(lanes.clone(), known, stopping.clone())),
         );
         // Who has not begun is left to whoever comes next.
-        lanes.permits.close();
+        lanes.workers.close();
         lanes.tasks.close();
         lanes.tasks.wait().await;
         outcome.map(|_| ())

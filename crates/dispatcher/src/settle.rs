@@ -17,6 +17,7 @@ use crate::aggregate::{self, Loaded};
 use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence::{self, Finding, OUTSIDE_WINDOW};
+use crate::halts::gateways;
 use crate::halts::orders::{self, Told};
 use crate::provider::Answer;
 
@@ -44,9 +45,8 @@ impl Engine {
         let started = Instant::now();
         let mut waits = Schedule::DEFAULT.waits();
         loop {
-            let recorded = self
-                .record_answer(loaded, claimed, &answer, &mut is_current)
-                .await;
+            let recording = self.record_answer(loaded, claimed, &answer, &mut is_current);
+            let recorded = Box::pin(recording).await;
             let (id, attempt) = (&loaded.context.id, claimed.attempt);
             match recorded {
                 Ok(()) => return,
@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// Sets the halt that follows from what the platform said to an attempt, if any. Before the
+    /// Sets the halt that follows from what the provider said to an attempt, if any. Before the
     /// message goes on: it finds the halt and waits, too. Safe to repeat.
     pub(crate) async fn halt(
         &self,
@@ -78,11 +78,14 @@ impl Engine {
         let Some(account) = self.directory.number(of.number()) else {
             return Ok(());
         };
-        let Some(order) = orders::order(told, of, &account, met_at) else {
+        let Some(order) = orders::order(told, of, &attempt.gateway, &account, met_at) else {
             return Ok(());
         };
-        let is_of_token = order.target.scope == Scope::Token;
-        let fingerprint = is_of_token.then(|| orders::fingerprint(&account)).flatten();
+        let fingerprint = match order.target.scope {
+            Scope::Token => orders::fingerprint(&account),
+            Scope::Gateway => gateways::credentials(self, &order.target.key).known(),
+            _ => None,
+        };
         let details = HaltDetails {
             brand: account.brand_id.clone(),
             error: Some(error.clone()),
@@ -139,6 +142,7 @@ impl Engine {
                     let code = error.code;
                     let details = Details {
                         error: Some(error.clone()),
+                        cost: self.money.on_refusal(loaded, attempt),
                         ..Details::default()
                     };
                     let event =
@@ -178,14 +182,14 @@ impl Engine {
 }
 
 /// The answer for a claim that met a halt before its call.
-pub(crate) fn halted(why: &str) -> Answer {
+pub(crate) fn stopped(why: &str) -> Answer {
     let error = v1::ProviderError {
         message: format!("{why} No call was made."),
         ..v1::ProviderError::default()
     };
     Answer::Refused {
         error,
-        refusal: message::Refusal::Halted,
+        refusal: message::Refusal::Stopped,
         told: None,
     }
 }

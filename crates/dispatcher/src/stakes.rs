@@ -23,7 +23,8 @@ pub(crate) fn of(
     message::stakes(sending, facts, policy, now)
 }
 
-fn is_reaction(content: Option<&v1::Content>) -> bool {
+/// Returns whether content is a reaction, which is no answer.
+pub(crate) fn is_reaction(content: Option<&v1::Content>) -> bool {
     let free_form = content.and_then(|content| content.free_form.as_ref());
     match free_form.and_then(|free_form| free_form.content.as_ref()) {
         Some(v1::free_form::Content::Reaction(_)) => true,

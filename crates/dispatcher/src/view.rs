@@ -7,6 +7,8 @@ use casement_event::{Event, v1};
 use casement_proto::message::v1 as api;
 
 use crate::aggregate::Loaded;
+use crate::money;
+use crate::nudge;
 
 /// Returns the message as the API shows it.
 pub(crate) fn message(of: &Loaded, position: String) -> api::Message {
@@ -35,6 +37,7 @@ pub(crate) fn message(of: &Loaded, position: String) -> api::Message {
         end_time: of.events.iter().find_map(end_time),
         client_reference: of.request.client_reference.clone(),
         labels: of.request.labels.clone(),
+        sensitive: of.request.sensitive,
         position,
         // Late words about attempts change nothing any more once it is over.
         reason: match ended {
@@ -47,6 +50,14 @@ pub(crate) fn message(of: &Loaded, position: String) -> api::Message {
                 .unwrap_or_default(),
         },
         deferral: deferral(&of.message.phase),
+        cost: money::total(of),
+        nudge_message_id: nudge::of_hold(&of.events).unwrap_or_default().to_owned(),
+        held_message_id: of.request.held_message_id.clone(),
+        send_time: of.request.send_time,
+        overdue_time: match of.message.phase {
+            Phase::Accepted { overdue_at, .. } => overdue_at.map(timestamp),
+            _ => None,
+        },
         double_exposure: of
             .events
             .iter()
@@ -145,18 +156,26 @@ fn attempts(of: &Loaded) -> Vec<api::Attempt> {
                 }),
                 sms_gateway: attempt.gateway.clone(),
                 duplicate_risk: of.events.iter().any(|event| is_risky(event, number)),
+                cost: money::shown(&of.events, number),
+                may_still_arrive: of.events.iter().any(|event| {
+                    matches!(event, Event::DeliveryOverdue(overdue)
+                        if overdue.attempt == number && overdue.duplicate_risk)
+                }),
             }
         })
         .collect()
 }
 
-/// An attempt carries a risk when one before it was abandoned and repeated.
+/// An attempt carries a risk when one before it was abandoned and repeated, or is overdue and may
+/// still arrive.
 fn is_risky(event: &Event, attempt: u32) -> bool {
-    matches!(
-        event,
-        Event::AttemptAbandoned(abandoned)
-            if abandoned.attempt < attempt && abandoned.policy != OnUnknown::GiveUp.as_str()
-    )
+    match event {
+        Event::AttemptAbandoned(abandoned) => {
+            abandoned.attempt < attempt && abandoned.policy != OnUnknown::GiveUp.as_str()
+        }
+        Event::DeliveryOverdue(overdue) => overdue.attempt < attempt && overdue.duplicate_risk,
+        _ => false,
+    }
 }
 
 fn error(event: &Event, attempt: u32) -> Option<v1::ProviderError> {
@@ -171,6 +190,7 @@ fn decision(event: &Event) -> Option<v1::Decision> {
         Event::AttemptStarted(event) => event.decision.clone(),
         Event::MessageHeld(event) => event.decision.clone(),
         Event::MessageDeferred(event) => event.decision.clone(),
+        Event::DeliveryOverdue(event) => event.decision.clone(),
         Event::MessageEnded(event) => event.decision.clone(),
         _ => None,
     }

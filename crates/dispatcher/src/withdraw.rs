@@ -116,7 +116,8 @@ impl Messages {
     fn may_mean(&self, caller: &Caller, target: &Target, id: &MessageId) -> bool {
         let account = self.engine.directory.number(id.number());
         account.is_some_and(|account| {
-            caller.acts_for(&account.brand_id) && orders::reaches(target, &account)
+            caller.acts_for(&account.brand_id)
+                && orders::reaches(target, &account, self.engine.caller.sms.senders())
         })
     }
 
@@ -134,14 +135,16 @@ impl Messages {
             return Ok(Taken::Other);
         };
         let is = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
-        let is_meant = orders::sending(&loaded, &account).targets.contains(target)
+        let senders = self.engine.caller.sms.senders();
+        let sending = orders::sending(&loaded, &account, senders);
+        let is_meant = sending.targets.contains(target)
             && is(&asked.customer_id, loaded.key().customer.as_str())
             && is(&asked.client_reference, &loaded.request.client_reference)
             && (!asked.held_only || matches!(loaded.message.phase, Phase::Held { .. }));
         if !is_meant {
             return Ok(Taken::Other);
         }
-        let taken = match self.withdraw(caller, loaded).await? {
+        let taken = match Box::pin(self.withdraw(caller, loaded)).await? {
             Ok(_) => Taken::Back,
             Err(CancelRefusal::AlreadyAttempted | CancelRefusal::AlreadyEnded) => Taken::TooLate,
         };

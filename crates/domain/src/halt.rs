@@ -5,9 +5,13 @@
 //! template. Which error sets which halt stands in the platform's error table; what a halted
 //! message does is for routing to say.
 
+mod stops;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::routing::Route;
+
+pub use stops::{PORTFOLIO_LIMIT, Stop, Stops};
 
 /// Longest wait before a halt that ends by time is over, or one that is probed is probed again.
 pub const WAIT_MAX: SignedDuration = SignedDuration::from_hours(4);
@@ -29,13 +33,15 @@ pub enum Scope {
     Template,
     /// Messages with a label, of one brand.
     Label,
+    /// SMS through one gateway.
+    Gateway,
     /// One customer at one number. Kept in memory: there may be one for each customer.
     Pair,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Brand,
         Self::Portfolio,
         Self::Waba,
@@ -43,6 +49,7 @@ impl Scope {
         Self::Number,
         Self::Template,
         Self::Label,
+        Self::Gateway,
         Self::Pair,
     ];
 
@@ -56,6 +63,7 @@ impl Scope {
             Self::Number => "NUMBER",
             Self::Template => "TEMPLATE",
             Self::Label => "LABEL",
+            Self::Gateway => "GATEWAY",
             Self::Pair => "PAIR",
         }
     }
@@ -69,6 +77,7 @@ impl Scope {
             Self::Number => "the number",
             Self::Template => "the template",
             Self::Label => "messages with this label",
+            Self::Gateway => "the SMS gateway",
             Self::Pair => "this customer",
         }
     }
@@ -98,6 +107,22 @@ impl Target {
     /// Messages of a brand with this label.
     pub fn label(brand: &str, key: &str, value: &str) -> Self {
         Self::new(Scope::Label, format!("{brand}/{key}={value}"))
+    }
+
+    /// SMS through a gateway; `account` tells accounts apart that go by one name, and is empty for
+    /// a name that is one account.
+    pub fn gateway(name: &str, account: &str) -> Self {
+        let key = match account {
+            "" => name.to_owned(),
+            account => format!("{name}/{account}"),
+        };
+        Self::new(Scope::Gateway, key)
+    }
+
+    /// Returns the name of the gateway that this is, if it is one.
+    fn gateway_name(&self) -> Option<&str> {
+        let is_gateway = self.scope == Scope::Gateway;
+        is_gateway.then(|| self.key.split('/').next().unwrap_or_default())
     }
 
     /// One customer at one number.
@@ -235,7 +260,8 @@ impl Halt {
     /// Whether a route is stopped for a message.
     fn stops(&self, route: Route, sending: &Sending) -> bool {
         let by_channel = match (self.target.scope, route) {
-            (_, Route::Hold) => false,
+            // Of several gateways one may be left: see `stops_gateway`.
+            (_, Route::Hold) | (Scope::Gateway, _) => false,
             // One template says nothing about other messages.
             (Scope::Template, _) => route == Route::Template,
             (_, Route::Sms) => self.channels == Channels::Every,
@@ -247,6 +273,17 @@ impl Halt {
             Traffic::Templates => route == Route::Template,
         };
         by_channel && by_traffic && sending.targets.contains(&self.target)
+    }
+
+    /// Returns the gateway that is stopped for a message, by its name.
+    fn stops_gateway(&self, sending: &Sending) -> Option<&str> {
+        let name = self.target.gateway_name()?;
+        let is_meant = match self.traffic {
+            Traffic::Everything => true,
+            Traffic::Marketing => sending.is_marketing,
+            Traffic::Templates => false,
+        };
+        (is_meant && sending.targets.contains(&self.target)).then_some(name)
     }
 
     fn stop(&self, id: &str) -> Stop {
@@ -261,6 +298,10 @@ impl Halt {
                 format!("{traffic} is paused for {what}.")
             }
             Cause::ByHand { reason } => format!("{traffic} is paused for {what}: {reason}."),
+            // Nobody was called.
+            Cause::Code { code, meaning } if *code < 0 => {
+                format!("{traffic} is halted for {what}: {meaning}.")
+            }
             Cause::Code { code, meaning } => {
                 format!("{traffic} is halted for {what} since error {code}: {meaning}.")
             }
@@ -358,111 +399,6 @@ pub struct Sending {
     pub targets: Vec<Target>,
     /// Whether it sells.
     pub is_marketing: bool,
-}
-
-/// Why a route is stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
-    /// The halt's id.
-    pub halt: String,
-    /// Stable, for programs: [`Halt::word`].
-    pub cause: String,
-    /// One sentence, for people.
-    pub text: String,
-    /// What it rests on, as name=value.
-    pub facts: Vec<String>,
-    /// Until when; `None` if time does not end it.
-    pub until: Option<Timestamp>,
-    /// When one message may be let through to see.
-    pub probe_at: Option<Timestamp>,
-    /// Whether another channel may be taken meanwhile.
-    pub may_go_elsewhere: bool,
-    /// Whether it is worth waiting for its end: not for a template that is gone for good.
-    pub is_waited_for: bool,
-}
-
-impl Stop {
-    /// Returns whether waiting for its end is of no use to a message that ends at `expires_at`.
-    fn outlasts(&self, expires_at: Timestamp) -> bool {
-        self.until.is_some_and(|until| until >= expires_at)
-    }
-
-    /// Returns whether a message may take another channel rather than wait.
-    pub fn lets_go_elsewhere(&self, expires_at: Timestamp) -> bool {
-        self.may_go_elsewhere || self.outlasts(expires_at)
-    }
-
-    /// Returns when to look again at a message that waits, if nothing is heard before.
-    pub fn look_again_at(&self, expires_at: Timestamp) -> Timestamp {
-        self.until.map_or(expires_at, |until| until.min(expires_at))
-    }
-
-    /// What holds if both stop a route.
-    fn and(self, other: Self) -> Self {
-        let lasts = |stop: &Self| stop.until.unwrap_or(Timestamp::MAX);
-        let may_go_elsewhere = self.may_go_elsewhere && other.may_go_elsewhere;
-        let is_waited_for = self.is_waited_for && other.is_waited_for;
-        let longer = if lasts(&other) > lasts(&self) {
-            other
-        } else {
-            self
-        };
-        Self {
-            may_go_elsewhere,
-            is_waited_for,
-            // Letting one through shows nothing while another stands.
-            probe_at: None,
-            ..longer
-        }
-    }
-}
-
-/// Which routes are stopped for a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stops {
-    free_form: Option<Stop>,
-    template: Option<Stop>,
-    sms: Option<Stop>,
-}
-
-impl Stops {
-    /// Joins the halts, each with its id, that are in force for a message.
-    pub fn of<'a>(
-        halts: impl IntoIterator<Item = (&'a str, &'a Halt)>,
-        sending: &Sending,
-        now: Timestamp,
-    ) -> Self {
-        let mut stops = Self::default();
-        for (id, halt) in halts {
-            if !halt.is_in_force(now) {
-                continue;
-            }
-            for (route, place) in [
-                (Route::FreeForm, &mut stops.free_form),
-                (Route::Template, &mut stops.template),
-                (Route::Sms, &mut stops.sms),
-            ] {
-                if halt.stops(route, sending) {
-                    let stop = halt.stop(id);
-                    *place = Some(match place.take() {
-                        Some(before) => before.and(stop),
-                        None => stop,
-                    });
-                }
-            }
-        }
-        stops
-    }
-
-    /// Returns what stops a route; nothing ever stops a message from being held.
-    pub fn on(&self, route: Route) -> Option<&Stop> {
-        match route {
-            Route::FreeForm => self.free_form.as_ref(),
-            Route::Template => self.template.as_ref(),
-            Route::Sms => self.sms.as_ref(),
-            Route::Hold => None,
-        }
-    }
 }
 
 fn add(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -5,14 +5,18 @@
 //! event in and decides nothing. Time is always an argument. Nothing here knows about
 //! protobuf, NATS, HTTP or SQL; services only carry out what these functions decide.
 
+pub mod budget;
 pub mod consent;
 pub mod customer;
+pub mod failover;
 pub mod halt;
 pub mod id;
 pub mod inbound;
 pub mod message;
+pub mod money;
 pub mod rate;
 pub mod retry;
 pub mod routing;
 pub mod sms;
+pub mod turns;
 pub mod window;

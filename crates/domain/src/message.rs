@@ -10,9 +10,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::failover::Failover;
 use crate::routing::Route;
 
 mod decide;
+mod overdue;
 mod report;
 mod stakes;
 mod state;
@@ -23,6 +25,9 @@ pub use decide::{
 pub use report::{DeliveryStatus, Report, ReportedFailure, on_report};
 pub use stakes::{Answers, Sending, Stakes, stakes};
 pub use state::evolve;
+
+/// The stable word for a claim that met a halt before its call.
+const STOPPED: &str = "STOPPED";
 
 /// The stable word for a phone that no SMS reaches.
 const UNREACHABLE_BY_SMS: &str = "UNREACHABLE_BY_SMS";
@@ -90,6 +95,10 @@ impl Default for Policy {
 pub struct Message {
     /// When it is no longer worth sending.
     pub expires_at: Timestamp,
+    /// What makes it go on by another route.
+    pub failover: Failover,
+    /// The attempt that nothing was heard of in time, and that may still arrive.
+    pub overdue: Option<Overdue>,
     /// Where it stands.
     pub phase: Phase,
     /// Every attempt, in order; their numbers count from 1.
@@ -143,6 +152,8 @@ pub enum Phase {
         reports_until: Timestamp,
         /// Why the platform keeps it back, as long as nothing is heard of it.
         kept_back: Option<KeptBack>,
+        /// When another route is taken if no delivery is reported; `None` for never.
+        overdue_at: Option<Timestamp>,
     },
     /// It is as good as over; the end is yet to be recorded.
     Ending {
@@ -156,6 +167,15 @@ pub enum Phase {
         /// How it ended.
         outcome: Outcome,
     },
+}
+
+/// An attempt that was accepted, and whose delivery nobody reported in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// The attempt.
+    pub attempt: u32,
+    /// When reports of it no longer come.
+    pub reports_until: Timestamp,
 }
 
 /// Why a message was put off.
@@ -201,6 +221,8 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// What is known of it.
     pub state: AttemptState,
+    /// False if a halt came before the call that it stands for.
+    pub was_called: bool,
     /// The furthest status that reports gave.
     pub delivery: Option<DeliveryStatus>,
     /// A report said that it failed after one said that it arrived.
@@ -268,6 +290,7 @@ pub enum Event {
         requested_at: Timestamp,
         send_at: Option<Timestamp>,
         expires_at: Timestamp,
+        failover: Failover,
     },
     Held {
         at: Timestamp,
@@ -300,6 +323,7 @@ pub enum Event {
         from_report: bool,
         reports_until: Timestamp,
         kept_back: Option<KeptBack>,
+        overdue_at: Option<Timestamp>,
     },
     AttemptRejected {
         attempt: u32,
@@ -319,6 +343,16 @@ pub enum Event {
         policy: OnUnknown,
         exhausted: Vec<Route>,
     },
+    /// No delivery was reported in time.
+    DeliveryOverdue {
+        attempt: u32,
+        at: Timestamp,
+        /// Another route is taken; else reports are awaited as before.
+        moves_on: bool,
+        is_risky: bool,
+        exhausted: Vec<Route>,
+        reports_until: Timestamp,
+    },
     DeliveryAdvanced {
         attempt: u32,
         status: DeliveryStatus,
@@ -328,6 +362,11 @@ pub enum Event {
         attempt: u32,
         code: i64,
         known: DeliveryStatus,
+        at: Timestamp,
+    },
+    /// A report told what an attempt is billed at, and nothing else that is new.
+    Billed {
+        attempt: u32,
         at: Timestamp,
     },
     /// Two attempts reached the customer.
@@ -374,6 +413,8 @@ pub enum Refusal {
     Capped(SignedDuration),
     /// More than this message is concerned: it waits for the end of the halt, which routing sees.
     Halted,
+    /// A halt came between the claim and the call: nobody was called, and it waits as above.
+    Stopped,
     /// Somebody else has the thread: free-form is refused, a template may do.
     ThreadControl,
     /// The window is closed: a template may do.
@@ -398,6 +439,7 @@ impl Refusal {
             Self::RetryAfter(_) => "RETRY_AFTER",
             Self::Capped(_) => "CAPPED",
             Self::Halted => "HALTED",
+            Self::Stopped => STOPPED,
             Self::ThreadControl => "THREAD_CONTROL",
             Self::SwitchToTemplate => "SWITCH_TO_TEMPLATE",
             Self::TemplateUnusable => "TEMPLATE_UNUSABLE",

@@ -5,6 +5,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+/// Which part of a number's rate may go at once.
+const BURST_PART: u32 = 10;
+
+/// The time in which a platform counts.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
 /// A rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -32,6 +38,22 @@ impl Rate {
             burst: count,
         }
     }
+
+    /// Returns a rate that stays within so many messages in any second, whatever went before: a
+    /// tenth of them may go at once, and what flows then makes up the rest.
+    pub fn within(allowed: u32) -> Self {
+        let burst = (allowed / BURST_PART).max(1);
+        let flow = allowed.saturating_sub(burst).max(1);
+        Self {
+            burst,
+            ..Self::per_second(flow)
+        }
+    }
+
+    /// Time that so many messages use up.
+    pub fn takes(self, count: u32) -> SignedDuration {
+        self.interval * i32::try_from(count).unwrap_or(i32::MAX)
+    }
 }
 
 /// How much of a rate is used up.
@@ -42,9 +64,18 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns the usage of a rate of which everything may be used up: what somebody starts with
+    /// who takes over and cannot know what went before. Theirs and what went before keep the rate
+    /// together, whatever the clock of the other was.
+    pub fn used_up(rate: Rate, now: Timestamp) -> Self {
+        Self {
+            paid_at: now.checked_add(rate.takes(rate.burst)).ok(),
+        }
+    }
+
     /// Returns when the next message may go; `now`, if it may go at once.
     pub fn ready_at(&self, rate: Rate, now: Timestamp) -> Timestamp {
-        let burst = rate.interval * i32::try_from(rate.burst.saturating_sub(1)).unwrap_or(i32::MAX);
+        let burst = rate.takes(rate.burst.saturating_sub(1));
         self.paid_at
             .and_then(|paid| paid.checked_sub(burst).ok())
             .map_or(now, |ready| ready.max(now))
@@ -56,6 +87,18 @@ impl Usage {
         let from = self.paid_at.map_or(now, |paid| paid.max(now));
         Self {
             paid_at: Some(from.checked_add(rate.interval).unwrap_or(Timestamp::MAX)),
+        }
+    }
+
+    /// Counts one message that nobody could keep back, such as a customer's. However many they
+    /// were, they are forgotten a second later, as by the platform.
+    #[must_use]
+    pub fn after_forced(&self, rate: Rate, now: Timestamp) -> Self {
+        let longest = rate.takes(rate.burst).checked_add(SECOND);
+        let latest = longest.and_then(|longest| now.checked_add(longest).ok());
+        let after = self.after_one(rate, now);
+        Self {
+            paid_at: after.paid_at.min(latest.or(Some(Timestamp::MAX))),
         }
     }
 }
@@ -73,6 +116,8 @@ pub struct PairUsage {
 struct Burst {
     began_at: Timestamp,
     count: i32,
+    /// Of somebody else's: how it went on nobody knows, so it takes no more.
+    is_closed: bool,
 }
 
 impl PairUsage {
@@ -100,6 +145,26 @@ impl PairUsage {
             _ => Burst {
                 began_at: now,
                 count: 1,
+                is_closed: false,
+            },
+        };
+        Self { burst: Some(burst) }
+    }
+
+    /// Counts one message that somebody else sent, at a time that may be wrong by so much. Until
+    /// all of theirs are paid for, nothing goes.
+    #[must_use]
+    pub fn after_other(&self, at: Timestamp, error: SignedDuration) -> Self {
+        let burst = match self.burst {
+            Some(burst) if at < burst.paid_at() => Burst {
+                count: burst.count.saturating_add(1),
+                is_closed: true,
+                ..burst
+            },
+            _ => Burst {
+                began_at: at.checked_add(error).unwrap_or(Timestamp::MAX),
+                count: 1,
+                is_closed: true,
             },
         };
         Self { burst: Some(burst) }
@@ -112,12 +177,13 @@ impl Burst {
             .began_at
             .checked_add(PairUsage::INTERVAL)
             .unwrap_or(Timestamp::MAX);
-        now >= self.paid_at() || (now < ends_at && self.count < PairUsage::BURST_MAX)
+        let is_within = !self.is_closed && now < ends_at && self.count < PairUsage::BURST_MAX;
+        now >= self.paid_at() || is_within
     }
 
     fn paid_at(self) -> Timestamp {
         self.began_at
-            .checked_add(PairUsage::INTERVAL * self.count)
+            .checked_add(PairUsage::INTERVAL.saturating_mul(self.count))
             .unwrap_or(Timestamp::MAX)
     }
 }
@@ -147,6 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_sent_to_a_customer_is_paid_for_before_anything_goes() {
+        let error = SignedDuration::from_secs(2);
+        let mut usage = PairUsage::default();
+        for sent in 0..3 {
+            usage = usage.after_other(at(sent * 100), error);
+        }
+        assert_eq!(usage.ready_at(at(1_000)), at(2_000 + 3 * 6_000));
+        assert_eq!(usage.ready_at(at(20_000)), at(20_000));
+        usage = usage.after_one(at(20_000));
+        assert_eq!(usage.ready_at(at(20_001)), at(20_001), "a burst of our own");
+    }
+
+    #[test]
     fn a_pair_at_one_in_six_seconds_never_waits() {
         let mut usage = PairUsage::default();
         for step in 0..100 {
@@ -154,6 +233,19 @@ mod tests {
             assert_eq!(usage.ready_at(now), now);
             usage = usage.after_one(now);
         }
+    }
+
+    /// The most events of a list, in their order, in any second that ends with one that counts.
+    fn highest(events: &[(Timestamp, bool)]) -> usize {
+        let counted = (1..=events.len()).map(|len| &events[..len]);
+        let ends = counted.filter_map(|all| {
+            all.last()
+                .filter(|(_, counts)| *counts)
+                .map(|last| (all, last.0))
+        });
+        ends.map(|(all, last)| all.iter().filter(|(at, _)| *at > last - SECOND).count())
+            .max()
+            .unwrap_or_default()
     }
 
     proptest! {
@@ -166,13 +258,70 @@ mod tests {
             for gap in gaps {
                 now = usage.ready_at(rate, now + SignedDuration::from_millis(gap));
                 usage = usage.after_one(rate, now);
-                sent.push(now);
+                sent.push((now, true));
             }
-            for first in &sent {
-                let end = *first + SignedDuration::from_secs(1);
-                let count = sent.iter().filter(|one| **one >= *first && **one < end).count();
-                prop_assert!(count <= 20, "{count} in a second");
+            prop_assert!(highest(&sent) <= 20);
+        }
+
+        /// Messages as fast as they may go, customers who write meanwhile, and others who take
+        /// over with clocks that are wrong by any amount.
+        #[test]
+        fn never_more_than_the_platform_allows_whoever_takes_over(
+            allowed in prop::sample::select(vec![2_u32, 5, 20, 80, 250]),
+            steps in prop::collection::vec((0..40_u32, 0..30_i64, -5_000_000..5_000_000_i64), 1..600),
+        ) {
+            let rate = Rate::within(allowed);
+            // The true time, and how wrong the clock is of whoever sends.
+            let (mut now, mut wrong) = (at(0), SignedDuration::ZERO);
+            let mut usage = Usage::used_up(rate, now);
+            let mut events = Vec::new();
+            for (kind, gap, error) in steps {
+                now += SignedDuration::from_millis(gap);
+                match kind {
+                    0 => {
+                        wrong = SignedDuration::from_millis(error);
+                        usage = Usage::used_up(rate, now + wrong);
+                    }
+                    1..=4 => {
+                        usage = usage.after_forced(rate, now + wrong);
+                        events.push((now, false));
+                    }
+                    _ => {
+                        now = now.max(usage.ready_at(rate, now + wrong) - wrong);
+                        usage = usage.after_one(rate, now + wrong);
+                        events.push((now, true));
+                    }
+                }
             }
+            // What customers write is not given back to them who take over: it is not known.
+            let own: Vec<_> = events.iter().copied().filter(|(_, counts)| *counts).collect();
+            prop_assert!(highest(&own) <= allowed as usize, "{} of {allowed}", highest(&own));
+        }
+
+        #[test]
+        fn what_customers_write_counts_and_is_forgotten_a_second_later(
+            allowed in prop::sample::select(vec![2_u32, 20, 80]),
+            steps in prop::collection::vec((any::<bool>(), 0..20_i64), 1..600),
+        ) {
+            let rate = Rate::within(allowed);
+            let (mut now, mut usage) = (at(0), Usage::default());
+            let mut events = Vec::new();
+            let mut written_at = None;
+            for (is_ours, gap) in steps {
+                now += SignedDuration::from_millis(gap);
+                if is_ours {
+                    let ready = usage.ready_at(rate, now);
+                    let longest = written_at.map_or(now, |at: Timestamp| (at + SECOND).max(now));
+                    prop_assert!(ready <= longest + rate.interval, "waits longer than it must");
+                    now = ready;
+                    usage = usage.after_one(rate, now);
+                } else {
+                    usage = usage.after_forced(rate, now);
+                    written_at = Some(now);
+                }
+                events.push((now, is_ours));
+            }
+            prop_assert!(highest(&events) <= allowed as usize, "{} of {allowed}", highest(&events));
         }
     }
 }

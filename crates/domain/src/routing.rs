@@ -4,15 +4,27 @@
 //! a reason, and chooses at most one. It does not send, wait or count; what it needs to know
 //! comes in, the time included.
 
+mod cost;
 mod halted;
+pub mod hold;
+mod policy;
+mod quiet;
+mod template;
+mod zones;
 
 use jiff::Timestamp;
 
 use crate::consent::Refusals;
 use crate::halt::{Stop, Stops};
+use crate::money::Costs;
 use crate::sms::Offer;
 use crate::window::{ClosedReason, Facts, FreeForm, Policy as WindowPolicy};
 use halted::Halted;
+use quiet::Quiet;
+
+pub use policy::{Conditions, Policy, Step, Stoppable, WindowIs};
+pub use quiet::QuietHours;
+pub use zones::{KnownBy, Zones, zone};
 
 mod sms;
 
@@ -78,7 +90,7 @@ pub struct Candidate {
 pub struct Decision {
     /// The route; `None` if none is eligible.
     pub chosen: Option<Route>,
-    /// Every route of the policy, in its order.
+    /// Every step of the policy, in its order.
     pub candidates: Vec<Candidate>,
     /// Name of the policy.
     pub policy: String,
@@ -106,14 +118,27 @@ pub struct Decision {
     /// The halt that stands before the first route that would otherwise do. If nothing is chosen,
     /// its end is waited for.
     pub halted_by: Option<Stop>,
+    /// When the quiet hours end that stand before a route that would otherwise do, if that is
+    /// before the message's own end. If nothing is chosen, that is waited for.
+    pub quiet_until: Option<Timestamp>,
+    /// What each route would cost.
+    pub costs: Costs,
 }
 
 impl Decision {
-    /// Returns what became of a route; `None` if the policy does not have it.
+    /// Returns whether a message for which nothing is chosen has something to wait for: the end of
+    /// a halt, or of quiet hours.
+    pub fn can_wait(&self) -> bool {
+        self.halted_by.is_some() || self.quiet_until.is_some()
+    }
+
+    /// Returns what became of a route, the best if the policy has it more than once; `None` if it
+    /// does not have it.
     pub fn candidate(&self, route: Route) -> Option<&Candidate> {
-        self.candidates
-            .iter()
-            .find(|candidate| candidate.route == route)
+        let all = || self.candidates.iter().filter(move |one| one.route == route);
+        [Verdict::Chosen, Verdict::Eligible, Verdict::RuledOut]
+            .into_iter()
+            .find_map(|verdict| all().find(|one| one.verdict == verdict))
     }
 }
 
@@ -194,29 +219,13 @@ pub struct Sender {
     pub has_whatsapp: bool,
 }
 
-/// A named order of routes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// Its name.
-    pub name: String,
-    /// Routes to try, first one first.
-    pub routes: Vec<Route>,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            name: "default".to_owned(),
-            routes: Route::ALL.to_vec(),
-        }
-    }
-}
-
 /// All that a decision rests on.
 #[derive(Debug, Clone)]
 pub struct Input<'a> {
     /// The order of routes.
     pub policy: &'a Policy,
+    /// The zones that the customer may be in; only looked at for quiet hours.
+    pub zones: &'a Zones,
     /// What is true of the window.
     pub window: &'a Facts,
     /// How the window is counted.
@@ -247,6 +256,10 @@ pub struct Input<'a> {
     pub exhausted: &'a [Route],
     /// What is halted for this message.
     pub stops: &'a Stops,
+    /// What each route would cost, and what is left of the caps.
+    pub costs: &'a Costs,
+    /// The messages to the customer that are held.
+    pub hold: hold::Queue,
     /// When rates allow the next call.
     pub ready_at: Timestamp,
     /// When the message is no longer worth sending.
@@ -283,9 +296,14 @@ fn against(reason: &'static str, facts: Vec<String>, text: impl Into<String>) ->
 pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
     let mut chosen = None;
     let mut halts = Halted::default();
-    let mut candidates = Vec::with_capacity(input.policy.routes.len());
-    for route in input.policy.routes.iter().copied() {
-        let finding = halts.weigh(route, consider(route, input, now), input, chosen.is_some());
+    let mut quiet = Quiet::default();
+    let mut candidates = Vec::with_capacity(input.policy.steps.len());
+    for step in &input.policy.steps {
+        let (route, is_decided) = (step.route, chosen.is_some());
+        let finding = policy::weigh(step, consider(route, input, now), input, now);
+        let finding = cost::weigh(route, finding, input);
+        let finding = quiet.weigh(step, finding, input, is_decided, now);
+        let finding = halts.weigh(route, finding, input, is_decided);
         let verdict = match (finding.is_eligible, chosen) {
             (false, _) => Verdict::RuledOut,
             (true, None) => {
@@ -306,7 +324,7 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
         .iter()
         .any(|one: &Candidate| one.route == Route::Sms && one.verdict != Verdict::RuledOut);
     let sms_gateways = if can_go_as_sms {
-        let left = sms::gateways(input);
+        let left = sms::open_gateways(input);
         left.into_iter().map(str::to_owned).collect()
     } else {
         Vec::new()
@@ -315,10 +333,15 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
         FreeForm::Allowed { until } => Some(until),
         FreeForm::Refused(_) => None,
     };
+    let next_change_at = next_change_at
+        .into_iter()
+        .chain(policy::next_change(input, now))
+        .min();
     // Rates are the platform's; another channel does not wait for them.
     let earliest_send_at = match chosen {
         Some(Route::FreeForm | Route::Template) => input.ready_at.max(now),
-        Some(Route::Sms | Route::Hold) | None => now,
+        Some(Route::Sms | Route::Hold) => now,
+        None => quiet.until.or(halts.limited_until()).unwrap_or(now),
     };
     Decision {
         chosen,
@@ -335,6 +358,8 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
         sms_gateways,
         hold_until: input.expires_at,
         halted_by: halts.first,
+        quiet_until: quiet.until,
+        costs: input.costs.clone(),
     }
 }
 
@@ -348,9 +373,9 @@ fn consider(route: Route, input: &Input<'_>, now: Timestamp) -> Finding {
     }
     match route {
         Route::FreeForm => free_form(input, now),
-        Route::Template => template(input),
+        Route::Template => template::consider(input),
         Route::Sms => sms::consider(input),
-        Route::Hold => hold(input, now),
+        Route::Hold => hold::consider(input, now),
     }
 }
 
@@ -402,83 +427,6 @@ fn closed_text(input: &Input<'_>, until: Timestamp) -> String {
         ),
         _ => format!("Meta refused free-form although the window ran until {until}."),
     }
-}
-
-fn template(input: &Input<'_>) -> Finding {
-    let Some(asked) = input.template else {
-        return against(
-            "NO_TEMPLATE_CONTENT",
-            Vec::new(),
-            "The message names no template.",
-        );
-    };
-    if let Some(finding) = no_whatsapp(input) {
-        return finding;
-    }
-    let name = &asked.name;
-    let Some(known) = &asked.known else {
-        let text = format!("The account has no template {name}.");
-        return against("TEMPLATE_UNKNOWN", vec![format!("template={name}")], text);
-    };
-    let category = known.category.map_or("UNKNOWN", TemplateCategory::as_str);
-    let mut facts = vec![
-        format!("template={name}"),
-        format!("status={}", known.status),
-        format!("category={category}"),
-    ];
-    if known.category == Some(TemplateCategory::Marketing) {
-        facts.push(input.consent.fact());
-    }
-    if !known.is_usable {
-        let text = format!("Template {name} is {}.", known.status);
-        return against("TEMPLATE_NOT_USABLE", facts, text);
-    }
-    if known.parameters != asked.given_parameters {
-        let (takes, given) = (known.parameters, asked.given_parameters);
-        let text = format!("Template {name} takes {takes} body parameters, and {given} are given.");
-        return against("TEMPLATE_PARAMETERS", facts, text);
-    }
-    match known.category {
-        Some(TemplateCategory::Marketing) if input.purpose != Purpose::Marketing => {
-            let text = format!("Template {name} is marketing, and the message is not.");
-            against("TEMPLATE_IS_MARKETING", facts, text)
-        }
-        Some(TemplateCategory::Marketing) if input.consent.marketing => against(
-            "MARKETING_STOPPED",
-            facts,
-            "The customer stopped marketing.",
-        ),
-        Some(_) => for_it(
-            "TEMPLATE_USABLE",
-            facts,
-            format!("Template {name} is approved."),
-        ),
-        None => {
-            let text = format!("The category of template {name} is not known.");
-            against("TEMPLATE_CATEGORY_UNKNOWN", facts, text)
-        }
-    }
-}
-
-fn hold(input: &Input<'_>, now: Timestamp) -> Finding {
-    let facts = vec![format!("expire_time={}", input.expires_at)];
-    if !input.has_free_form {
-        let text = "The message has no free-form content to send once the customer writes.";
-        return against("NO_FREE_FORM_CONTENT", facts, text);
-    }
-    if !input.sender.has_whatsapp || input.exhausted.contains(&Route::FreeForm) {
-        let text = "Free-form could not be sent even if the customer wrote.";
-        return against("FREE_FORM_IMPOSSIBLE", facts, text);
-    }
-    if now >= input.expires_at {
-        return against(
-            "TTL_PASSED",
-            facts,
-            "The message is no longer worth sending.",
-        );
-    }
-    let text = format!("It can wait for the customer until {}.", input.expires_at);
-    for_it("CAN_WAIT", facts, text)
 }
 
 fn no_whatsapp(input: &Input<'_>) -> Option<Finding> {

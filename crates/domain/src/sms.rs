@@ -3,6 +3,8 @@
 //!
 //! Which gateways there are, and how they are called, is not known here.
 
+pub mod text;
+
 use std::collections::BTreeMap;
 
 use crate::id::{BusinessNumber, Phone};
@@ -88,7 +90,11 @@ fn longest<'a>(rows: &'a ByPrefix, digits: &str) -> Option<&'a [Way]> {
 
 /// Returns the country's calling code, which is what an SMS is priced by.
 pub fn calling_code(phone: &Phone) -> &str {
-    let digits = phone.digits();
+    calling_code_of(phone.digits())
+}
+
+/// Returns the calling code that the digits of a number begin with.
+pub fn calling_code_of(digits: &str) -> &str {
     let length = match digits.get(..2) {
         _ if digits.starts_with(['1', '7']) => 1,
         Some(two) if TWO_DIGITS.contains(&two) => 2,

@@ -267,6 +267,7 @@ fn stream_of(subject: &str) -> Option<&'static str> {
         ("accounts", _) => Some(stream::ACCOUNTS),
         ("dead", _) => Some(stream::DEAD),
         ("leases", _) => Some(stream::LEASES),
+        ("keys", _) => Some(stream::SENSITIVE_KEYS),
         _ => None,
     }
 }

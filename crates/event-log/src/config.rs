@@ -70,6 +70,8 @@ pub struct Sizes {
     pub dead_mib: u32,
     /// What services ask for over the broker, until it is done.
     pub commands_mib: u32,
+    /// Keys of sensitive messages that are not over: about 1 KiB each.
+    pub keys_mib: u32,
 }
 
 impl Default for Sizes {
@@ -82,6 +84,7 @@ impl Default for Sizes {
             accounts_mib: 256,
             dead_mib: 512,
             commands_mib: 256,
+            keys_mib: 256,
         }
     }
 }

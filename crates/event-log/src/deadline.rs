@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use casement_event::Stored;
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -266,10 +267,22 @@ impl Running {
             let sleep = self.sleep(is_ready);
             tokio::select! {
                 () = stopping.cancelled() => return,
-                followed = follower.next_as(&mut read) => if let Followed::Event(sighting) = followed {
-                    seen = sighting.sequence;
-                    self.book.note(&sighting);
-                },
+                followed = follower.next_as(&mut read) => {
+                    let mut next = Some(followed);
+                    let mut len = 0;
+                    // All that is here is noted before anything is handed out: what is due of it
+                    // is read at once then, and not one after the other.
+                    while let Some(followed) = next {
+                        if let Followed::Event(sighting) = followed {
+                            seen = sighting.sequence;
+                            self.book.note(&sighting);
+                        }
+                        len += 1;
+                        next = (len < READ_AT_ONCE_MAX)
+                            .then(|| follower.next_as(&mut read).now_or_never())
+                            .flatten();
+                    }
+                }
                 Some((key, deadline, sequence)) = self.appointed.recv() => {
                     self.book.put_back(key, deadline, sequence);
                 }

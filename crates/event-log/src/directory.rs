@@ -162,6 +162,17 @@ impl Directory {
         self.read(|entries| entries.numbers.values().cloned().collect())
     }
 
+    /// Returns to how many customers a portfolio may write first in a day: the lowest limit that
+    /// its numbers tell, `None` if none does.
+    pub fn messaging_limit(&self, portfolio: &str) -> Option<u32> {
+        self.read(|entries| {
+            let all = entries.numbers.values();
+            let of_portfolio = all.filter(|number| number.portfolio_id == portfolio);
+            let limits = of_portfolio.map(|number| number.messaging_limit);
+            limits.filter(|limit| *limit > 0).min()
+        })
+    }
+
     /// Returns a counter that moves with each change.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()

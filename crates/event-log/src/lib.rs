@@ -22,6 +22,7 @@ mod witness;
 mod work;
 
 pub mod consent;
+pub mod content_keys;
 pub mod conversation;
 pub mod customers;
 pub mod dead;

@@ -123,6 +123,18 @@ impl Log {
         Ok(self.inner.in_time(&what, purge).await?.purged)
     }
 
+    /// Removes one message, and overwrites its bytes where the broker keeps them.
+    pub async fn erase(&self, stream: &str, sequence: u64) -> Result<(), ReadError> {
+        let what = format!("erasure of {stream} {sequence}");
+        let erased = self.inner.open(stream)?.delete_message(sequence);
+        match self.inner.in_time(&what, erased).await {
+            Ok(_) => Ok(()),
+            // Somebody else was faster, or its age.
+            Err(_) if self.get(stream, sequence).await?.is_none() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns whether a stream still holds up to a position: it was reached, in this life.
     pub async fn has_reached(&self, position: &Position) -> Result<bool, ReadError> {
         let state = self.state(&position.stream).await?;

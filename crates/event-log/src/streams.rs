@@ -16,6 +16,9 @@ const DAY: Duration = Duration::from_hours(24);
 /// Largest command, in bytes. The largest request of the API is far below.
 const COMMAND_BYTES_MAX: i32 = 1024 * 1024;
 
+/// How old a key may become. A message is worth sending for 30 days at most.
+const KEY_AGE_MAX: Duration = Duration::from_hours(35 * 24);
+
 /// How long the broker remembers append ids.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
@@ -93,6 +96,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
     let mut all: Vec<_> = specs.iter().map(|spec| config(spec, replicas)).collect();
     all.push(commands(sizes, replicas));
     all.push(leases(replicas));
+    all.push(sensitive_keys(sizes, replicas));
     all
 }
 
@@ -132,6 +136,25 @@ fn leases(replicas: usize) -> StreamConfig {
         duplicate_window: DUPLICATE_WINDOW,
         num_replicas: replicas,
         allow_direct: true,
+        allow_atomic_publish: true,
+        ..StreamConfig::default()
+    }
+}
+
+/// Keys of sensitive messages, wrapped. The one stream whose messages are erased one by one, and
+/// must be: its age is for what nobody was left to erase. Read through its leader alone.
+fn sensitive_keys(sizes: &Sizes, replicas: usize) -> StreamConfig {
+    StreamConfig {
+        name: stream::SENSITIVE_KEYS.to_owned(),
+        description: Some("keys of sensitive messages, until these are over".to_owned()),
+        subjects: vec![append_subject(subject::ALL_CONTENT_KEYS)],
+        subject_transform: Some(stored_under_its_own_subject()),
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_bytes: i64::from(sizes.keys_mib) * 1024 * 1024,
+        max_age: KEY_AGE_MAX,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: replicas,
         allow_atomic_publish: true,
         ..StreamConfig::default()
     }
@@ -237,6 +260,11 @@ pub(crate) fn misfits(existing: &StreamConfig, wanted: &StreamConfig) -> Vec<Str
     if !existing.allow_atomic_publish {
         found.push(format!(
             "stream {name} refuses atomic batches: set allow_atomic"
+        ));
+    }
+    if existing.deny_delete && !wanted.deny_delete {
+        found.push(format!(
+            "stream {name} keeps what is to be erased: recreate it without deny_delete"
         ));
     }
     if existing.max_age != wanted.max_age {

@@ -13,9 +13,10 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use crate::append::Answer;
 use crate::connect::Log;
 use crate::error::chain;
-use crate::{ReadError, metrics, trace, wire};
+use crate::{AppendError, ReadError, metrics, trace, wire};
 
 /// Longest pause before a message that could not be handled is handed out again.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
@@ -117,6 +118,38 @@ impl Log {
         published
             .await
             .map_err(|error| ReadError::unavailable(what, error))
+    }
+
+    /// Publishes a command as a service does. Of two with one `id` within the broker's window for
+    /// duplicates, one is kept.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses it.
+    pub async fn command(
+        &self,
+        subject: &str,
+        id: &str,
+        headers: &[(&str, &str)],
+        payload: Vec<u8>,
+    ) -> Result<(), AppendError> {
+        let mut sent = async_nats::HeaderMap::new();
+        sent.insert(wire::nats_header::MESSAGE_ID, id);
+        for (name, value) in headers {
+            sent.insert(*name, *value);
+        }
+        let subject = subject.to_owned();
+        match self.inner.request(&subject, sent, payload.into()).await {
+            Answer::Stored { .. } => Ok(()),
+            Answer::TooLarge => Err(AppendError::TooLarge { subject }),
+            Answer::Refused { code, description } => Err(AppendError::Refused {
+                subject,
+                code,
+                description,
+            }),
+            Answer::Conflict { .. } | Answer::NotTaken | Answer::Unanswered => {
+                Err(AppendError::Unknown { subject })
+            }
+        }
     }
 
     async fn drain<F, Fut>(

@@ -84,14 +84,14 @@ events! {
     AppContactReported,
     MessageRequested, MessageHeld, MessageReleased, MessageDeferred,
     AttemptStarted, AttemptAccepted, AttemptRejected, AttemptUnknown, AttemptAbandoned,
-    DeliveryAdvanced, DeliveryContradicted, DoubleExposure,
+    DeliveryAdvanced, DeliveryContradicted, DeliveryOverdue, DoubleExposure, MessageBilled, SpendCounted,
     MessageEnded, MessageExpired, MessageCancelled,
     StatusReported,
     BrandRecorded, NumberRecorded, NumberPaused, NumberResumed, TemplateRecorded,
     SendsHalted, SendsResumed,
     CustomerLinked, ConsentRecorded,
     DeadLetter, DeadLetterSettled,
-    LeaseTaken,
+    LeaseTaken, ContentKeyStored,
 }
 
 #[cfg(test)]

@@ -116,6 +116,22 @@ pub fn requested_message(brand: &str, number: &BusinessNumber, request_id: &str)
     of("message", &[brand, number.digits(), request_id])
 }
 
+/// The message that asks a customer to write at a number, by when they last wrote there. There is
+/// one for each time that they fell silent, whoever asks and for however many messages.
+pub fn nudge(
+    number: &BusinessNumber,
+    customer: &CustomerId,
+    last_inbound: Option<Timestamp>,
+) -> Uuid {
+    let since = last_inbound.map(|at| at.to_string()).unwrap_or_default();
+    of("nudge", &[number.digits(), customer.as_str(), &since])
+}
+
+/// What months have cost, by its subject and how far it goes.
+pub fn spend(subject: &str, through: u64, at: Timestamp) -> Uuid {
+    of("spend", &[subject, &through.to_string(), &at.to_string()])
+}
+
 /// An account record, by its subject and its contents.
 pub fn account(subject: &str, payload_hash: &str, at: Timestamp) -> Uuid {
     of("account", &[subject, payload_hash, &at.to_string()])
@@ -198,6 +214,17 @@ mod tests {
         assert_eq!(
             inbound(&number, "wamid.1").to_string(),
             "ba7c0536-02fd-5430-b8fd-e12cca2fad8d"
+        );
+        // So does whether a silent customer is asked to write once more.
+        let customer = CustomerId::parse("c1").unwrap();
+        let since = "2026-11-22T10:00:00Z".parse().unwrap();
+        assert_eq!(
+            nudge(&number, &customer, None).to_string(),
+            "02962378-5ec1-5ea4-bb18-1db9d2a1e87c"
+        );
+        assert_eq!(
+            nudge(&number, &customer, Some(since)).to_string(),
+            "c57ecb7f-f9bd-5023-9d31-e05f04f7d4bd"
         );
     }
 

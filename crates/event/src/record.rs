@@ -54,6 +54,10 @@ pub enum Extension {
     ClientReference,
     /// When the message was requested: its place in the order of its conversation.
     RequestTime,
+    /// How urgent the message is.
+    Priority,
+    /// When the customer was last written to first by this message, outside their window.
+    InitiateTime,
 }
 
 impl Extension {
@@ -70,6 +74,8 @@ impl Extension {
             Self::Deadline => "ce-deadline",
             Self::ClientReference => "ce-clientreference",
             Self::RequestTime => "ce-requesttime",
+            Self::Priority => "ce-priority",
+            Self::InitiateTime => "ce-initiatetime",
         }
     }
 }

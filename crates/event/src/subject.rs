@@ -23,6 +23,8 @@ pub mod stream {
     pub const COMMANDS: &str = "CASEMENT_COMMANDS";
     /// Which replica is the active one; not part of the record.
     pub const LEASES: &str = "LEASES";
+    /// Keys of sensitive messages that are not over; not part of the record.
+    pub const SENSITIVE_KEYS: &str = "SENSITIVE_KEYS";
 }
 
 /// Families of subjects whose last token is a customer, a message or a file.
@@ -156,9 +158,19 @@ pub fn reported(kind: &str, id: &str) -> String {
 /// Matches every halt.
 pub const ALL_HALTS: &str = "casement.accounts.halt.>";
 
+/// Returns whether a subject is one of those that commands to send are published to.
+pub fn is_send_command(subject: &str) -> bool {
+    subject.starts_with("casement.commands.send.") && !subject.contains(['*', '>', ' '])
+}
+
 /// Returns the subject of a halt. `scope` is its stable word.
 pub fn halt(scope: &str, id: &str) -> String {
     format!("casement.accounts.halt.{}.{id}", scope.to_ascii_lowercase())
+}
+
+/// Returns the subject of what months have cost. `of` names what is added up there.
+pub fn spend(of: &str) -> String {
+    format!("casement.accounts.spend.{of}")
 }
 
 /// Returns the subject of a role's dead letters.
@@ -203,6 +215,23 @@ pub fn parse_send_command(subject: &str) -> Option<Sender> {
         number,
         service: service.to_owned(),
     })
+}
+
+/// Matches the keys of all sensitive messages.
+pub const ALL_CONTENT_KEYS: &str = "casement.keys.>";
+
+/// Returns the subject of a sensitive message's key.
+pub fn content_key(id: &MessageId) -> String {
+    let number = id.number();
+    format!("casement.keys.{}.{number}.{id}", number.partition())
+}
+
+/// Returns the message whose key a subject is for.
+pub fn parse_content_key(subject: &str) -> Option<MessageId> {
+    let (_, last) = subject.strip_prefix("casement.keys.")?.rsplit_once('.')?;
+    MessageId::parse(last)
+        .ok()
+        .filter(|id| content_key(id) == subject)
 }
 
 /// Returns the subject of a lease.
@@ -304,7 +333,12 @@ mod tests {
                 "casement.accounts.reported.parked.106",
             ),
             (halt("WABA", "h1"), "casement.accounts.halt.waba.h1"),
+            (spend("all"), "casement.accounts.spend.all"),
             (dead("ingress"), "casement.dead.ingress"),
+            (
+                content_key(&id),
+                "casement.keys.03.15550001111.15550001111-00000000000000000000000000000001",
+            ),
             (
                 media(&MediaId::new(&number, 1)),
                 "casement.events.media.03.15550001111.15550001111-00000000000000000000000000000001",

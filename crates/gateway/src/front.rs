@@ -20,17 +20,16 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CON
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tonic::codec::Streaming;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::service_fn;
 use tracing::Instrument as _;
 
-use crate::body::{Flight, Limited, Read, Watched, stopping as stopping_status, too_large};
+use crate::body::{Flight, Limited, Read, Watched, too_large};
 use crate::codec::DynamicCodec;
 use crate::file::File;
 use crate::limits::Limits;
@@ -38,7 +37,7 @@ use crate::problem::Problem;
 use crate::routes::{self, Found, Table};
 use crate::trace;
 use crate::upstream::{Target, timed_out};
-use crate::{transcode, upload};
+use crate::{ndjson, transcode, upload};
 
 /// Where the OpenAPI document is.
 const OPENAPI: &str = "/openapi.json";
@@ -173,7 +172,7 @@ impl Front {
                 json_response("application/json", Body::from(body))
             }
             Ok(Answer::Many(messages)) => {
-                let lines = lines(messages, self.stopping.clone(), flight);
+                let lines = ndjson::lines(messages, self.stopping.clone(), flight);
                 json_response("application/x-ndjson", Body::from_stream(lines))
             }
             Ok(Answer::File(file)) => file.into_response(self.stopping.clone(), flight),
@@ -232,17 +231,17 @@ impl Front {
         caller: Option<Caller>,
     ) -> Result<Answer, Problem> {
         let method = located.method;
-        let is_upload = located.rule == routes::Body::File;
-        if method.is_client_streaming() && !is_upload {
+        let is_stream = matches!(located.rule, routes::Body::File | routes::Body::Lines(_));
+        if method.is_client_streaming() && !is_stream {
             let status = refuse(
                 Code::Unimplemented,
                 "STREAM_NEEDS_GRPC",
-                "a stream of requests is taken by gRPC only",
+                "a stream of requests is taken by gRPC, or under the path of its own",
             );
             return Err(status.into());
         }
-        // A file is not collected, and not JSON.
-        let (json, file) = if is_upload {
+        // A stream is not collected, and not JSON.
+        let (json, stream) = if is_stream {
             (Bytes::new(), Some(body))
         } else {
             (self.body(&parts.headers, body).await?, None)
@@ -267,19 +266,35 @@ impl Front {
         let codec = DynamicCodec {
             output: method.output(),
         };
-        if let Some(file) = file {
-            upload::describe(&mut request, &parts.headers)?;
-            let request = addressed(upload::messages(request, file)?, &parts.headers, caller);
-            let answer = client.client_streaming(request, path, codec).await?;
-            return Ok(Answer::One(transcode::write(answer.get_ref())?.into()));
+        match (stream, located.rule) {
+            (Some(lines), routes::Body::Lines(field)) => {
+                let is_ndjson = media_type(&parts.headers)
+                    .is_some_and(|kind| ndjson::MEDIA_TYPES.contains(&kind.as_str()));
+                if !is_ndjson {
+                    return Err(Problem::content_type_unsupported(ndjson::MEDIA_TYPES[0]));
+                }
+                let (requests, sent) =
+                    ndjson::requests(method.input(), field, lines, self.request_bytes);
+                let request = addressed(requests, &parts.headers, caller);
+                let answers = client.streaming(request, path, codec).await?.into_inner();
+                let answers = ndjson::answers(method.output(), answers.boxed(), sent);
+                return Ok(Answer::Many(answers));
+            }
+            (Some(file), _) => {
+                upload::describe(&mut request, &parts.headers)?;
+                let request = addressed(upload::messages(request, file)?, &parts.headers, caller);
+                let answer = client.client_streaming(request, path, codec).await?;
+                return Ok(Answer::One(transcode::write(answer.get_ref())?.into()));
+            }
+            (None, _) => {}
         }
         let request = addressed(request, &parts.headers, caller);
         if method.is_server_streaming() {
             let answer = client.server_streaming(request, path, codec).await?;
             let messages = answer.into_inner();
             match located.answer {
-                routes::Answer::Json => Ok(Answer::Many(messages)),
-                routes::Answer::File => Ok(Answer::File(File::begin(messages).await?)),
+                routes::Answer::Json => Ok(Answer::Many(messages.boxed())),
+                routes::Answer::File => Ok(Answer::File(Box::new(File::begin(messages).await?))),
             }
         } else {
             let answer = client.unary(request, path, codec).await?;
@@ -307,7 +322,7 @@ impl Front {
         if body.is_empty() || is_json {
             Ok(body)
         } else {
-            Err(Problem::content_type_unsupported())
+            Err(Problem::content_type_unsupported("application/json"))
         }
     }
 
@@ -401,61 +416,8 @@ fn addressed<T>(message: T, headers: &HeaderMap, caller: Option<Caller>) -> toni
 /// What a call by HTTP+JSON comes to.
 enum Answer {
     One(Bytes),
-    Many(Streaming<DynamicMessage>),
-    File(File),
-}
-
-/// What is left of a stream.
-struct Rest {
-    messages: Streaming<DynamicMessage>,
-    stopping: CancellationToken,
-    flight: Flight,
-    is_over: bool,
-}
-
-/// A stream as lines: `{"result": …}` for each message, `{"error": …}` if it fails.
-fn lines(
-    messages: Streaming<DynamicMessage>,
-    stopping: CancellationToken,
-    flight: Flight,
-) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
-    let rest = Rest {
-        messages,
-        stopping,
-        flight,
-        is_over: false,
-    };
-    futures::stream::unfold(rest, |mut rest| async move {
-        if rest.is_over {
-            return None;
-        }
-        let next = tokio::select! {
-            next = rest.messages.next() => next,
-            () = rest.stopping.cancelled() => Some(Err(stopping_status())),
-        };
-        let line = match next {
-            Some(Ok(message)) => transcode::write(&message).map(|json| labelled("result", &json)),
-            Some(Err(status)) => Err(status),
-            None => {
-                rest.flight.set_code(Code::Ok);
-                return None;
-            }
-        };
-        let line = line.unwrap_or_else(|status| {
-            rest.is_over = true;
-            let problem = Problem::from(status);
-            rest.flight.set_code(problem.code());
-            labelled("error", problem.json().to_string().as_bytes())
-        });
-        Some((Ok(line), rest))
-    })
-}
-
-fn labelled(key: &str, json: &[u8]) -> Bytes {
-    let mut line = format!("{{\"{key}\":").into_bytes();
-    line.extend_from_slice(json);
-    line.extend_from_slice(b"}\n");
-    line.into()
+    Many(ndjson::Messages),
+    File(Box<File>),
 }
 
 fn json_response(kind: &'static str, body: Body) -> Response<Body> {

@@ -16,6 +16,7 @@ mod front;
 mod health;
 mod limits;
 mod metrics;
+mod ndjson;
 mod openapi;
 mod problem;
 mod routes;

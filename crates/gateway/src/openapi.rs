@@ -10,6 +10,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::ndjson;
 use crate::routes::{Answer, Binding, Body, CALLS, Call, variables_of};
 
 /// How deep a query may reach into messages.
@@ -106,7 +107,7 @@ fn operation(
             }))
         })
         .collect();
-    if !matches!(binding.body, Body::All | Body::File) {
+    if !matches!(binding.body, Body::All | Body::File | Body::Lines(_)) {
         let mut query = Query {
             binding,
             bound: &bound,
@@ -143,6 +144,11 @@ fn operation(
         Body::Field(name) => input
             .get_field_by_name(name)
             .map(|field| ("application/json", schemas.field(&field))),
+        Body::Lines(name) => input.get_field_by_name(name).map(|field| {
+            let mut schema = schemas.field(&field);
+            schema["description"] = "One line each.".into();
+            (ndjson::MEDIA_TYPES[0], schema)
+        }),
         Body::File => {
             let description = "The file, with its own media type and its length.";
             Some(("*/*", json!({"description": description})))

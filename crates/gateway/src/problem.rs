@@ -74,11 +74,11 @@ impl Problem {
         }
     }
 
-    pub(crate) fn content_type_unsupported() -> Self {
+    pub(crate) fn content_type_unsupported(wanted: &str) -> Self {
         let status = refuse(
             Code::InvalidArgument,
             CONTENT_TYPE_UNSUPPORTED,
-            "send `content-type: application/json`",
+            format!("send `content-type: {wanted}`"),
         );
         Self {
             http: StatusCode::UNSUPPORTED_MEDIA_TYPE,

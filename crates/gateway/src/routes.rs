@@ -69,6 +69,8 @@ pub(crate) enum Body {
     All,
     /// One field of the request.
     Field(&'static str),
+    /// Lines of JSON, each of them one field of a request of a stream.
+    Lines(&'static str),
     /// A file: in `file` of the first message of a stream what path, query and headers say of it,
     /// in `chunk` of the others its bytes.
     File,
@@ -107,6 +109,14 @@ const fn post(template: &'static str) -> Binding {
         verb: Verb::Post,
         template,
         body: Body::All,
+    }
+}
+
+const fn lines(template: &'static str, field: &'static str) -> Binding {
+    Binding {
+        verb: Verb::Post,
+        template,
+        body: Body::Lines(field),
     }
 }
 
@@ -159,7 +169,7 @@ pub(crate) const CALLS: &[Call] = &[
         MESSAGES,
         "SendMessages",
         Scope::Send,
-        &[post("/v1/messages:sendStream")],
+        &[lines("/v1/messages:sendStream", "request")],
     ),
     call(
         MESSAGES,
@@ -426,7 +436,7 @@ mod tests {
                         binding.template
                     );
                 }
-                if let Body::Field(name) = binding.body {
+                if let Body::Field(name) | Body::Lines(name) = binding.body {
                     let field = method.input().get_field_by_name(name).unwrap();
                     assert!(matches!(field.kind(), Kind::Message(_)), "{name}");
                 }

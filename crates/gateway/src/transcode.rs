@@ -63,8 +63,12 @@ pub(crate) fn write(message: &DynamicMessage) -> Result<Vec<u8>, Status> {
 fn try_read(input: &MessageDescriptor, parts: Parts<'_>) -> Result<DynamicMessage, Violation> {
     let mut message = match parts.rule {
         Body::All => parse(input, parts.body, "")?,
-        Body::None | Body::File if parts.body.is_empty() => DynamicMessage::new(input.clone()),
-        Body::None | Body::File => return Err(Violation::new("body", "this call takes none")),
+        Body::None | Body::File | Body::Lines(_) if parts.body.is_empty() => {
+            DynamicMessage::new(input.clone())
+        }
+        Body::None | Body::File | Body::Lines(_) => {
+            return Err(Violation::new("body", "this call takes none"));
+        }
         Body::Field(name) => {
             let mut message = DynamicMessage::new(input.clone());
             if let Some(field) = input.get_field_by_name(name)
@@ -79,7 +83,7 @@ fn try_read(input: &MessageDescriptor, parts: Parts<'_>) -> Result<DynamicMessag
     let query: Vec<(String, String)> = serde_urlencoded::from_str(parts.query)
         .map_err(|error| Violation::new("query", error.to_string()))?;
     for (name, text) in &query {
-        if parts.rule == Body::All {
+        if matches!(parts.rule, Body::All | Body::Lines(_)) {
             return Err(Violation::new(name, "belongs into the body"));
         }
         bind(&mut message, name, text).map_err(|wrong| Violation::new(name, wrong))?;

@@ -354,6 +354,7 @@ pub(crate) async fn dead_letter(
         sequence: post.sequence,
         origin: Some(post.origin(path)),
         item,
+        ..v1::DeadLetter::default()
     };
     let subject = subject::dead(ROLE);
     let record = |item| post.record(subject.clone(), id, post.received, letter(item));

@@ -67,6 +67,8 @@ pub struct Config {
     pub strangers_on_whatsapp: bool,
     /// When webhooks that were not answered with 200 are sent again.
     pub webhook_retry: WebhookRetry,
+    /// What decides where faults that happen by chance happen.
+    pub seed: u64,
     /// The clock.
     pub clock: Clock,
 }
@@ -96,6 +98,7 @@ impl Config {
             reactions_open_window: false,
             strangers_on_whatsapp: true,
             webhook_retry: WebhookRetry::default(),
+            seed: 0,
             clock,
         }
     }

@@ -1,9 +1,13 @@
 //! Misbehaviour on demand: what can go wrong, how often, and where.
 //!
 //! The list of active faults is plain state; the places where things happen ask it. It does not
-//! know what a message or a webhook is.
+//! know what a message or a webhook is. What is left to chance comes from a seed, so that a run
+//! can be had again as far as its calls come in the same order.
 
 use jiff::SignedDuration;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
 use crate::records::Channel;
@@ -40,6 +44,12 @@ pub enum Fault {
     FailStatus {
         /// The code.
         code: i64,
+    },
+    /// Accepts a send, and begins to report about it only after this long, on top of the usual
+    /// pause.
+    DelayReports {
+        /// How much later.
+        by: SignedDuration,
     },
     /// Keeps status reports back until released.
     HoldStatuses,
@@ -102,6 +112,10 @@ pub struct FaultSpec {
     /// How many times; until cleared without it.
     #[serde(default)]
     pub times: Option<u32>,
+    /// On how many of a thousand occasions, by chance; on every one without it. Of no use for
+    /// what holds, collects or reorders: that is in force or not.
+    #[serde(default)]
+    pub per_thousand: Option<u16>,
     /// Only on this channel; on both without it.
     #[serde(default)]
     pub channel: Option<Channel>,
@@ -112,6 +126,7 @@ impl From<Fault> for FaultSpec {
         Self {
             fault,
             times: None,
+            per_thousand: None,
             channel: None,
         }
     }
@@ -122,6 +137,13 @@ impl FaultSpec {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
+        self
+    }
+
+    /// Lets it happen on so many of a thousand occasions, by chance.
+    #[must_use]
+    pub fn per_thousand(mut self, share: u16) -> Self {
+        self.per_thousand = Some(share);
         self
     }
 
@@ -148,13 +170,28 @@ pub struct ActiveFault {
 }
 
 /// The faults in force, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Faults {
     active: Vec<ActiveFault>,
     next_id: u64,
+    chance: StdRng,
 }
 
 impl Faults {
+    /// Returns an empty list whose chance comes from `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            active: Vec::new(),
+            next_id: 0,
+            chance: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Puts things in an order of chance.
+    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
+        things.shuffle(&mut self.chance);
+    }
+
     /// Puts a fault in force.
     pub(crate) fn add(&mut self, spec: FaultSpec) -> FaultId {
         let id = FaultId(self.next_id);
@@ -197,18 +234,27 @@ impl Faults {
             .find_map(|active| read(&active.spec.fault))
     }
 
-    /// Like [`Self::peek`], and counts one use of that fault.
+    /// Like [`Self::peek`], and counts one use of that fault. A fault that happens by chance is
+    /// passed over if it does not.
     pub(crate) fn take<T>(
         &mut self,
         channel: Channel,
         read: impl Fn(&Fault) -> Option<T>,
     ) -> Option<T> {
+        let chance = &mut self.chance;
         let (position, value) = self
             .active
             .iter()
             .enumerate()
             .filter(|(_, active)| active.spec.channel.is_none_or(|only| only == channel))
-            .find_map(|(position, active)| Some((position, read(&active.spec.fault)?)))?;
+            .find_map(|(position, active)| {
+                let value = read(&active.spec.fault)?;
+                let happens = active
+                    .spec
+                    .per_thousand
+                    .is_none_or(|share| chance.random_range(0..1_000) < share);
+                happens.then_some((position, value))
+            })?;
         if let Some(times) = self.active[position].spec.times.as_mut() {
             *times = times.saturating_sub(1);
             if *times == 0 {
@@ -232,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_counted_fault_ends_after_its_last_use() {
-        let mut faults = Faults::default();
+        let mut faults = Faults::new(0);
         faults.add(FaultSpec::from(Fault::GraphError { code: 131_000 }).times(2));
         assert_eq!(faults.take(Channel::Whatsapp, code), Some(131_000));
         assert_eq!(faults.peek(Channel::Whatsapp, code), Some(131_000));
@@ -241,8 +287,30 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_chance_happens_as_often_as_it_says_and_the_same_by_the_same_seed() {
+        let hits = |seed| {
+            let mut faults = Faults::new(seed);
+            faults.add(FaultSpec::from(Fault::GraphError { code: 1 }).per_thousand(20));
+            (0..10_000)
+                .filter(|_| faults.take(Channel::Whatsapp, code).is_some())
+                .collect::<Vec<u32>>()
+        };
+        assert_eq!(hits(7), hits(7));
+        assert_ne!(hits(7), hits(8));
+        assert!((150..250).contains(&hits(7).len()), "{}", hits(7).len());
+    }
+
+    #[test]
+    fn a_fault_that_does_not_happen_by_chance_leaves_room_for_the_next() {
+        let mut faults = Faults::new(0);
+        faults.add(FaultSpec::from(Fault::GraphError { code: 1 }).per_thousand(0));
+        faults.add(Fault::GraphError { code: 2 }.into());
+        assert_eq!(faults.take(Channel::Whatsapp, code), Some(2));
+    }
+
+    #[test]
     fn a_fault_of_one_channel_leaves_the_other_alone() {
-        let mut faults = Faults::default();
+        let mut faults = Faults::new(0);
         faults.add(FaultSpec::from(Fault::GraphError { code: 1 }).on(Channel::Sms));
         assert_eq!(faults.take(Channel::Whatsapp, code), None);
         assert_eq!(faults.take(Channel::Sms, code), Some(1));

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::SignedDuration;
-use rand::seq::SliceRandom as _;
 use secrecy::ExposeSecret as _;
 
 use crate::error::Error;
@@ -308,7 +307,7 @@ fn release_reordered(shared: &Arc<Shared>, state: &mut State, channel: Channel, 
     let mut posts = std::mem::take(&mut state.outbox.reordering);
     match order {
         Reordering::Reversed => posts.reverse(),
-        Reordering::Shuffled => posts.shuffle(&mut rand::rng()),
+        Reordering::Shuffled => state.faults.shuffle(&mut posts),
     }
     for mut post in posts {
         // In one lane they leave one after the other.

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use crate::books::Sent;
 use crate::config::AutoStatusStep;
 use crate::error::Error;
+use crate::faults::Fault;
 use crate::outbox::{self, Parcel};
 use crate::payload::{self, Shown};
 use crate::records::{Channel, CustomerId, MessageKind, Report, Status};
@@ -17,10 +20,10 @@ use crate::{generic, vonage};
 /// How many reports the books keep of one message.
 const REPORTS_KEPT_MAX: usize = 64;
 /// When a failure is reported if nothing else would have been.
-const FAILS_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_millis(15);
+const FAILS_AFTER: SignedDuration = SignedDuration::from_millis(15);
 
 /// Schedules what the platform reports of its own accord about an accepted message.
-pub(crate) fn schedule(shared: &Arc<Shared>, state: &State, seq: u64, fails_with: Option<i64>) {
+pub(crate) fn schedule(shared: &Arc<Shared>, state: &mut State, seq: u64, fails_with: Option<i64>) {
     let steps = match fails_with {
         None => state.auto_status.steps.clone(),
         Some(_) => vec![AutoStatusStep {
@@ -35,8 +38,13 @@ pub(crate) fn schedule(shared: &Arc<Shared>, state: &State, seq: u64, fails_with
     if steps.is_empty() {
         return;
     }
+    let channel = state.books.sent(seq).map(|sent| sent.message.channel);
+    let late = channel.and_then(|channel| state.faults.take(channel, late));
     let later = Arc::clone(shared);
     shared.spawn(async move {
+        if let Some(by) = late {
+            tokio::time::sleep(pause(by)).await;
+        }
         for step in steps {
             tokio::time::sleep(pause(step.after)).await;
             let made = later.change(|state| {
@@ -168,4 +176,11 @@ fn sms(shared: &Shared, sent: &Sent, report: Report) -> Option<Parcel> {
         params,
         lane: sid,
     })
+}
+
+fn late(fault: &Fault) -> Option<SignedDuration> {
+    match fault {
+        Fault::DelayReports { by } => Some(*by),
+        _ => None,
+    }
 }

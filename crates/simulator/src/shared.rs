@@ -55,7 +55,7 @@ impl Shared {
         let client = build_client(pause(config.webhook_retry.answer_within))?;
         let state = State {
             books: Books::new(&config),
-            faults: Faults::default(),
+            faults: Faults::new(config.seed),
             outbox: Outbox::new(config.webhook_url),
             auto_status: config.auto_status,
             media: Shelf::default(),

@@ -42,7 +42,8 @@ pub enum Action {
     Fail,
     /// Give it up and record that the customer wants no SMS from this sender.
     OptOut,
-    /// Nothing more by this account until an operator has seen to it; another gateway may.
+    /// Nothing more by this account, whatever the message: its credentials are refused, or it is
+    /// suspended or has no money. Another gateway may.
     Halt,
 }
 

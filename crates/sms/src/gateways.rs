@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use casement_domain::sms::Senders;
+use casement_shell::config::SecretError;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
@@ -112,6 +113,13 @@ impl Gateways {
     /// Returns the rule for an error code of a provider. See [`Config::rule`].
     pub fn rule(&self, provider: &str, code: i64) -> ErrorRule {
         self.config.rule(provider, code)
+    }
+
+    /// Returns the secrets of a gateway of the configuration; `None` if there is none of this name.
+    pub fn secrets(&self, name: &str) -> Option<Result<Vec<SecretString>, SecretError>> {
+        let gateway = self.config.gateways.get(name)?;
+        let secrets = gateway.secrets().into_iter();
+        Some(secrets.map(|(_, secret)| secret.resolve()).collect())
     }
 
     /// Calls a gateway once and says what came of it.

@@ -205,8 +205,8 @@ impl Role {
             time: Some(convert::timestamp(now)),
             stream: stored.stream.clone(),
             sequence: stored.sequence,
-            origin: None,
             item: stored.payload.to_vec(),
+            ..v1::DeadLetter::default()
         };
         let id = id::dead(ROLE, &stored.stream, stored.sequence, "");
         let record = Record::new(subject::dead(ROLE), id, SOURCE, now, letter);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use casement_event::convert::{instant, timestamp};
+use casement_event::convert::{self, instant, timestamp};
 use casement_event::v1::MessageOutcome;
 use casement_event_log::Position;
 use casement_proto::message::v1 as proto;
@@ -220,6 +220,11 @@ pub(super) fn shown(of: Message) -> proto::Message {
             String::new()
         },
         delivery_status: of.delivery_status.into(),
+        cost: convert::message::money::total(
+            of.attempts
+                .iter()
+                .filter_map(|attempt| attempt.cost.as_ref()),
+        ),
         attempts: of.attempts,
         decision: None,
         request_time: time(of.request_time),
@@ -227,6 +232,10 @@ pub(super) fn shown(of: Message) -> proto::Message {
         end_time: of.end_time.map(timestamp),
         client_reference: of.client_reference,
         labels: of.labels,
+        sensitive: of.is_sensitive,
+        send_time: of.send_time.map(timestamp),
+        // As decisions, only the one who drives the message tells it.
+        overdue_time: None,
         position: Position {
             stream: of.position.stream,
             incarnation: of.position.incarnation,
@@ -236,5 +245,7 @@ pub(super) fn shown(of: Message) -> proto::Message {
         reason: of.reason,
         deferral: of.deferral,
         double_exposure: of.double_exposure,
+        nudge_message_id: of.nudge_message_id,
+        held_message_id: of.held_message_id,
     }
 }

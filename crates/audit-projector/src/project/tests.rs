@@ -305,6 +305,8 @@ fn a_message_s_life_is_told_event_by_event() {
         conversation: Some(conversation()),
         client_reference: "order-1".to_owned(),
         labels: vec![label.clone()],
+        held_message_id: "held-1".to_owned(),
+        send_time: Some(proto(3)),
         request_time: Some(proto(1)),
         expire_time: Some(proto(2)),
         ..Default::default()
@@ -334,6 +336,9 @@ fn a_message_s_life_is_told_event_by_event() {
                 brand_id: "default".to_owned(),
                 client_reference: "order-1".to_owned(),
                 labels: vec![label],
+                is_sensitive: false,
+                send_time: Some(at(3)),
+                held_message_id: "held-1".to_owned(),
                 request_time: Some(at(1)),
                 expire_time: Some(at(2)),
             },
@@ -341,10 +346,14 @@ fn a_message_s_life_is_told_event_by_event() {
         (
             v1::MessageHeld {
                 message_id: message_id(),
+                nudge_message_id: "nudge-1".to_owned(),
                 ..Default::default()
             }
             .into(),
-            state(MessageState::Held, ""),
+            MessageChange::Held {
+                reason: String::new(),
+                nudge_message_id: "nudge-1".to_owned(),
+            },
         ),
         (
             v1::MessageReleased {
@@ -432,6 +441,22 @@ fn a_message_s_life_is_told_event_by_event() {
             tried(AttemptResult::Abandoned, MessageState::Pending, "RETRY"),
         ),
         (
+            v1::DeliveryOverdue {
+                message_id: message_id(),
+                attempt: 2,
+                moves_on: true,
+                duplicate_risk: true,
+                ..Default::default()
+            }
+            .into(),
+            MessageChange::Overdue {
+                number: 2,
+                moves_on: true,
+                is_risky: true,
+                reason: "DELIVERY_OVERDUE".to_owned(),
+            },
+        ),
+        (
             delivered.into(),
             MessageChange::Delivery {
                 number: 0,
@@ -484,4 +509,50 @@ fn an_event_that_names_no_conversation_changes_none() {
     assert_eq!(projected(message), []);
     assert_eq!(projected(v1::WindowExpired::default()), []);
     assert_eq!(projected(v1::BrandRecorded::default()), []);
+}
+
+#[test]
+fn a_cost_is_kept_with_its_attempt_and_how_it_was_counted_is_not() {
+    let cost = v1::Cost {
+        basis: v1::CostBasis::Reported.into(),
+        category: "utility".to_owned(),
+        amount: Some(v1::Money {
+            currency: "EUR".to_owned(),
+            micros: 50_000,
+        }),
+        counted: Some(v1::Spend::default()),
+        ..v1::Cost::default()
+    };
+    let expected = MessageChange::Cost {
+        number: 2,
+        cost: v1::Cost {
+            counted: None,
+            ..cost.clone()
+        },
+    };
+    let billed = v1::MessageBilled {
+        message_id: MESSAGE.to_owned(),
+        conversation: Some(conversation()),
+        attempt: 2,
+        cost: Some(cost.clone()),
+        ..v1::MessageBilled::default()
+    };
+    assert_eq!(of_message(billed), expected);
+    let delivered = v1::DeliveryAdvanced {
+        message_id: MESSAGE.to_owned(),
+        conversation: Some(conversation()),
+        attempt: 2,
+        status: DeliveryStatus::Delivered.into(),
+        cost: Some(cost),
+        ..v1::DeliveryAdvanced::default()
+    };
+    let changes = projected(delivered);
+    let told = changes.iter().filter_map(|change| match change {
+        Change::Message { change, .. } => Some(change),
+        Change::Conversation { .. } => None,
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(matches!(told[0], MessageChange::Delivery { .. }));
+    assert_eq!(*told[1], expected);
 }

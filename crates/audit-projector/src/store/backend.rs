@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use casement_event::convert;
 use casement_event::v1::WindowState;
 use casement_proto::message::v1 as proto;
 use jiff::Timestamp;
@@ -444,9 +445,13 @@ fn messages_query(filter: &MessageFilter, before: Option<&RequestKey>, rows_max:
 pub(super) fn details(message: &Message) -> Vec<u8> {
     let details = proto::Message {
         labels: message.labels.clone(),
+        sensitive: message.is_sensitive,
+        send_time: message.send_time.map(convert::timestamp),
         attempts: message.attempts.clone(),
         deferral: message.deferral.clone(),
         double_exposure: message.double_exposure.clone(),
+        nudge_message_id: message.nudge_message_id.clone(),
+        held_message_id: message.held_message_id.clone(),
         ..proto::Message::default()
     };
     prost::Message::encode_to_vec(&details)

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use casement_event::Stored;
+use casement_event::convert;
 use casement_event::v1::{ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
 use casement_proto::message::v1::{self as proto, MessageState};
 use jiff::Timestamp;
@@ -235,9 +236,15 @@ pub(super) fn message<R: Columns>(row: &R) -> Result<Message, Error> {
         end_time: table.time("end_time_ns")?,
         is_purged: table.get(R::boolean, "is_purged")?,
         labels: details.labels,
+        is_sensitive: details.sensitive,
+        send_time: convert::instant("send_time", details.send_time.as_ref())
+            .ok()
+            .flatten(),
         attempts: details.attempts,
         deferral: details.deferral,
         double_exposure: details.double_exposure,
+        nudge_message_id: details.nudge_message_id,
+        held_message_id: details.held_message_id,
         position: table.position()?,
     })
 }

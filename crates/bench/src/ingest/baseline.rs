@@ -131,7 +131,7 @@ pub(crate) async fn read(
 
 /// Reads the newest `count` messages of RAW with acknowledgements, and appends `events` in atomic
 /// batches meanwhile; returns how long both took.
-pub(super) async fn consume_and_append(
+pub(crate) async fn consume_and_append(
     context: &jetstream::Context,
     after: u64,
     count: usize,

@@ -15,7 +15,6 @@ use casement_event::subject::stream;
 use casement_shell::{Clock as _, SystemClock};
 use casement_testkit::Postgres;
 use clap::{Args, ValueEnum};
-use futures::TryStreamExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::roles::{Role, Running, System};
@@ -23,9 +22,6 @@ use crate::cost::{Watched, cores_text};
 use crate::ingest::baseline;
 use crate::load::{Answers, Load};
 use crate::posts::{Kind, Posts};
-
-/// How often what waits is counted while a burst is worked off.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a burst may take to be worked off.
 const DRAIN_MAX: Duration = Duration::from_mins(5);
@@ -35,14 +31,6 @@ const SHARES: [usize; 4] = [90, 75, 60, 45];
 
 /// Connections of the load generator.
 const CONNECTIONS: usize = 64;
-
-/// The streams that a message passes.
-const STREAMS: [&str; 4] = [
-    stream::RAW,
-    stream::CUSTOMERS,
-    stream::EVENTS,
-    stream::MESSAGES,
-];
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -202,46 +190,18 @@ impl Bench {
 
     /// Waits until nothing waits anywhere, and the archive has it all.
     async fn drained(&self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while self.waiting().await? > 0 || !self.is_archived().await? {
-            ensure!(
-                begun.elapsed() < DRAIN_MAX,
-                "the roles take too long; {} messages wait",
-                self.waiting().await?
-            );
-            sleep(LOOK_INTERVAL).await;
-        }
-        Ok(())
-    }
-
-    /// Messages that some consumer was not given yet, or is working on, all consumers together.
-    async fn waiting(&self) -> anyhow::Result<usize> {
-        let mut all = 0;
-        for name in STREAMS {
-            let stream = self.context.get_stream_no_info(name).await?;
-            let consumers: Vec<_> = stream.consumers().try_collect().await?;
-            for info in consumers {
-                all += usize::try_from(info.num_pending)? + info.num_ack_pending;
-            }
-        }
-        Ok(all)
-    }
-
-    async fn is_archived(&self) -> anyhow::Result<bool> {
-        let mut stored = 0;
-        for name in STREAMS.into_iter().chain([stream::ACCOUNTS]) {
-            stored += self.system.log.state(name).await?.messages;
-        }
-        let raw = self.system.log.state(stream::RAW).await?.messages;
         let projector = self
             .roles
             .iter()
             .find(|role| role.name() == Role::AuditProjector.name())
             .context("the archive's role runs")?;
-        let archived = projector.metric("casement_archive_rows_total").await?;
-        // Posts as received may or may not be archived; nothing else is left out.
-        let stored = u32::try_from(stored - raw)?;
-        Ok(archived >= f64::from(stored))
+        self.system
+            .drained(&self.context, Some(projector), DRAIN_MAX)
+            .await
+    }
+
+    async fn waiting(&self) -> anyhow::Result<usize> {
+        self.system.waiting(&self.context).await
     }
 }
 

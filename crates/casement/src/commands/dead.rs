@@ -3,8 +3,10 @@
 //! A letter is never deleted: what was done about it stands behind it, and both leave by age.
 
 use anyhow::{Context as _, bail};
+use casement_dispatcher::PutBackError;
 use casement_event_log::dead::Letter;
 use casement_ingress::repair::Retried;
+use casement_shell::SystemClock;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -17,7 +19,7 @@ pub(crate) enum DeadCommand {
     List(ListArgs),
     /// Show one letter with its item
     Show(OneArgs),
-    /// Try items again with the present parser
+    /// Try items again with the present parser, or put commands back
     Retry(SomeArgs),
     /// Give letters up
     Drop(SomeArgs),
@@ -115,15 +117,9 @@ async fn retry(args: SomeArgs) -> anyhow::Result<()> {
                              `casement dead drop` gives it up";
                 ("POST_GONE", words.to_owned(), Value::Null)
             }
-            Retried::Foreign => {
-                let words = format!(
-                    "a letter of {}: only posts can be tried again; see {} {} on the log",
-                    one.letter.role, one.letter.stream, one.letter.sequence
-                );
-                ("FOREIGN", words, Value::Null)
-            }
+            Retried::Foreign => put_back(&bench, one, &args.reason).await?,
         };
-        left += u32::from(outcome != "SETTLED");
+        left += u32::from(!matches!(outcome, "SETTLED" | "PUT_BACK"));
         if args.log.output.json {
             output::json(&json!({
                 "sequence": one.sequence, "outcome": outcome, "detail": words, "items": counts,
@@ -136,6 +132,33 @@ async fn retry(args: SomeArgs) -> anyhow::Result<()> {
         bail!("{left} of {} letters are left", letters.len());
     }
     Ok(())
+}
+
+/// Puts a command back, and says of other roles' letters that nothing can be done here.
+async fn put_back(
+    bench: &Bench,
+    one: &Letter,
+    reason: &str,
+) -> anyhow::Result<(&'static str, String, Value)> {
+    let now = SystemClock::shared().now();
+    // A letter that was listed has come without its item.
+    let whole = letter(bench, one.sequence).await?;
+    match casement_dispatcher::put_back(&bench.log, &whole, reason, now).await {
+        Ok(()) => {
+            let words = "put back among the commands; if it is refused again, there is another \
+                         letter of it";
+            Ok(("PUT_BACK", words.to_owned(), Value::Null))
+        }
+        Err(PutBackError::NotACommand) => {
+            let words = format!(
+                "a letter of {}: only posts and commands can be tried again; see {} {} on the log",
+                one.letter.role, one.letter.stream, one.letter.sequence
+            );
+            Ok(("FOREIGN", words, Value::Null))
+        }
+        Err(error @ PutBackError::NotKept) => Ok(("NOT_KEPT", error.to_string(), Value::Null)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn give_up(args: SomeArgs) -> anyhow::Result<()> {

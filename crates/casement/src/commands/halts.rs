@@ -62,7 +62,7 @@ pub(crate) struct ResumeArgs {
 /// One of them.
 #[derive(Debug, Args)]
 #[group(id = "target", multiple = false)]
-struct TargetArgs {
+pub(crate) struct TargetArgs {
     /// All numbers of a brand
     #[arg(long, value_name = "BRAND")]
     brand: Option<String>,
@@ -78,7 +78,7 @@ struct TargetArgs {
 }
 
 impl TargetArgs {
-    fn target(self) -> Option<HaltTarget> {
+    pub(crate) fn target(self) -> Option<HaltTarget> {
         let named = [
             self.brand.map(Target::BrandId),
             self.number.map(Target::Number),
@@ -198,7 +198,11 @@ fn lines(standing: &StandingHalt) -> Vec<String> {
     let mut lines = vec![format!("halt         {}", halt.halt_id)];
     lines.push(format!("what         {}", told(&halt)));
     if let Some(error) = &halt.error {
-        lines.push(format!("why          {}: {}", error.code, error.title));
+        // Below zero, nobody was called.
+        lines.push(match error.code {
+            ..0 => format!("why          {}", error.title),
+            code => format!("why          {code}: {}", error.title),
+        });
         if !halt.message_id.is_empty() {
             let (message, attempt) = (&halt.message_id, halt.attempt);
             lines.push(format!("met by       {message}, attempt {attempt}"));

@@ -3,11 +3,14 @@
 
 mod find;
 
-use casement_proto::message::v1::{CancelMessageRequest, GetMessageRequest, Message};
+use casement_proto::message::v1::{
+    CancelMessageRequest, CancelMessagesRequest, GetMessageRequest, Message,
+};
 use clap::{Args, Subcommand};
 
 use crate::cli::ApiArgs;
 use crate::client::{Api, explain};
+use crate::commands::halts::TargetArgs;
 use crate::{json, output, person};
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +19,8 @@ pub(crate) enum MessageCommand {
     Get(MessageArgs),
     /// Withdraw a message that no provider has been called for
     Cancel(MessageArgs),
+    /// Withdraw all messages to a target that no provider has been called for
+    CancelAll(CancelAllArgs),
     /// List messages by what is known of them, the newest first
     List(find::ListArgs),
     /// Tell of messages as they change
@@ -32,10 +37,28 @@ pub(crate) struct MessageArgs {
     api: ApiArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CancelAllArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Of these only those to this customer
+    #[arg(long, value_name = "ID", default_value = "")]
+    customer_id: String,
+    /// Of these only those with this reference of yours
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    client_reference: String,
+    /// Of these only those that wait for their customer
+    #[arg(long)]
+    held_only: bool,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
 pub(crate) async fn run(command: MessageCommand) -> anyhow::Result<()> {
     match command {
         MessageCommand::Get(args) => get(args).await,
         MessageCommand::Cancel(args) => cancel(args).await,
+        MessageCommand::CancelAll(args) => cancel_all(args).await,
         MessageCommand::List(args) => find::list(args).await,
         MessageCommand::Watch(args) => find::watch(args).await,
         MessageCommand::Retry(args) => find::retry(args).await,
@@ -69,6 +92,30 @@ async fn cancel(args: MessageArgs) -> anyhow::Result<()> {
         return output::json(&json::of(name, &answer)?);
     }
     print(&answer.message.unwrap_or_default())
+}
+
+async fn cancel_all(args: CancelAllArgs) -> anyhow::Result<()> {
+    let Some(target) = args.target.target() else {
+        anyhow::bail!("name what to withdraw: --brand, --number, --template or --label");
+    };
+    let api = Api::connect(&args.api).await?;
+    let request = CancelMessagesRequest {
+        target: Some(target),
+        customer_id: args.customer_id,
+        client_reference: args.client_reference,
+        held_only: args.held_only,
+    };
+    let answer = api.messages().cancel_messages(request).await;
+    let answer = answer.map_err(explain)?.into_inner();
+    if args.api.output.json {
+        let name = "casement.message.v1.CancelMessagesResponse";
+        return output::json(&json::of(name, &answer)?);
+    }
+    output::line(format!(
+        "{} withdrawn, {} too late, of {} meant",
+        answer.cancelled_count, answer.too_late_count, answer.matched_count
+    ))?;
+    Ok(())
 }
 
 /// Prints a message for people.

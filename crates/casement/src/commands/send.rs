@@ -56,12 +56,21 @@ struct RequestArgs {
     /// Routing policy
     #[arg(long, value_name = "NAME", default_value = "")]
     policy: String,
+    /// The customer's time zone, as in `Europe/Berlin`, for a policy with quiet hours
+    #[arg(long, value_name = "ZONE", default_value = "")]
+    time_zone: String,
     /// How long it is worth sending, as in `2h`
     #[arg(long, value_name = "DURATION")]
     ttl: Option<SignedDuration>,
     /// Not before this time, RFC 3339
     #[arg(long, value_name = "TIME")]
     send_time: Option<Timestamp>,
+    /// Take another channel if no delivery is reported this long after acceptance, as in `15m`
+    #[arg(long, value_name = "DURATION")]
+    failover_after: Option<SignedDuration>,
+    /// Also where the customer may get the message twice
+    #[arg(long)]
+    accept_duplicate_risk: bool,
     /// Id of the message it answers
     #[arg(long, value_name = "ID", default_value = "")]
     reply_to: String,
@@ -257,6 +266,9 @@ impl RequestArgs {
             not_before: self.not_before,
             wait_for: WireWait::Unspecified.into(),
             messaging_account_id: self.messaging_account,
+            time_zone: self.time_zone,
+            failover_after: self.failover_after.map(casement_event::convert::duration),
+            accept_duplicate_risk: self.accept_duplicate_risk,
         })
     }
 }
@@ -341,7 +353,8 @@ mod tests {
         let request = request(
             "send --number +15550001111 --to +15550100001 --text Hi --template order_update \
              --language en_US --param 42 --named-param who=Ana --sms Hello --purpose utility \
-             --priority bulk --ttl 2h --label team=a=b --request-id r1 --sensitive",
+             --priority bulk --ttl 2h --label team=a=b --request-id r1 --sensitive \
+             --send-time 2026-12-24T08:00:00Z --failover-after 15m --accept-duplicate-risk",
         );
         let content = request.content.clone().unwrap();
         assert_eq!(content.free_form.unwrap().text, "Hi");
@@ -359,6 +372,8 @@ mod tests {
         assert_eq!(request.ttl.unwrap().seconds, 7200);
         assert_eq!(request.labels[0].value, "a=b");
         assert!(request.sensitive);
+        assert_eq!(request.failover_after.unwrap().seconds, 900);
+        assert!(request.send_time.is_some() && request.accept_duplicate_risk);
     }
 
     #[test]

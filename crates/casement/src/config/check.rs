@@ -13,12 +13,13 @@ use super::{Config, Mode};
 use crate::process::Which;
 
 /// Secrets that everybody knows.
-pub(crate) const DEMO_SECRETS: [&str; 5] = [
+pub(crate) const DEMO_SECRETS: [&str; 6] = [
     "demo-app-secret",
     "demo-verify-token",
     "demo-token",
     "demo-twilio-token",
     "demo-token-key-that-is-no-secret",
+    "demo-sensitive-key-that-is-no-secret",
 ];
 
 /// Shorter keys can be guessed.
@@ -221,6 +222,8 @@ pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret
         all.extend(url.map(|url| ("archive.database_url".to_owned(), &url.0)));
     }
     if which.runs(Which::Dispatcher) {
+        let key = config.dispatcher.sensitive_key.iter();
+        all.extend(key.map(|secret| ("dispatcher.sensitive_key".to_owned(), secret)));
         for (name, gateway) in &config.sms.gateways {
             let secrets = gateway.secrets().into_iter();
             all.extend(secrets.map(|(key, secret)| (format!("sms.gateways.{name}.{key}"), secret)));

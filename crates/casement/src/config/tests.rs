@@ -44,6 +44,10 @@ fn the_defaults_are_those_of_the_roles() {
         print_(toml::Value::try_from(&config.dispatcher).unwrap()),
         print_(toml::Value::try_from(casement_dispatcher::Config::default()).unwrap()),
     );
+    assert_eq!(
+        print_(toml::Value::try_from(&config.money).unwrap()),
+        print_(toml::Value::try_from(casement_dispatcher::MoneyConfig::default()).unwrap()),
+    );
     let mut ingress = casement_ingress::Config::default();
     ingress.media.store = "./data/media".to_owned();
     assert_eq!(
@@ -64,6 +68,27 @@ fn the_defaults_are_those_of_the_roles() {
     assert_eq!(log.append_deadline, default.append_deadline);
     assert_eq!(log.sizes.events_mib, default.sizes.events_mib);
     assert_eq!(config.telemetry, TelemetryConfig::default());
+}
+
+#[test]
+fn a_rate_card_is_read_with_the_configuration_and_its_mistakes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rates.toml");
+    let card = "currency = \"EUR\"\n\n[[sms]]\nfrom = \"2026-10-01\"\ncountry = \"49\"\n";
+    std::fs::write(&path, format!("{card}segment = \"7 cents\"\n")).unwrap();
+    let text = format!(
+        "[money]\nrate_card = '{}'\n[money.caps]\nbrands.default = \"250.00\"\n",
+        path.display()
+    );
+    let found = problems_with(&text);
+    for words in ["rates.toml", "line 3, entry 1 of [[sms]]", "7 cents"] {
+        assert!(found.contains(words), "{words} in {found}");
+    }
+    std::fs::write(&path, format!("{card}segment = \"0.07\"\n")).unwrap();
+    let found = problems_with(&text);
+    assert!(!found.contains("money"), "{found}");
+    let config = load_text(Mode::Real, &text, &[], &[]).unwrap();
+    assert_eq!(config.dispatcher.money.caps.brands["default"], "250.00");
 }
 
 #[test]

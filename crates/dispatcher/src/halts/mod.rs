@@ -5,6 +5,7 @@
 //! moment ago is known: the stream's leader is asked for anything newer. What a call may do is
 //! decided in the domain; whom a halt concerns and what lifts it stands next door.
 
+pub(crate) mod gateways;
 pub(crate) mod orders;
 pub(crate) mod service;
 pub(crate) mod watch;
@@ -194,6 +195,16 @@ impl Halts {
             .values()
             .filter_map(|halt| Some((set(halt)?.clone(), halt.clone())));
         set.filter(|(halt, _)| halt.is_in_force(now)).collect()
+    }
+
+    /// Returns the ids of all halts of gateways that ever were: what waits for one of several may
+    /// go once another is over.
+    pub(crate) fn of_gateways(&self) -> BTreeSet<String> {
+        let halts = self.directory.halts();
+        let of_gateways = halts
+            .iter()
+            .filter(|(_, known)| known.stored.scope() == v1::HaltScope::Gateway);
+        of_gateways.map(|(id, _)| id.clone()).collect()
     }
 
     /// Sets a halt, unless what is known covers it. Safe to repeat.

@@ -1,29 +1,36 @@
 //! What a message belongs to, and which halt an error of the platform orders.
 
 use casement_domain::halt::{Cause, Channels, End, Order, Scope, Sending, Target, Traffic};
+use casement_domain::sms::Senders;
 use casement_event::v1;
 use casement_event_log::conversation::Key;
 use casement_whatsapp::errors::{self, Action, ErrorRule, Lift};
 use jiff::{SignedDuration, Timestamp};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use super::gateways;
 use crate::aggregate::Loaded;
 use crate::secrets;
 
 /// After how long a token that was refused is tried again although it has not changed.
 const TOKEN_PROBE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What the platform said to a call, as the error table has it.
+/// What a provider said to a call, as its error table has it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told {
-    pub(crate) rule: ErrorRule,
-    /// The pause that the answer asked for.
-    pub(crate) retry_after: Option<std::time::Duration>,
+pub(crate) enum Told {
+    /// The platform.
+    Platform {
+        rule: ErrorRule,
+        /// The pause that the answer asked for.
+        retry_after: Option<std::time::Duration>,
+    },
+    /// An SMS gateway.
+    Gateway(casement_sms::errors::ErrorRule),
 }
 
-/// Returns all that a message belongs to.
-pub(crate) fn sending(of: &Loaded, account: &v1::Number) -> Sending {
+/// Returns all that a message belongs to. Of gateways, all that SMS of its number go through.
+pub(crate) fn sending(of: &Loaded, account: &v1::Number, senders: &Senders) -> Sending {
     let conversation = &of.context.conversation;
     let mut targets = vec![
         Target::new(Scope::Brand, &account.brand_id),
@@ -38,6 +45,7 @@ pub(crate) fn sending(of: &Loaded, account: &v1::Number) -> Sending {
             targets.push(Target::template(&account.waba_id, &template.name, language));
         }
     }
+    targets.extend(gateways::targets(account, senders));
     for label in &of.request.labels {
         targets.push(Target::label(&conversation.brand, &label.key, &label.value));
     }
@@ -49,7 +57,7 @@ pub(crate) fn sending(of: &Loaded, account: &v1::Number) -> Sending {
 
 /// Returns whether a number's messages can belong to a target; of labels and templates that is
 /// not known.
-pub(crate) fn reaches(target: &Target, account: &v1::Number) -> bool {
+pub(crate) fn reaches(target: &Target, account: &v1::Number, senders: &Senders) -> bool {
     let first = || target.key.split('/').next().unwrap_or_default();
     match target.scope {
         Scope::Brand => target.key == account.brand_id,
@@ -59,18 +67,24 @@ pub(crate) fn reaches(target: &Target, account: &v1::Number) -> bool {
         Scope::Number => target.key == account.number,
         Scope::Template => first() == account.waba_id,
         Scope::Label => first() == account.brand_id,
+        Scope::Gateway => gateways::targets(account, senders).contains(target),
         Scope::Pair => first() == account.number,
     }
 }
 
-/// Returns the halt that follows from what the platform said to an attempt.
+/// Returns the halt that follows from what a provider said to an attempt; `gateway` is the one
+/// that it went through, if it was an SMS.
 pub(crate) fn order(
     told: &Told,
     of: &Loaded,
+    gateway: &str,
     account: &v1::Number,
     met_at: Timestamp,
 ) -> Option<Order> {
-    let rule = &told.rule;
+    let (rule, retry_after) = match told {
+        Told::Platform { rule, retry_after } => (rule, *retry_after),
+        Told::Gateway(rule) => return gateways::order(rule, gateway, account, met_at),
+    };
     let (target, traffic, may_go_elsewhere, end) = match rule.action {
         Action::Halt {
             traffic,
@@ -97,7 +111,7 @@ pub(crate) fn order(
         Action::Delay { first, factor }
             if !matches!(rule.scope, errors::Scope::Message | errors::Scope::Pair) =>
         {
-            let first = first.max(told.retry_after.unwrap_or_default());
+            let first = first.max(retry_after.unwrap_or_default());
             let end = End::Time {
                 first: signed(first),
                 factor,
@@ -189,11 +203,20 @@ pub(crate) fn token(account: &v1::Number) -> Option<String> {
 /// cannot be had. Tokens are long and random, so that the few digits of a hash tell nothing.
 pub(crate) fn fingerprint(account: &v1::Number) -> Option<String> {
     let token = secrets::resolve(account.token.as_ref()).ok()?;
-    let hash = Sha256::digest(token.expose_secret().as_bytes());
+    Some(digest(&[token]))
+}
+
+/// A few digits that tell secrets apart.
+pub(super) fn digest(secrets: &[SecretString]) -> String {
+    let mut hash = Sha256::new();
+    for secret in secrets {
+        hash.update(secret.expose_secret());
+    }
+    let hash = hash.finalize();
     let head = hash
         .first_chunk::<8>()
         .map_or(0, |head| u64::from_be_bytes(*head));
-    Some(format!("{head:016x}"))
+    format!("{head:016x}")
 }
 
 fn signed(wait: std::time::Duration) -> SignedDuration {
@@ -253,11 +276,11 @@ mod tests {
     }
 
     fn ordered(code: i64) -> Option<Order> {
-        let told = Told {
+        let told = Told::Platform {
             rule: lookup(code),
             retry_after: None,
         };
-        order(&told, &message(), &account(), Timestamp::UNIX_EPOCH)
+        order(&told, &message(), "", &account(), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -302,22 +325,23 @@ mod tests {
     #[test]
     fn whatever_is_halted_stops_the_message_that_met_it() {
         let (message, account) = (message(), account());
-        let sending = sending(&message, &account);
+        let none = Senders::default();
+        let sending = sending(&message, &account, &none);
         for row in rules() {
             if let Some(order) = ordered(*row.codes.start()) {
                 assert!(sending.targets.contains(&order.target), "{row:?}");
-                assert!(reaches(&order.target, &account), "{row:?}");
+                assert!(reaches(&order.target, &account, &none), "{row:?}");
             }
         }
     }
 
     #[test]
     fn a_wait_is_never_shorter_than_what_the_answer_asked_for() {
-        let told = Told {
+        let told = Told::Platform {
             rule: lookup(130_429),
             retry_after: Some(std::time::Duration::from_secs(30)),
         };
-        let order = order(&told, &message(), &account(), Timestamp::UNIX_EPOCH).unwrap();
+        let order = order(&told, &message(), "", &account(), Timestamp::UNIX_EPOCH).unwrap();
         let End::Time { first, .. } = order.end else {
             panic!("{order:?}")
         };
@@ -326,10 +350,18 @@ mod tests {
 
     #[test]
     fn a_label_reaches_its_own_brand_alone() {
-        let account = account();
-        assert!(reaches(&Target::label("b", "k", "v"), &account));
-        assert!(!reaches(&Target::label("other", "k", "v"), &account));
-        assert!(reaches(&Target::template("w", "order", ""), &account));
-        assert!(!reaches(&Target::template("v", "order", ""), &account));
+        let (account, none) = (account(), Senders::default());
+        assert!(reaches(&Target::label("b", "k", "v"), &account, &none));
+        assert!(!reaches(&Target::label("other", "k", "v"), &account, &none));
+        assert!(reaches(
+            &Target::template("w", "order", ""),
+            &account,
+            &none
+        ));
+        assert!(!reaches(
+            &Target::template("v", "order", ""),
+            &account,
+            &none
+        ));
     }
 }

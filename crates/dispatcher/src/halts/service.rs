@@ -269,8 +269,9 @@ impl Messages {
     /// Returns the numbers whose messages a target can stop.
     fn reached(&self, target: &Target) -> Vec<v1::Number> {
         let numbers = self.engine.directory.numbers().into_iter();
+        let senders = self.engine.caller.sms.senders();
         numbers
-            .filter(|account| orders::reaches(target, account))
+            .filter(|account| orders::reaches(target, account, senders))
             .collect()
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{HaltError, Lifting, orders};
+use super::{HaltError, Lifting, gateways, orders};
 use crate::engine::Engine;
 use crate::lanes::Lanes;
 use crate::metrics;
@@ -50,7 +50,7 @@ pub(crate) async fn run(
         if *is_active.borrow() {
             let in_force = engine.halts.in_force(now);
             if is_due || swept.elapsed() >= SWEEP_INTERVAL || in_force != before {
-                sweep(&lanes, &before, &in_force);
+                sweep(&lanes, &before, &in_force, is_due);
                 before = in_force;
                 swept = Instant::now();
             }
@@ -77,17 +77,22 @@ pub(crate) async fn run(
     }
 }
 
-/// Wakes who waits for a halt that is over, or that ends at another time than was told.
+/// Wakes who waits for a halt that is over, or that ends at another time than was told; and who
+/// waits for a gateway, if another one is back, or `is_first` says that nobody has looked.
 fn sweep(
     lanes: &Lanes,
     before: &BTreeMap<String, Option<Timestamp>>,
     in_force: &BTreeMap<String, Option<Timestamp>>,
+    is_first: bool,
 ) {
+    let gateways = lanes.engine.halts.of_gateways();
+    let is_back = |id: &String| gateways.contains(id) && !in_force.contains_key(id);
+    let is_one_back = is_first || before.keys().any(is_back);
     for id in lanes.book.halts() {
         let is_as_told = in_force
             .get(&id)
             .is_some_and(|until| before.get(&id).is_none_or(|before| before == until));
-        if !is_as_told {
+        if !is_as_told || is_one_back && gateways.contains(&id) {
             lanes.wake_all_of(&id);
         }
     }
@@ -101,6 +106,12 @@ async fn by_facts(engine: &Engine, now: Timestamp) -> Result<(), HaltError> {
         }
         let lift = match halt.target.scope {
             Scope::Token if has_another_token(engine, &known.stored) => v1::HaltLift::TokenChanged,
+            Scope::Gateway
+                if gateways::credentials(engine, &halt.target.key)
+                    .are_others(&known.stored.token_fingerprint) =>
+            {
+                v1::HaltLift::TokenChanged
+            }
             Scope::Template if is_approved_since(engine, &known.stored, known.sequence) => {
                 v1::HaltLift::TemplateApproved
             }

@@ -10,6 +10,7 @@ use casement_sms::outcome::Outcome;
 use jiff::Timestamp;
 
 use super::{offer, refusal};
+use crate::halts::orders::Told;
 use crate::provider::{Answer, Call, Caller, never_left};
 use crate::{compose, metrics, secrets};
 
@@ -46,11 +47,7 @@ impl Caller {
                 },
                 Err(error) => {
                     tracing::error!(error = %error, "auth token of an SMS account cannot be had");
-                    return never_left(
-                        20_003,
-                        "The SMS account's token cannot be read.",
-                        Refusal::Retry,
-                    );
+                    return no_credentials();
                 }
             }
         } else {
@@ -87,9 +84,25 @@ impl Caller {
                 Answer::Refused {
                     error,
                     refusal: refusal(&rule, call.tries(), rejected.retry_after),
-                    told: None,
+                    told: Some(Told::Gateway(rule)),
                 }
             }
         }
+    }
+}
+
+/// The answer where the account in the number's record cannot be used by anybody.
+fn no_credentials() -> Answer {
+    let rule = casement_sms::errors::lookup(casement_sms::twilio::NAME, 20_003);
+    let error = v1::ProviderError {
+        code: rule.code,
+        title: "not sent".to_owned(),
+        message: "The SMS account's token cannot be read.".to_owned(),
+        ..v1::ProviderError::default()
+    };
+    Answer::Refused {
+        error,
+        refusal: Refusal::Halted,
+        told: Some(Told::Gateway(rule)),
     }
 }

@@ -5,7 +5,9 @@
 mod call;
 mod refusal;
 
+use casement_domain::halt::Stop;
 use casement_domain::id::{BusinessNumber, Phone};
+use casement_domain::routing::{Decision, Input, Route};
 use casement_domain::sms::{Offer, Senders, Way};
 use casement_event::v1;
 use casement_sms::config::OWN;
@@ -71,6 +73,21 @@ pub(crate) fn offer(
         Offer::NoSender
     };
     Offer::of(ways, otherwise)
+}
+
+/// Returns what stops a gateway that goes before the one that a decision is for: only a message
+/// that goes through it shows whether that is over.
+pub(crate) fn passed_over<'a>(decision: &Decision, input: &Input<'a>) -> Option<&'a Stop> {
+    let chosen = decision.sms_gateways.first();
+    let chosen = chosen.filter(|_| decision.chosen == Some(Route::Sms))?;
+    let Offer::Ways(ways) = input.sms_offer else {
+        return None;
+    };
+    let before = ways.iter().map(|way| &way.gateway);
+    before
+        .take_while(|gateway| *gateway != chosen)
+        .filter(|gateway| !input.exhausted_gateways.contains(gateway))
+        .find_map(|gateway| input.stops.on_gateway(gateway))
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ pub(crate) fn refusal(rule: &ErrorRule, tries: usize, retry_after: Option<Durati
         Action::Retry { .. } => again(retry_after),
         Action::RetryOnce { .. } if tries == 0 => again(retry_after),
         Action::RetryOnce { unreachable: true } | Action::Unreachable => Refusal::UnreachableBySms,
-        Action::RetryOnce { unreachable: false } | Action::NextGateway | Action::Halt => {
-            Refusal::NextGateway
-        }
+        Action::RetryOnce { unreachable: false } | Action::NextGateway => Refusal::NextGateway,
+        // Which halt that sets is said in `halts::gateways`; the next gateway goes meanwhile.
+        Action::Halt => Refusal::Halted,
         Action::Fail | Action::OptOut => Refusal::NextChannel,
     }
 }
@@ -66,7 +66,9 @@ mod tests {
                 Refusal::UnreachableBySms,
                 Refusal::UnreachableBySms,
             ),
-            ("twilio", 20_003, Refusal::NextGateway, Refusal::NextGateway),
+            ("twilio", 20_003, Refusal::Halted, Refusal::Halted),
+            ("twilio", 21_606, Refusal::NextGateway, Refusal::NextGateway),
+            ("vonage", 1_070, Refusal::Halted, Refusal::Halted),
             ("twilio", 21_610, Refusal::NextChannel, Refusal::NextChannel),
             ("twilio", 30_007, Refusal::NextChannel, Refusal::NextChannel),
             ("vonage", 1_180, Refusal::Retry, Refusal::UnreachableBySms),

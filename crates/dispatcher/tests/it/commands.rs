@@ -1,5 +1,6 @@
 //! Services that send over the broker.
 
+use casement_dispatcher::{PutBackError, put_back};
 use casement_event::subject::stream;
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::send_result::Result as Told;
@@ -7,7 +8,7 @@ use casement_testkit::eventually;
 use futures::StreamExt as _;
 use prost::Message as _;
 
-use crate::stage::{ANA, Stage, text};
+use crate::stage::{ANA, Stage, sms, text};
 
 const SUBJECT: &str = "casement.commands.send.default.15550001111.crm";
 const ANSWERS: &str = "casement.answers.default.crm.1";
@@ -153,6 +154,59 @@ async fn a_command_that_can_never_succeed_is_answered_and_kept_with_its_reason()
     let id = accepted(told(&answers.next().await.unwrap().payload));
     dispatcher.until_accepted(&id).await;
     assert_eq!(stage.taken(), ["two"]);
+}
+
+#[tokio::test]
+async fn a_command_that_was_refused_is_put_back_as_it_came_and_sent_once() {
+    let stage = Stage::set().await;
+    stage.writes(ANA).await;
+    let dispatcher = stage.dispatcher().await;
+    let client = stage.nats.client().await;
+    let mut answers = client.subscribe(ANSWERS).await.unwrap();
+    // Hearing oneself proves that the broker knows who listens.
+    client.publish(ANSWERS, "".into()).await.unwrap();
+    answers.next().await.unwrap();
+    let new = "+15550001119";
+    let subject = "casement.commands.send.default.15550001119.crm";
+    let request = api::SendMessageRequest {
+        number: new.to_owned(),
+        request_id: "one".to_owned(),
+        ..sms(ANA, "Hi")
+    };
+    publish(&stage, subject, &request).await;
+    let refusal = refused(told(&answers.next().await.unwrap().payload));
+    assert_eq!(refusal.reason, "NUMBER_UNKNOWN", "{refusal:?}");
+    let sequence = stage.log.dead_letters().await.unwrap()[0].sequence;
+    let letter = || async { stage.log.dead_letter(sequence).await.unwrap().unwrap() };
+
+    stage.record_number(stage.number(new, "default")).await;
+    let now = stage.now();
+    for reason in ["it is there now", "nobody wrote the first time down"] {
+        put_back(&stage.log, &letter().await, reason, now)
+            .await
+            .unwrap();
+    }
+    assert_eq!(stage.log.dead_letters().await.unwrap(), []);
+    let id = accepted(told(&answers.next().await.unwrap().payload));
+    dispatcher.until_accepted(&id).await;
+    assert_eq!(stage.taken(), ["Hi"]);
+    eventually(
+        "nothing is left among the commands",
+        async || match queue_len(&stage).await {
+            0 => Ok(()),
+            len => Err(format!("{len} left")),
+        },
+    )
+    .await;
+    assert_eq!(stage.taken(), ["Hi"], "it is one message");
+
+    let mut other = letter().await;
+    other.letter.subject = "casement.events.message.03.15550001111.x".to_owned();
+    let refused = put_back(&stage.log, &other, "", now).await;
+    assert!(
+        matches!(refused, Err(PutBackError::NotACommand)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -172,6 +172,33 @@ async fn what_breaks_a_limit_is_named_and_nothing_is_stored() {
 }
 
 #[tokio::test]
+async fn who_has_shown_phone_and_user_id_is_addressed_by_both_whichever_was_asked_for() {
+    const USER_ID: &str = "US.22";
+    let stage = Stage::set().await;
+    let both = stage.platform.customer(Some(ANA), Some(USER_ID), "Ana");
+    both.expect("a customer");
+    let known = stage.shows(ANA, USER_ID).await;
+    stage.writes(ANA).await;
+    stage.writes(USER_ID).await;
+    let dispatcher = stage.dispatcher().await;
+    for to in [ANA, USER_ID] {
+        let sent = dispatcher.send(text(to, "Hi")).await;
+        assert_eq!(sent.customer_id, known.as_str());
+        dispatcher.until_accepted(&sent.message_id).await;
+        let body = posted(&stage);
+        assert_eq!(
+            (&body["to"], &body["recipient"]),
+            (&json!(ANA), &json!(USER_ID)),
+            "asked for {to}"
+        );
+        // Of both, the phone counts.
+        let call = stage.calls().pop().expect("a call");
+        assert_eq!(call.to.as_deref(), Some(&ANA[1..]));
+        assert_eq!(call.user_id.as_deref(), Some(USER_ID));
+    }
+}
+
+#[tokio::test]
 async fn a_message_of_ours_is_answered_and_reacted_to_by_its_own_id() {
     let stage = Stage::set().await;
     stage.writes(ANA).await;

@@ -133,6 +133,7 @@ async fn claim(stage: &Stage, message_id: &str) {
             request.request_time.as_ref(),
         )
         .expect("a time"),
+        priority: casement_domain::turns::Priority::Reply,
     };
     let details = Details {
         claimant: "gone".to_owned(),

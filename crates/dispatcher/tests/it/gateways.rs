@@ -13,8 +13,8 @@ use serde_json::json;
 use crate::stage::{ANA, Dispatcher, NUMBER, SILENT_NUMBER, SMS_SENDER, Stage, sms};
 
 /// A customer in Germany, and one in the United Kingdom.
-const EVA: &str = "+4915112345678";
-const IAN: &str = "+447700900123";
+pub(crate) const EVA: &str = "+4915112345678";
+pub(crate) const IAN: &str = "+447700900123";
 const SPARE_SENDER: &str = "+15550008888";
 
 /// Twilio at an address, then Vonage, for North America; a gateway of no name for Germany.
@@ -62,13 +62,13 @@ fn gateways(stage: &Stage, main_url: &str) -> SmsConfig {
     serde_json::from_value(config).expect("a configuration")
 }
 
-async fn dispatcher(stage: &Stage, main_url: &str) -> Dispatcher {
+pub(crate) async fn dispatcher(stage: &Stage, main_url: &str) -> Dispatcher {
     let sms = gateways(stage, main_url);
     stage.dispatcher_with(|config| config.sms = sms).await
 }
 
 /// Which gateways were asked, each with the code of its refusal.
-fn asked(message: &api::Message) -> Vec<(&str, i64)> {
+pub(crate) fn asked(message: &api::Message) -> Vec<(&str, i64)> {
     let attempts = message.attempts.iter();
     attempts
         .map(|attempt| {
@@ -273,7 +273,7 @@ async fn a_handset_that_is_away_is_tried_once_more_by_another_gateway() {
     assert_eq!(message.attempts.len(), 2);
 }
 
-async fn report(
+pub(crate) async fn report(
     stage: &Stage,
     message_id: &str,
     attempt: u32,

@@ -1,5 +1,6 @@
 //! Halts: who waits, who goes another way, what is told, and what ends them. Here those by hand.
 
+mod gateways;
 mod outcomes;
 mod platform;
 

@@ -2,10 +2,20 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::overdue;
 use super::{Event, KeptBack, Message, OnUnknown, Outcome, Phase, Policy, Refusal, Rejection};
+use crate::failover::ErrorClass;
 use crate::halt::Stop;
 use crate::retry;
+use crate::routing::hold::HOLD_QUEUE_FULL;
 use crate::routing::{Decision, Route, Verdict};
+
+/// How many claims of a message may meet a halt before their call, besides the attempts that it
+/// gets: each takes a halt that comes at that very moment, so that more are a fault of ours.
+const STOPPED_MAX: usize = 32;
+
+/// The cause of a deferral that is for no halt.
+const QUIET_HOURS: &str = "QUIET_HOURS";
 
 /// What a message needs now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +34,8 @@ pub enum Next {
 pub fn next(message: &Message, policy: &Policy, now: Timestamp) -> Next {
     match &message.phase {
         Phase::Pending { .. } | Phase::Held { .. } if now >= message.expires_at => {
-            Next::Record(Event::Expired { at: now })
+            let waits = overdue::wait_on(message, now);
+            Next::Record(waits.unwrap_or(Event::Expired { at: now }))
         }
         // What was put off for a halt may be looked at whenever there is a reason to.
         Phase::Pending {
@@ -65,7 +76,8 @@ pub fn next(message: &Message, policy: &Policy, now: Timestamp) -> Next {
                 at: now,
             })
         }
-        Phase::Accepted { reports_until, .. } => Next::Wait(Some(*reports_until)),
+        Phase::Accepted { .. } if overdue::is_due(message, now) => Next::Route,
+        Phase::Accepted { .. } => Next::Wait(overdue::wait_until(message, now)),
         Phase::Ending { outcome, reason } => Next::Record(Event::Ended {
             outcome: *outcome,
             reason: reason.clone(),
@@ -82,6 +94,10 @@ pub fn on_decision(
     policy: &Policy,
     now: Timestamp,
 ) -> Next {
+    if matches!(message.phase, Phase::Accepted { .. }) {
+        let can_go = !has_had_enough(message, policy);
+        return overdue::on_decision(message, decision, can_go, policy, now);
+    }
     let is_held = matches!(message.phase, Phase::Held { .. });
     let recheck_at = add(now, policy.recheck_after).min(message.expires_at);
     match decision.chosen {
@@ -99,11 +115,14 @@ pub fn on_decision(
             at: now,
             cause: "ROUTE_OPENED".to_owned(),
         }),
-        Some(_) if message.attempts.len() >= policy.attempts_max => Next::Record(Event::Ended {
-            outcome: Outcome::Failed,
-            reason: "ATTEMPTS_USED_UP".to_owned(),
-            at: now,
-        }),
+        Some(_) if has_had_enough(message, policy) => {
+            let waits = overdue::wait_on(message, now);
+            Next::Record(waits.unwrap_or_else(|| Event::Ended {
+                outcome: Outcome::Failed,
+                reason: "ATTEMPTS_USED_UP".to_owned(),
+                at: now,
+            }))
+        }
         Some(_) if decision.earliest_send_at > now => {
             Next::Wait(Some(decision.earliest_send_at.min(message.expires_at)))
         }
@@ -130,17 +149,33 @@ pub fn on_decision(
                 outcome_by,
             })
         }
-        None if is_held && decision.halted_by.is_some() => Next::Wait(Some(recheck_at)),
-        None => match &decision.halted_by {
-            Some(stop) => put_off(message, stop, policy, now),
-            None => Next::Record(dead(message, decision, now)),
+        None if is_held && decision.can_wait() => Next::Wait(Some(recheck_at)),
+        None => match (&decision.halted_by, decision.quiet_until) {
+            (Some(stop), quiet_until) => put_off(message, stop, quiet_until, policy, now),
+            (None, Some(until)) => put_off_until(message, until, now),
+            (None, None) => {
+                let waits = overdue::wait_on(message, now);
+                Next::Record(waits.unwrap_or_else(|| dead(message, decision, now)))
+            }
         },
     }
 }
 
+/// Whether a message gets no further attempt.
+fn has_had_enough(message: &Message, policy: &Policy) -> bool {
+    let claims_max = policy.attempts_max.saturating_add(STOPPED_MAX);
+    message.calls() >= policy.attempts_max || message.attempts.len() >= claims_max
+}
+
 /// What a message does that waits for the end of a halt: that is told once for each halt, and
 /// again when the time that was told has come.
-fn put_off(message: &Message, stop: &Stop, policy: &Policy, now: Timestamp) -> Next {
+fn put_off(
+    message: &Message,
+    stop: &Stop,
+    quiet_until: Option<Timestamp>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Next {
     if let Phase::Pending {
         due_at,
         deferral: Some(deferral),
@@ -151,6 +186,8 @@ fn put_off(message: &Message, stop: &Stop, policy: &Policy, now: Timestamp) -> N
         return Next::Wait(Some((*due_at).min(message.expires_at)));
     }
     let ends_at = stop.look_again_at(message.expires_at);
+    // What only quiet hours stand before may go while the halt lasts.
+    let ends_at = quiet_until.map_or(ends_at, |until| ends_at.min(until));
     let until = if ends_at > now {
         ends_at
     } else {
@@ -161,6 +198,27 @@ fn put_off(message: &Message, stop: &Stop, policy: &Policy, now: Timestamp) -> N
         until,
         cause: stop.cause.clone(),
         halt: stop.halt.clone(),
+    })
+}
+
+/// What a message does that waits for the end of quiet hours: that is told once, and again if they
+/// turn out to end at another time.
+fn put_off_until(message: &Message, until: Timestamp, now: Timestamp) -> Next {
+    if let Phase::Pending {
+        due_at,
+        deferral: Some(deferral),
+    } = &message.phase
+        && deferral.cause == QUIET_HOURS
+        && *due_at == until
+        && now < until
+    {
+        return Next::Wait(Some(until.min(message.expires_at)));
+    }
+    Next::Record(Event::Deferred {
+        at: now,
+        until,
+        cause: QUIET_HOURS.to_owned(),
+        halt: String::new(),
     })
 }
 
@@ -179,7 +237,12 @@ pub fn dead_end(message: &Message, decision: &Decision) -> (Outcome, String) {
     let lacks_phone = decision
         .candidate(Route::Sms)
         .is_some_and(|sms| sms.verdict == Verdict::RuledOut && sms.reason == "NO_PHONE");
-    if lacks_phone {
+    let found_no_place = decision
+        .candidate(Route::Hold)
+        .is_some_and(|hold| hold.reason == HOLD_QUEUE_FULL);
+    if found_no_place {
+        (Outcome::Failed, HOLD_QUEUE_FULL.to_owned())
+    } else if lacks_phone {
         (Outcome::UnreachableBySms, "NO_PHONE".to_owned())
     } else if message.is_unreachable_by_sms {
         (Outcome::UnreachableBySms, "PHONE_TAKES_NO_SMS".to_owned())
@@ -206,11 +269,18 @@ pub fn on_accepted(
         from_report: false,
         reports_until: add(now, policy.report_within),
         kept_back,
+        overdue_at: overdue::overdue_at(message, attempt, kept_back, now),
     })
 }
 
 /// A report proves that the provider took an attempt.
-pub(super) fn proven(attempt: u32, provider_id: &str, policy: &Policy, now: Timestamp) -> Event {
+pub(super) fn proven(
+    message: &Message,
+    attempt: u32,
+    provider_id: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> Event {
     Event::AttemptAccepted {
         attempt,
         provider_id: provider_id.to_owned(),
@@ -218,6 +288,7 @@ pub(super) fn proven(attempt: u32, provider_id: &str, policy: &Policy, now: Time
         from_report: true,
         reports_until: add(now, policy.report_within),
         kept_back: None,
+        overdue_at: overdue::overdue_at(message, attempt, None, now),
     }
 }
 
@@ -248,11 +319,12 @@ pub(super) fn rejected(
     let known = message.attempt(attempt);
     let route = known.map_or(Route::FreeForm, |known| known.route);
     let gateway = known.map_or("", |known| known.gateway.as_str());
-    let tries = message
-        .attempts
-        .iter()
-        .filter(|one| one.route == route && one.gateway == gateway)
-        .count();
+    let same = || {
+        let attempts = message.attempts.iter();
+        attempts.filter(|one| one.route == route && one.gateway == gateway)
+    };
+    let tries = same().filter(|one| one.was_called).count();
+    let stops = same().filter(|one| !one.was_called).count();
     let others = known.map_or(&[][..], |known| &known.other_gateways);
     let has_another = others
         .iter()
@@ -265,44 +337,50 @@ pub(super) fn rejected(
     let salt = retry::salt(known.map_or(now, |known| known.started_at), attempt);
     let pause = |asked| retry::pause(&policy.retry_schedule, tries, asked, salt);
     let lasts = |wait: &SignedDuration| add(now, *wait) < message.expires_at;
-    let whatsapp = || {
-        let is_whatsapp = Route::WHATSAPP.contains(&route);
-        if is_whatsapp {
-            vec![Route::FreeForm, Route::Template, Route::Hold]
-        } else {
-            vec![route]
-        }
+    // What follows from the class of the error, by the message's policy.
+    let gives_up = || match ErrorClass::of(refusal) {
+        Some(class) => message.failover.exhausted(class, route),
+        None => Route::ALL.to_vec(),
     };
+    let ends = || ErrorClass::of(refusal).is_some_and(|it| message.failover.ends_on.contains(&it));
     let (exhausted, wait) = match refusal {
         // Another gateway is asked at once; only the last one is waited for.
         _ if fails_over => (Vec::new(), None),
         Refusal::Retry => match pause(None) {
             Some(wait) => (Vec::new(), Some(wait)),
-            None => (vec![route], None),
+            None => (gives_up(), None),
         },
         // What is asked for is not waited for if the message ends first.
         Refusal::RetryAfter(asked) => match pause(Some(asked)).filter(lasts) {
             Some(wait) => (Vec::new(), Some(wait)),
-            None => (vec![route], None),
+            None => (gives_up(), None),
         },
         Refusal::Capped(wait) => match Some(retry::spread(wait, salt)).filter(lasts) {
             Some(wait) => (Vec::new(), Some(wait)),
             None => (Route::ALL.to_vec(), None),
         },
+        Refusal::Stopped if stops == 0 => (Vec::new(), None),
         // What routing sees and heeds: the halt; or the refusal, which stands as evidence and
         // rules free-form out until the customer writes again.
-        Refusal::Halted | Refusal::SwitchToTemplate if tries <= 1 => (Vec::new(), None),
+        Refusal::Halted | Refusal::SwitchToTemplate if tries <= 1 && !ends() => (Vec::new(), None),
         // Should it not heed the halt, the schedule keeps this from going round.
-        Refusal::Halted => match pause(None) {
-            Some(wait) => (Vec::new(), Some(wait)),
-            None => (Vec::new(), policy.retry_schedule.last().copied()),
-        },
+        Refusal::Halted | Refusal::Stopped => {
+            let times = if refusal == Refusal::Stopped {
+                stops
+            } else {
+                tries
+            };
+            let wait = retry::pause(&policy.retry_schedule, times, None, salt);
+            (Vec::new(), wait.or(policy.retry_schedule.last().copied()))
+        }
         // Who was refused twice is not asked a third time, whatever the evidence says.
-        Refusal::SwitchToTemplate | Refusal::ThreadControl => (vec![Route::FreeForm], None),
-        Refusal::TemplateUnusable => (vec![Route::Template], None),
-        Refusal::NextGateway | Refusal::UnreachableBySms => (vec![route], None),
-        Refusal::NextChannel => (whatsapp(), None),
-        Refusal::Fail => (Route::ALL.to_vec(), None),
+        Refusal::SwitchToTemplate
+        | Refusal::ThreadControl
+        | Refusal::TemplateUnusable
+        | Refusal::NextGateway
+        | Refusal::UnreachableBySms
+        | Refusal::NextChannel
+        | Refusal::Fail => (gives_up(), None),
     };
     let retry_at = wait.map(|wait| add(now, wait));
     let rejection = Rejection {
@@ -359,6 +437,9 @@ pub enum CancelRefusal {
 /// Returns the event that withdraws a message that no provider may still deliver.
 pub fn cancel(message: &Message, now: Timestamp) -> Result<Event, CancelRefusal> {
     match message.phase {
+        Phase::Pending { .. } | Phase::Held { .. } if message.overdue.is_some() => {
+            Err(CancelRefusal::AlreadyAttempted)
+        }
         Phase::Pending { .. } | Phase::Held { .. } => Ok(Event::Cancelled { at: now }),
         Phase::Attempting { .. } | Phase::Unknown { .. } | Phase::Accepted { .. } => {
             Err(CancelRefusal::AlreadyAttempted)
@@ -367,6 +448,6 @@ pub fn cancel(message: &Message, now: Timestamp) -> Result<Event, CancelRefusal>
     }
 }
 
-fn add(at: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn add(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }

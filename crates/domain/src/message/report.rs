@@ -63,7 +63,7 @@ pub fn on_report(
     match report.status {
         Ok(status) => match &attempt.state {
             AttemptState::Started | AttemptState::Unknown | AttemptState::Abandoned => {
-                Some(proven(number, &report.provider_id, policy, now))
+                Some(proven(message, number, &report.provider_id, policy, now))
             }
             AttemptState::Accepted { .. } | AttemptState::Rejected => {
                 if Some(status) > attempt.delivery {

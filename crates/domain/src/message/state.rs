@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Attempt, AttemptState, Deferral, DeliveryStatus, Event, KeptBack, Message, OnUnknown, Outcome,
-    Phase, UNREACHABLE_BY_SMS,
+    Overdue, Phase, STOPPED, UNREACHABLE_BY_SMS,
 };
 use crate::routing::Route;
 
@@ -18,7 +18,11 @@ impl Message {
             Phase::Unknown {
                 reconcile_until, ..
             } => Some(*reconcile_until),
-            Phase::Accepted { reports_until, .. } => Some(*reports_until),
+            Phase::Accepted {
+                reports_until,
+                overdue_at,
+                ..
+            } => Some(overdue_at.map_or(*reports_until, |at| at.min(*reports_until))),
             // At once: what is left is to record the end.
             Phase::Ending { .. } => Some(Timestamp::UNIX_EPOCH),
             Phase::Ended { .. } => None,
@@ -38,6 +42,17 @@ impl Message {
             Phase::Accepted { kept_back, .. } => kept_back.map_or("ACCEPTED", KeptBack::as_str),
             Phase::Ending { .. } | Phase::Ended { .. } => "ENDED",
         }
+    }
+
+    /// Returns whether nothing more will be sent.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ending { .. } | Phase::Ended { .. })
+    }
+
+    /// Returns how many attempts were more than a claim.
+    pub fn calls(&self) -> usize {
+        let called = self.attempts.iter().filter(|attempt| attempt.was_called);
+        called.count()
     }
 
     /// Returns an attempt by its number.
@@ -73,11 +88,14 @@ pub fn evolve(message: Option<Message>, event: &Event) -> Option<Message> {
         requested_at,
         send_at,
         expires_at,
+        failover,
     } = event
     {
         let due_at = send_at.unwrap_or(*requested_at);
         return Some(Message {
             expires_at: *expires_at,
+            failover: failover.clone(),
+            overdue: None,
             phase: Phase::Pending {
                 due_at,
                 deferral: None,
@@ -118,7 +136,8 @@ impl Message {
 
     fn fold(&mut self, event: &Event) {
         match event {
-            Event::Requested { .. } => {}
+            // Money moves nothing.
+            Event::Requested { .. } | Event::Billed { .. } => {}
             Event::Held { recheck_at, .. } => {
                 self.phase = Phase::Held {
                     recheck_at: *recheck_at,
@@ -157,6 +176,7 @@ impl Message {
                     other_gateways: other_gateways.clone(),
                     started_at: *at,
                     state: AttemptState::Started,
+                    was_called: true,
                     delivery: None,
                     is_contradicted: false,
                 });
@@ -170,6 +190,7 @@ impl Message {
                 provider_id,
                 reports_until,
                 kept_back,
+                overdue_at,
                 ..
             } => {
                 let (provider_id, kept_back) = (provider_id.clone(), *kept_back);
@@ -185,6 +206,7 @@ impl Message {
                         attempt,
                         reports_until,
                         kept_back,
+                        overdue_at: *overdue_at,
                     };
                 }
             }
@@ -195,6 +217,11 @@ impl Message {
                 ..
             } => {
                 self.set_attempt(*attempt, AttemptState::Rejected);
+                // It does not arrive any more.
+                self.overdue = self.overdue.filter(|overdue| overdue.attempt != *attempt);
+                if let Some(known) = self.attempt_mut(*attempt) {
+                    known.was_called &= rejection.action != STOPPED;
+                }
                 self.exhaust(&rejection.exhausted);
                 for gateway in &rejection.exhausted_gateways {
                     if !self.exhausted_gateways.contains(gateway) {
@@ -241,6 +268,34 @@ impl Message {
                     },
                 };
             }
+            Event::DeliveryOverdue {
+                attempt,
+                at,
+                moves_on,
+                exhausted,
+                reports_until,
+                ..
+            } => {
+                let (attempt, reports_until) = (*attempt, *reports_until);
+                self.overdue = Some(Overdue {
+                    attempt,
+                    reports_until,
+                });
+                self.exhaust(exhausted);
+                self.phase = if *moves_on {
+                    Phase::Pending {
+                        due_at: *at,
+                        deferral: None,
+                    }
+                } else {
+                    Phase::Accepted {
+                        attempt,
+                        reports_until,
+                        kept_back: self.kept_back(attempt),
+                        overdue_at: None,
+                    }
+                };
+            }
             Event::DeliveryAdvanced {
                 attempt, status, ..
             } => self.advance(*attempt, *status),
@@ -280,6 +335,13 @@ impl Message {
             *kept_back = None;
         }
         self.delivery = self.delivery.max(Some(status));
+    }
+
+    fn kept_back(&self, number: u32) -> Option<KeptBack> {
+        match self.attempt(number)?.state {
+            AttemptState::Accepted { kept_back, .. } => kept_back,
+            _ => None,
+        }
     }
 
     /// Whether the attempt was abandoned for another one, which has not been made yet.

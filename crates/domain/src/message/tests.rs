@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::money::Costs;
 use crate::routing::{Decision, Verdict};
 
 mod gateways;
 mod outcomes;
+mod overdue;
+mod quiet;
 mod repeats;
 
 fn at(second: i64) -> Timestamp {
@@ -18,6 +21,7 @@ fn requested() -> Message {
         requested_at: at(0),
         send_at: None,
         expires_at: at(86_400),
+        failover: Failover::default(),
     };
     evolve(None, &event).unwrap()
 }
@@ -38,6 +42,8 @@ fn decision(chosen: Option<Route>, now: i64) -> Decision {
         sms_gateways: Vec::new(),
         hold_until: at(86_400),
         halted_by: None,
+        quiet_until: None,
+        costs: Costs::default(),
     }
 }
 
@@ -322,6 +328,7 @@ fn a_scheduled_message_waits_for_its_time() {
         requested_at: at(0),
         send_at: Some(at(500)),
         expires_at: at(86_400),
+        failover: Failover::default(),
     };
     let message = evolve(None, &event).unwrap();
     assert_eq!(message.deadline(), Some(at(500)));

@@ -1,8 +1,10 @@
 //! What halts do to a decision: a route that is halted is ruled out, and what comes after it in
 //! the policy's order waits, unless the halt lets it go.
 
-use super::{Finding, Input, Route, against};
-use crate::halt::Stop;
+use jiff::Timestamp;
+
+use super::{Finding, Input, Route, against, sms};
+use crate::halt::{PORTFOLIO_LIMIT, Stop};
 
 /// The halts met before a route was chosen, in the policy's order of routes.
 #[derive(Debug, Default)]
@@ -14,6 +16,15 @@ pub(super) struct Halted {
 }
 
 impl Halted {
+    /// Returns when the portfolio's budget has room again, if that is what is waited for.
+    pub(super) fn limited_until(&self) -> Option<Timestamp> {
+        let by_budget = self
+            .first
+            .as_ref()
+            .filter(|stop| stop.cause == PORTFOLIO_LIMIT);
+        by_budget.and_then(|stop| stop.until)
+    }
+
     /// Returns what is left of a finding: halts only count against what would otherwise do.
     pub(super) fn weigh(
         &mut self,
@@ -25,14 +36,20 @@ impl Halted {
         if !finding.is_eligible {
             return finding;
         }
-        if let Some(stop) = input.stops.on(route) {
+        let by_gateways = || (route == Route::Sms).then(|| sms::all_halted(input))?;
+        if let Some(stop) = input.stops.on(route).cloned().or_else(by_gateways) {
             if !is_decided {
                 self.keeps_channel |= !stop.lets_go_elsewhere(input.expires_at);
                 if stop.is_waited_for {
                     self.first.get_or_insert_with(|| stop.clone());
                 }
             }
-            return against("HALTED", stop.facts.clone(), stop.text.clone());
+            let reason = if stop.cause == PORTFOLIO_LIMIT {
+                PORTFOLIO_LIMIT
+            } else {
+                "HALTED"
+            };
+            return against(reason, stop.facts.clone(), stop.text.clone());
         }
         let waits = match route {
             Route::FreeForm | Route::Template => false,

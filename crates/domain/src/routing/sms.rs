@@ -1,6 +1,7 @@
 //! What can be said for or against an SMS.
 
 use super::{Finding, Input, Purpose, against, for_it};
+use crate::halt::Stop;
 use crate::sms::Offer;
 
 pub(super) fn consider(input: &Input<'_>) -> Finding {
@@ -59,6 +60,26 @@ pub(super) fn consider(input: &Input<'_>) -> Finding {
     }
     let text = format!("An SMS of {} segment(s) can be sent.", size.segments);
     for_it("SMS_POSSIBLE", facts, text)
+}
+
+/// Gateways that it could go through now, in their order.
+pub(super) fn open_gateways<'a>(input: &Input<'a>) -> Vec<&'a str> {
+    let mut gateways = gateways(input);
+    gateways.retain(|name| input.stops.on_gateway(name).is_none());
+    gateways
+}
+
+/// What stops every gateway that is left; the end of one of these will do.
+pub(super) fn all_halted(input: &Input<'_>) -> Option<Stop> {
+    let mut joined: Option<Stop> = None;
+    for name in gateways(input) {
+        let stop = input.stops.on_gateway(name)?.clone();
+        joined = Some(match joined {
+            Some(before) => before.or(stop),
+            None => stop,
+        });
+    }
+    joined
 }
 
 /// Gateways that have not failed for this message yet, in their order.

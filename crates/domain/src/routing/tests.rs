@@ -8,7 +8,11 @@ use crate::id::FactId;
 use crate::inbound::{AsOf, Qualifying, ThreadOwner};
 use crate::window::Evidence;
 
+mod costs;
 mod halts;
+mod hold;
+mod policies;
+mod quiet;
 
 const DAY: i64 = 24 * 3600;
 
@@ -43,8 +47,10 @@ fn approved(category: TemplateCategory) -> Template {
 }
 
 /// A message that could go every way, once the customer has written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Case {
+    policy: Policy,
+    zones: Zones,
     window: Facts,
     template: Option<Template>,
     purpose: Purpose,
@@ -56,8 +62,10 @@ struct Case {
     consent: Refusals,
     exhausted: Vec<Route>,
     stops: Stops,
+    costs: Costs,
     offer: Offer,
     exhausted_gateways: Vec<String>,
+    hold: super::hold::Queue,
 }
 
 fn ways(gateways: &[&str]) -> Offer {
@@ -71,6 +79,8 @@ fn ways(gateways: &[&str]) -> Offer {
 impl Default for Case {
     fn default() -> Self {
         Self {
+            policy: Policy::default(),
+            zones: Zones::default(),
             window: wrote(0),
             template: Some(approved(TemplateCategory::Utility)),
             purpose: Purpose::Service,
@@ -82,8 +92,10 @@ impl Default for Case {
             consent: Refusals::default(),
             exhausted: Vec::new(),
             stops: Stops::default(),
+            costs: Costs::default(),
             offer: ways(&["main", "spare"]),
             exhausted_gateways: Vec::new(),
+            hold: super::hold::Queue::default(),
         }
     }
 }
@@ -91,7 +103,8 @@ impl Default for Case {
 impl Case {
     fn decide(&self, now: i64) -> Decision {
         let input = Input {
-            policy: &Policy::default(),
+            policy: &self.policy,
+            zones: &self.zones,
             window: &self.window,
             window_policy: &WindowPolicy::default(),
             purpose: self.purpose,
@@ -111,6 +124,8 @@ impl Case {
             consent: self.consent,
             exhausted: &self.exhausted,
             stops: &self.stops,
+            costs: &self.costs,
+            hold: self.hold,
             ready_at: at(0),
             expires_at: at(3 * DAY),
         };
@@ -434,6 +449,8 @@ fn cases() -> impl Strategy<Value = Case> {
             stopped,
         ] = flags;
         Case {
+            policy: Policy::default(),
+            zones: Zones::default(),
             window,
             template,
             exhausted,
@@ -450,6 +467,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 Offer::NoSender
             },
             exhausted_gateways: Vec::new(),
+            hold: super::hold::Queue::default(),
             purpose: if marketing {
                 Purpose::Marketing
             } else {
@@ -461,6 +479,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 sequence: stopped.then_some(9),
             },
             stops: Stops::default(),
+            costs: Costs::default(),
         }
     })
 }

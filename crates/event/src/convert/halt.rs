@@ -27,9 +27,14 @@ pub struct Details {
     pub token_fingerprint: String,
 }
 
-/// Returns the id of a halt: there is one for each target and cause.
+/// Returns the id of a halt: there is one for each target and cause, but whatever is wrong with a
+/// gateway is one: the call that shows whether it is over shows that for all of it.
 pub fn halt_id(target: &Target, cause: &Cause) -> String {
-    id::halt(target.scope.as_str(), &target.key, &cause.key()).to_string()
+    let cause = match (target.scope, cause) {
+        (Scope::Gateway, Cause::Code { .. }) => "code".to_owned(),
+        _ => cause.key(),
+    };
+    id::halt(target.scope.as_str(), &target.key, &cause).to_string()
 }
 
 /// Returns a scope as stored; a pair's halt never is.
@@ -42,6 +47,7 @@ pub fn scope(of: Scope) -> v1::HaltScope {
         Scope::Number => v1::HaltScope::Number,
         Scope::Template => v1::HaltScope::Template,
         Scope::Label => v1::HaltScope::Label,
+        Scope::Gateway => v1::HaltScope::Gateway,
         Scope::Pair => v1::HaltScope::Unspecified,
     }
 }
@@ -55,6 +61,7 @@ fn read_scope(stored: v1::HaltScope) -> Option<Scope> {
         v1::HaltScope::Number => Some(Scope::Number),
         v1::HaltScope::Template => Some(Scope::Template),
         v1::HaltScope::Label => Some(Scope::Label),
+        v1::HaltScope::Gateway => Some(Scope::Gateway),
         v1::HaltScope::Unspecified => None,
     }
 }

@@ -1,11 +1,14 @@
 //! Outbound messages, to and from what is stored.
 
+mod failover;
+pub mod money;
 mod read;
 mod write;
 
 use casement_domain::id::MessageId;
 use casement_domain::message::{Answers, DeliveryStatus, Outcome, Stakes};
 use casement_domain::routing::{Decision, Purpose, Route, Verdict};
+use casement_domain::turns::Priority;
 use casement_domain::window::EntryPointAtStake;
 use casement_proto::events::v1;
 use jiff::Timestamp;
@@ -13,6 +16,7 @@ use jiff::Timestamp;
 use super::window::Conversation;
 use super::{ConvertError, instant, required_instant, timestamp};
 
+pub use failover::{failover, read_failover};
 pub use read::read;
 pub use write::{record, requested};
 
@@ -27,6 +31,8 @@ pub struct Context {
     pub client_reference: String,
     /// When it was requested.
     pub requested_at: Timestamp,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// What an event carries besides what the rules need.
@@ -40,6 +46,10 @@ pub struct Details {
     pub provider_status: String,
     /// What it costs, if a report said so.
     pub pricing: Option<v1::Pricing>,
+    /// What the attempt costs, and what that changes in its month.
+    pub cost: Option<v1::Cost>,
+    /// The message that asks the customer to write, if this one is held; empty if none does.
+    pub nudge_message_id: String,
     /// The process that claimed.
     pub claimant: String,
     /// What becomes of the attempt tells this.
@@ -80,6 +90,18 @@ pub fn read_purpose(stored: v1::Purpose) -> Option<Purpose> {
     }
 }
 
+/// Returns how urgent a message is: as its caller says, or by what it is for.
+pub fn read_priority(stored: v1::Priority, purpose: v1::Purpose) -> Priority {
+    match stored {
+        v1::Priority::Reply => Priority::Reply,
+        v1::Priority::Transactional => Priority::Transactional,
+        v1::Priority::Bulk => Priority::Bulk,
+        v1::Priority::Unspecified => {
+            read_purpose(purpose).map_or(Priority::Transactional, Priority::of_purpose)
+        }
+    }
+}
+
 /// Returns a decision as stored, and as the API shows it.
 pub fn decision(of: &Decision) -> v1::Decision {
     let candidates = of.candidates.iter().map(|candidate| v1::Candidate {
@@ -114,6 +136,9 @@ pub fn decision(of: &Decision) -> v1::Decision {
         sms_units: sms.map(|size| size.units).unwrap_or_default(),
         sms_calling_code: of.sms_calling_code.clone().unwrap_or_default(),
         sms_gateways: of.sms_gateways.clone(),
+        costs: money::estimates(&of.costs),
+        // Known only to whoever holds the message.
+        hold: None,
     }
 }
 
@@ -201,6 +226,7 @@ fn read_outcome(stored: v1::MessageOutcome) -> Option<Outcome> {
 
 #[cfg(test)]
 mod tests {
+    use casement_domain::failover::Failover;
     use casement_domain::id::{BusinessNumber, CustomerId};
     use casement_domain::message::{Event as MessageEvent, KeptBack, OnUnknown, Rejection, evolve};
 
@@ -251,6 +277,7 @@ mod tests {
                 from_report: true,
                 reports_until: at(2),
                 kept_back: None,
+                overdue_at: None,
             },
             MessageEvent::AttemptAccepted {
                 attempt: 1,
@@ -259,6 +286,7 @@ mod tests {
                 from_report: false,
                 reports_until: at(2),
                 kept_back: Some(KeptBack::QualityAssessment),
+                overdue_at: Some(at(2)),
             },
             MessageEvent::AttemptRejected {
                 attempt: 1,
@@ -278,6 +306,14 @@ mod tests {
                 policy: OnUnknown::NextRoute,
                 exhausted: vec![Route::FreeForm],
             },
+            MessageEvent::DeliveryOverdue {
+                attempt: 1,
+                at: at(1),
+                moves_on: true,
+                is_risky: true,
+                exhausted: vec![Route::FreeForm, Route::Hold],
+                reports_until: at(2),
+            },
             MessageEvent::DeliveryAdvanced {
                 attempt: 1,
                 status: DeliveryStatus::Read,
@@ -287,6 +323,10 @@ mod tests {
                 attempt: 1,
                 code: 131_026,
                 known: DeliveryStatus::Delivered,
+                at: at(1),
+            },
+            MessageEvent::Billed {
+                attempt: 1,
                 at: at(1),
             },
             MessageEvent::DoubleExposure {
@@ -346,11 +386,13 @@ mod tests {
             },
             client_reference: "order 7\r\n".to_owned(),
             requested_at: at(0),
+            priority: Priority::Reply,
         };
         let requested = MessageEvent::Requested {
             requested_at: at(0),
             send_at: None,
             expires_at: at(99),
+            failover: Failover::default(),
         };
         let fresh = evolve(None, &requested).unwrap();
         for event in every_event() {

@@ -10,6 +10,9 @@ use crate::event::Event;
 /// Why an expired message ended.
 pub const EXPIRED: &str = "TTL_PASSED";
 
+/// Why a message took another channel, or would have.
+pub const OVERDUE: &str = "DELIVERY_OVERDUE";
+
 /// Why a cancelled message ended.
 pub const CANCELLED: &str = "CANCELLED";
 
@@ -26,6 +29,7 @@ pub fn of_state(event: &Event) -> Option<String> {
         Event::AttemptRejected(event) => event.action.clone(),
         Event::AttemptUnknown(event) => event.reason.clone(),
         Event::AttemptAbandoned(event) => event.policy.clone(),
+        Event::DeliveryOverdue(_) => OVERDUE.to_owned(),
         Event::MessageEnded(event) => event.reason.clone(),
         Event::MessageExpired(_) => EXPIRED.to_owned(),
         Event::MessageCancelled(_) => CANCELLED.to_owned(),

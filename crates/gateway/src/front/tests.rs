@@ -5,6 +5,7 @@ use casement_shell::auth::TokenConfig;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::Streaming;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Server};
 use tonic_reflection::pb::v1::ServerReflectionRequest;

@@ -112,6 +112,33 @@ async fn a_message_can_fail_after_it_was_accepted() {
 }
 
 #[tokio::test]
+async fn reports_about_one_message_come_late_and_those_about_another_do_not() {
+    let stage = open_stage().await;
+    stage.handle.inject(once(Fault::DelayReports {
+        by: SignedDuration::from_millis(500),
+    }));
+    for _ in 0..2 {
+        assert_eq!(stage.send(&text(ANA, "hi")).await.0, 200);
+    }
+    let reported = |seq: usize| {
+        let sent = stage.handle.sent();
+        sent[seq].was_reported(Status::Delivered)
+    };
+
+    let second = stage
+        .handle
+        .until(SOON, |_| reported(1).then_some(()))
+        .await;
+    second.expect("the second is reported");
+    assert!(!reported(0));
+    let first = stage
+        .handle
+        .until(SOON, |_| reported(0).then_some(()))
+        .await;
+    first.expect("the first is reported later");
+}
+
+#[tokio::test]
 async fn a_late_answer_is_an_answer() {
     let stage = open_stage().await;
     stage.handle.inject(once(Fault::DelayResponse {

@@ -25,7 +25,7 @@ static ROWS: &[Row] = &[
     (
         21_606,
         "sender is no number of this account that can send SMS",
-        Action::Halt,
+        Action::NextGateway,
     ),
     (21_610, "recipient has opted out with STOP", Action::OptOut),
     (21_611, "the sender's queue is full", RETRY),
@@ -76,13 +76,13 @@ mod tests {
     #[test]
     fn every_code_has_its_action() {
         let rows: &[(&[i64], Action)] = &[
-            (&[20_003, 20_005, 21_606, 30_002], Action::Halt),
+            (&[20_003, 20_005, 30_002], Action::Halt),
             (&[20_429, 20_503, 21_611, 30_001], RETRY),
             (&[30_003], ABSENT),
             (&[30_008], RETRY_ONCE),
             (&[21_610], Action::OptOut),
             (&[21_211, 21_614, 30_005, 30_006], Action::Unreachable),
-            (&[21_408, 21_612, 30_034], Action::NextGateway),
+            (&[21_408, 21_606, 21_612, 30_034], Action::NextGateway),
             (&[21_602, 21_617, 30_004, 30_007], Action::Fail),
         ];
         for (codes, action) in rows {

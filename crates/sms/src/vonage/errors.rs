@@ -84,7 +84,7 @@ static ROWS: &[Row] = &[
         "a parameter of the channel is not valid",
         Action::Fail,
     ),
-    (1_420, "sender is not valid", Action::Halt),
+    (1_420, "sender is not valid", Action::NextGateway),
     (1_430, "recipient is not valid", Action::Unreachable),
     (1_440, "message type is not supported", Action::Fail),
     (1_450, "client reference is not valid", Action::Fail),
@@ -129,11 +129,12 @@ mod tests {
             (&[1_170, 1_190, 1_260, 1_310, 1_430], Action::Unreachable),
             (
                 &[
-                    1_120, 1_140, 1_160, 1_200, 1_250, 1_251, 1_300, 1_460, 1_480, 1_481, 1_482,
+                    1_120, 1_140, 1_160, 1_200, 1_250, 1_251, 1_300, 1_420, 1_460, 1_480, 1_481,
+                    1_482,
                 ],
                 Action::NextGateway,
             ),
-            (&[1_060, 1_070, 1_080, 1_110, 1_420], Action::Halt),
+            (&[1_060, 1_070, 1_080, 1_110], Action::Halt),
             (&[1_240], Action::OptOut),
         ];
         let mut told = 0;

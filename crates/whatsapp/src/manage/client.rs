@@ -8,7 +8,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::node::{self, Account, App, Number, Template, TokenInfo};
-use crate::errors::NO_CODE;
 use crate::send::{DEFAULT_TIMEOUT, GraphError};
 
 /// How many items one page is asked for.
@@ -260,7 +259,7 @@ impl Manager {
 fn interpret(status: StatusCode, bytes: &[u8]) -> Result<Value, CallError> {
     let body: Option<Value> = serde_json::from_slice(bytes).ok();
     if let Some(error) = body.as_ref().and_then(|body| body.get("error")) {
-        return Err(CallError::Refused(graph_error(status, error)));
+        return Err(CallError::Refused(GraphError::read(status, None, error)));
     }
     match body {
         Some(body) if status.is_success() => Ok(body),
@@ -298,30 +297,5 @@ fn unreadable(reason: impl Into<String>) -> CallError {
 fn unreachable(error: reqwest::Error) -> CallError {
     CallError::Unreachable {
         reason: answer::describe(&error),
-    }
-}
-
-/// Reads an `error` object, of an answer or of `debug_token`'s data.
-pub(super) fn graph_error(status: StatusCode, error: &Value) -> GraphError {
-    let text = |pointer: &str| {
-        let text = error.pointer(pointer).and_then(Value::as_str);
-        text.map(str::to_owned)
-    };
-    let integer = |pointer: &str| {
-        let value = error.pointer(pointer)?;
-        value.as_i64().or_else(|| value.as_str()?.parse().ok())
-    };
-    GraphError {
-        http_status: status.as_u16(),
-        code: integer("/code").unwrap_or(NO_CODE),
-        subcode: integer("/error_subcode").or_else(|| integer("/subcode")),
-        message: text("/message").unwrap_or_default(),
-        details: text("/error_data/details").or_else(|| text("/error_user_msg")),
-        is_transient: error
-            .get("is_transient")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-        fbtrace_id: text("/fbtrace_id"),
-        retry_after: None,
     }
 }

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::client::graph_error;
 use crate::send::GraphError;
 
 /// A Meta app.
@@ -161,7 +160,7 @@ pub(super) fn token(body: &Value) -> Option<TokenInfo> {
         grants: grants.collect(),
         error: data
             .get("error")
-            .map(|error| graph_error(StatusCode::OK, error)),
+            .map(|error| GraphError::read(StatusCode::OK, None, error)),
     })
 }
 

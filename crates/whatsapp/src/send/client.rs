@@ -110,6 +110,31 @@ pub struct GraphError {
 }
 
 impl GraphError {
+    /// Reads an `error` object, of an answer or of `debug_token`'s data.
+    pub(crate) fn read(status: StatusCode, retry_after: Option<Duration>, error: &Value) -> Self {
+        let text = |pointer: &str| {
+            let text = error.pointer(pointer).and_then(Value::as_str);
+            text.map(str::to_owned)
+        };
+        let number = |pointer: &str| {
+            let value = error.pointer(pointer)?;
+            value.as_i64().or_else(|| value.as_str()?.parse().ok())
+        };
+        Self {
+            http_status: status.as_u16(),
+            code: number("/code").unwrap_or(NO_CODE),
+            subcode: number("/error_subcode").or_else(|| number("/subcode")),
+            message: text("/message").unwrap_or_default(),
+            details: text("/error_data/details").or_else(|| text("/error_user_msg")),
+            is_transient: error
+                .get("is_transient")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
+            fbtrace_id: text("/fbtrace_id"),
+            retry_after,
+        }
+    }
+
     /// Returns what a sender should do about it.
     pub fn rule(&self) -> ErrorRule {
         errors::lookup_response(self.http_status, self.code, self.is_transient)
@@ -250,7 +275,7 @@ fn interpret<T>(
         .and_then(|body| body.get("error"))
         .filter(|it| it.is_object())
     {
-        return Outcome::Rejected(graph_error(status, retry_after, error));
+        return Outcome::Rejected(GraphError::read(status, retry_after, error));
     }
     if status.is_success() {
         return match body.as_ref().and_then(read) {
@@ -287,30 +312,4 @@ fn accepted(body: &Value) -> Option<Accepted> {
         user_id: text("/contacts/0/user_id"),
         message_status: text("/messages/0/message_status"),
     })
-}
-
-fn graph_error(status: StatusCode, retry_after: Option<Duration>, error: &Value) -> GraphError {
-    let text = |pointer: &str| {
-        error
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    let number = |pointer: &str| {
-        let value = error.pointer(pointer)?;
-        value.as_i64().or_else(|| value.as_str()?.parse().ok())
-    };
-    GraphError {
-        http_status: status.as_u16(),
-        code: number("/code").unwrap_or(NO_CODE),
-        subcode: number("/error_subcode"),
-        message: text("/message").unwrap_or_default(),
-        details: text("/error_data/details"),
-        is_transient: error
-            .get("is_transient")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-        fbtrace_id: text("/fbtrace_id"),
-        retry_after,
-    }
 }

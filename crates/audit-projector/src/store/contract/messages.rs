@@ -301,6 +301,27 @@ pub(in crate::store) async fn what_became_of_each_attempt_is_kept(fixture: &Fixt
         message.attempts[1].duplicate_risk,
         "it was abandoned and repeated"
     );
+
+    let overdue = |attempt, moves_on| {
+        Event::from(v1::DeliveryOverdue {
+            message_id: id(4),
+            attempt,
+            moves_on,
+            duplicate_risk: moves_on,
+            ..Default::default()
+        })
+    };
+    let events = [
+        started(4, 1, Route::FreeForm),
+        overdue(1, true),
+        started(4, 2, Route::Sms),
+        overdue(1, false),
+    ];
+    archive_each(fixture, "MESSAGES", events).await;
+    let message = fixture.store.message(&id(4)).await.unwrap().unwrap();
+    assert!(message.attempts[0].may_still_arrive && message.attempts[1].duplicate_risk);
+    assert_eq!(message.state, MessageState::Accepted);
+    assert_eq!(message.reason, "DELIVERY_OVERDUE");
 }
 
 pub(in crate::store) async fn messages_are_projected_again_from_the_archive(fixture: &Fixture) {

@@ -16,6 +16,7 @@ fn attempt(route: Route) -> Attempt {
         gateway: String::new(),
         other_gateways: Vec::new(),
         started_at: at(100),
+        was_called: true,
         state: AttemptState::Started,
         delivery: None,
         is_contradicted: false,

@@ -2,12 +2,12 @@
 
 use casement_domain::id::{BusinessNumber, CustomerId, MessageId, Phone, PortfolioId};
 use casement_domain::inbound::{Addresses, Fact, Kind, Marks, QualifyingPolicy, Summary};
-use casement_event::convert::{inbound, timestamp};
+use casement_event::convert::{duration, inbound, timestamp};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
 use casement_event_log::{Expect, Position, customers};
 use casement_simulator::Device;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{NUMBER, SILENT_NUMBER, SMS_SENDER, Stage, WABA, digits, phone_number_id};
 
@@ -96,6 +96,27 @@ impl Stage {
                 status: status.into(),
                 body: "Order {{1}} is ready".to_owned(),
                 body_parameter_count: 1,
+                ..v1::Template::default()
+            }),
+            ..v1::TemplateRecorded::default()
+        };
+        let token = subject::template_token(WABA, name, "en");
+        self.append(subject::account("template", &token), event)
+            .await;
+    }
+
+    /// A utility template that the platform tries to deliver for so long.
+    pub(crate) async fn record_template_for(&self, name: &str, ttl: SignedDuration) {
+        let event = v1::TemplateRecorded {
+            template: Some(v1::Template {
+                waba_id: WABA.to_owned(),
+                name: name.to_owned(),
+                language: "en".to_owned(),
+                category: v1::TemplateCategory::Utility.into(),
+                status: v1::TemplateStatus::Approved.into(),
+                body: "Order {{1}} is ready".to_owned(),
+                body_parameter_count: 1,
+                message_send_ttl: Some(duration(ttl)),
                 ..v1::Template::default()
             }),
             ..v1::TemplateRecorded::default()

@@ -139,6 +139,59 @@ fn a_refusal_that_halts_uses_up_no_route() {
 }
 
 #[test]
+fn a_claim_that_meets_a_halt_before_its_call_uses_up_no_attempt() {
+    let policy = Policy::default();
+    let mut message = requested();
+    let mut now = 1;
+    for attempt in 1..=20 {
+        message = claim(message, Route::FreeForm, now);
+        message = refuse(message, attempt, Refusal::Stopped, now);
+        assert_eq!(message.exhausted, [], "{attempt}");
+        // The first time it waits for the halt alone, then besides, so as not to go round.
+        let due = message.deadline().unwrap();
+        assert_eq!(due == at(now), attempt == 1, "{attempt}");
+        now += 100;
+    }
+    assert_eq!(message.calls(), 0);
+    // What is called for counts as ever, and its pauses begin with the first.
+    for attempt in 21..=20 + u32::try_from(policy.attempts_max).unwrap() {
+        message = claim(message, Route::FreeForm, now);
+        message = refuse(
+            message,
+            attempt,
+            Refusal::RetryAfter(SignedDuration::ZERO),
+            now,
+        );
+        message.exhausted.clear();
+        now += 100;
+    }
+    let decided = decision(Some(Route::FreeForm), now);
+    let Next::Record(Event::Ended { reason, .. }) =
+        on_decision(&message, &decided, &policy, at(now))
+    else {
+        panic!("goes on")
+    };
+    assert_eq!(reason, "ATTEMPTS_USED_UP");
+}
+
+#[test]
+fn a_message_that_halts_stop_again_and_again_ends() {
+    let policy = Policy::default();
+    let mut message = requested();
+    for attempt in 1..1_000 {
+        let now = i64::from(attempt) * 80;
+        let decided = decision(Some(Route::FreeForm), now);
+        match on_decision(&message, &decided, &policy, at(now)) {
+            Next::Claim(event) => message = apply(message, &event),
+            Next::Record(Event::Ended { .. }) => return,
+            other => panic!("{other:?}"),
+        }
+        message = refuse(message, attempt, Refusal::Stopped, now);
+    }
+    panic!("it goes round for ever");
+}
+
+#[test]
 fn a_thread_that_is_somebody_elses_refuses_free_form_alone() {
     let message = claim(requested(), Route::FreeForm, 1);
     let message = refuse(message, 1, Refusal::ThreadControl, 2);

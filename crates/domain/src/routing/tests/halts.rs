@@ -196,3 +196,99 @@ proptest! {
         }
     }
 }
+
+/// The account behind a gateway is refused; its halt is called after it.
+fn halted_gateways(gateways: &[(&str, Halt)], case: Case) -> Case {
+    let sending = Sending {
+        targets: gateways
+            .iter()
+            .map(|(name, _)| Target::gateway(name, ""))
+            .collect(),
+        is_marketing: false,
+    };
+    let halts: Vec<(String, Halt)> = gateways
+        .iter()
+        .map(|(name, halt)| {
+            let target = Target::gateway(name, "");
+            let halt = Halt {
+                target,
+                channels: Channels::Every,
+                ..halt.clone()
+            };
+            (format!("of-{name}"), halt)
+        })
+        .collect();
+    let named = halts.iter().map(|(id, halt)| (id.as_str(), halt));
+    Case {
+        stops: Stops::of(named, &sending, at(1)),
+        ..case
+    }
+}
+
+fn sms_alone() -> Case {
+    Case {
+        template: None,
+        has_free_form: false,
+        ..Case::default()
+    }
+}
+
+#[test]
+fn a_halted_gateway_stops_neither_the_others_nor_whatsapp() {
+    let case = halted_gateways(&[("main", halt())], sms_alone());
+    let decision = case.decide(1);
+    assert_eq!(decision.chosen, Some(Route::Sms));
+    assert_eq!(decision.sms_gateways, ["spare"]);
+    assert_eq!(decision.halted_by, None, "nothing is waited for");
+    let all = halted_gateways(&[("main", halt()), ("spare", halt())], Case::default());
+    assert_eq!(all.decide(1).chosen, Some(Route::FreeForm));
+    for route in [Route::FreeForm, Route::Template, Route::Hold] {
+        assert!(all.stops.on_call(route, "main").is_none());
+    }
+    assert!(all.stops.on_call(Route::Sms, "main").is_some());
+    assert!(all.stops.on_call(Route::Sms, "third").is_none());
+}
+
+#[test]
+fn if_every_gateway_that_is_left_is_halted_the_first_to_end_is_waited_for() {
+    let probed = |minutes: i64| Halt {
+        probe_at: Some(at(60 * minutes)),
+        ..halt()
+    };
+    let halts = [("main", probed(30)), ("spare", probed(15))];
+    let decision = halted_gateways(&halts, sms_alone()).decide(1);
+    assert_eq!((decision.chosen, decision.sms_gateways.len()), (None, 0));
+    let stop = decision.halted_by.unwrap();
+    assert_eq!(
+        (stop.halt.as_str(), stop.cause.as_str(), stop.probe_at),
+        ("of-spare", "GATEWAY_HALTED", Some(at(60 * 15)))
+    );
+    // One that has failed for this message is not waited for.
+    let failed = Case {
+        exhausted_gateways: vec!["spare".to_owned()],
+        ..sms_alone()
+    };
+    let decision = halted_gateways(&halts, failed).decide(1);
+    assert_eq!(decision.halted_by.unwrap().halt, "of-main");
+}
+
+#[test]
+fn a_halted_gateway_whose_account_is_told_apart_stops_that_account_alone() {
+    let of = |account: &str| Target::gateway("number", account);
+    let halted = Halt {
+        target: of("AC1"),
+        ..halt()
+    };
+    for (account, is_stopped) in [("AC1", true), ("AC2", false)] {
+        let sending = Sending {
+            targets: vec![of(account)],
+            is_marketing: false,
+        };
+        let stops = Stops::of([("h", &halted)], &sending, at(1));
+        assert_eq!(
+            stops.on_gateway("number").is_some(),
+            is_stopped,
+            "{account}"
+        );
+    }
+}

@@ -4,7 +4,7 @@ use casement_domain::message::{Event as MessageEvent, KeptBack, OnUnknown, Rejec
 use casement_domain::routing::Route;
 use casement_proto::events::v1;
 
-use super::{read_delivery, read_outcome, read_route};
+use super::{read_delivery, read_failover, read_outcome, read_route};
 use crate::Event;
 use crate::convert::{ConvertError, instant, required_instant};
 
@@ -20,6 +20,7 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
             requested_at: time("request_time", event.request_time.as_ref())?,
             send_at: instant("send_time", event.send_time.as_ref())?,
             expires_at: time("expire_time", event.expire_time.as_ref())?,
+            failover: read_failover(event.failover.as_ref()),
         },
         Event::MessageHeld(event) => MessageEvent::Held {
             at: time("hold_time", event.hold_time.as_ref())?,
@@ -53,6 +54,7 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
             from_report: event.from_report,
             reports_until: time("reports_until_time", event.reports_until_time.as_ref())?,
             kept_back: KeptBack::parse(&event.provider_status).filter(|_| !event.from_report),
+            overdue_at: instant("overdue_time", event.overdue_time.as_ref())?,
         },
         Event::AttemptRejected(event) => MessageEvent::AttemptRejected {
             attempt: event.attempt,
@@ -87,6 +89,14 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
             },
             exhausted: read_routes(event.exhausted_routes()),
         },
+        Event::DeliveryOverdue(event) => MessageEvent::DeliveryOverdue {
+            attempt: event.attempt,
+            at: time("overdue_time", event.overdue_time.as_ref())?,
+            moves_on: event.moves_on,
+            is_risky: event.duplicate_risk,
+            exhausted: read_routes(event.exhausted_routes()),
+            reports_until: time("reports_until_time", event.reports_until_time.as_ref())?,
+        },
         Event::DeliveryAdvanced(event) => MessageEvent::DeliveryAdvanced {
             attempt: event.attempt,
             status: read_delivery(event.status()).ok_or(ConvertError::Absent("status"))?,
@@ -101,6 +111,10 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
                 .unwrap_or_default(),
             known: read_delivery(event.known_status())
                 .ok_or(ConvertError::Absent("known_status"))?,
+            at: time("event_time", event.event_time.as_ref())?,
+        },
+        Event::MessageBilled(event) => MessageEvent::Billed {
+            attempt: event.attempt,
             at: time("event_time", event.event_time.as_ref())?,
         },
         Event::DoubleExposure(event) => {

@@ -36,6 +36,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             hold_time: time(at),
             expire_time: time(expires_at),
             recheck_time: time(recheck_at),
+            nudge_message_id: details.nudge_message_id,
         }
         .into(),
         MessageEvent::Released { at, cause } => {
@@ -85,6 +86,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             other_sms_gateways: other_gateways.clone(),
             answers: details.stakes.answers.map(answered_customer),
             entry_point: details.stakes.entry_point.map(entry_point_at_stake),
+            cost: details.cost,
         }
         .into(),
         MessageEvent::AttemptAccepted {
@@ -94,6 +96,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             from_report,
             reports_until,
             kept_back,
+            overdue_at,
         } => v1::AttemptAccepted {
             message_id,
             conversation,
@@ -106,6 +109,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             },
             from_report: *from_report,
             reports_until_time: time(reports_until),
+            overdue_time: overdue_at.map(timestamp),
         }
         .into(),
         MessageEvent::AttemptRejected {
@@ -129,6 +133,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
                 exhausted_routes: routes(&rejection.exhausted),
                 retry_time: rejection.retry_at.map(timestamp),
                 exhausted_sms_gateways: rejection.exhausted_gateways.clone(),
+                cost: details.cost,
             }
             .into()
         }
@@ -161,6 +166,25 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             exhausted_routes: routes(exhausted),
         }
         .into(),
+        MessageEvent::DeliveryOverdue {
+            attempt,
+            at,
+            moves_on,
+            is_risky,
+            exhausted,
+            reports_until,
+        } => v1::DeliveryOverdue {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            overdue_time: time(at),
+            moves_on: *moves_on,
+            duplicate_risk: *is_risky,
+            exhausted_routes: routes(exhausted),
+            reports_until_time: time(reports_until),
+            decision: details.decision,
+        }
+        .into(),
         MessageEvent::DeliveryAdvanced {
             attempt,
             status,
@@ -172,6 +196,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             status: delivery(*status).into(),
             event_time: time(at),
             pricing: details.pricing,
+            cost: details.cost,
         }
         .into(),
         MessageEvent::DeliveryContradicted {
@@ -195,6 +220,15 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             }
             .into()
         }
+        MessageEvent::Billed { attempt, at } => v1::MessageBilled {
+            message_id,
+            conversation,
+            attempt: *attempt,
+            event_time: time(at),
+            pricing: details.pricing,
+            cost: details.cost,
+        }
+        .into(),
         MessageEvent::DoubleExposure { attempts, at } => v1::DoubleExposure {
             message_id,
             conversation,
@@ -262,6 +296,8 @@ pub fn record(
         | MessageEvent::Held { .. }
         | MessageEvent::Released { .. }
         | MessageEvent::Deferred { .. }
+        | MessageEvent::Billed { .. }
+        | MessageEvent::DeliveryOverdue { .. }
         | MessageEvent::DoubleExposure { .. }
         | MessageEvent::Ended { .. }
         | MessageEvent::Expired { .. }
@@ -305,6 +341,7 @@ fn finish(record: Record, after: &Message, context: &Context) -> Record {
         .with(Extension::Customer, customer.as_str())
         .with(Extension::State, after.state())
         .with(Extension::RequestTime, context.requested_at.to_string())
+        .with(Extension::Priority, context.priority.as_str())
         .with(
             Extension::ClientReference,
             printable(&context.client_reference),

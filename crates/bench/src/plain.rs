@@ -40,14 +40,14 @@ const STREAMS: [(&str, &str); 3] = [
 
 /// A message as a role wrote it, without its place and its expectations.
 #[derive(Debug, Clone)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     headers: HeaderMap,
     payload: Bytes,
 }
 
 /// One message of each kind that a post leads to.
 #[derive(Debug, Clone)]
-pub(super) struct Samples {
+pub(crate) struct Samples {
     raw: Sample,
     link: Sample,
     inbound: Sample,
@@ -56,7 +56,7 @@ pub(super) struct Samples {
 
 /// How far a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// One append, and the subscriber.
     Append,
     /// A post stored and delivered; a link and a fact stored; the fact delivered; a window event
@@ -64,8 +64,23 @@ pub(super) enum Way {
     Whole,
 }
 
+impl Sample {
+    /// Writes a copy to a stream of this module, and waits until it is stored.
+    pub(crate) async fn publish(
+        &self,
+        context: &jetstream::Context,
+        token: &str,
+    ) -> anyhow::Result<()> {
+        let Self { headers, payload } = self.clone();
+        let subject = format!("plain.events.{token}");
+        let stored = context.publish_with_headers(subject, headers, payload);
+        stored.await?.await?;
+        Ok(())
+    }
+}
+
 /// Reads one message of each kind from the streams of a run.
-pub(super) async fn samples(context: &jetstream::Context) -> anyhow::Result<Samples> {
+pub(crate) async fn samples(context: &jetstream::Context) -> anyhow::Result<Samples> {
     let last = async |name: &str, filter: &str| sample(context, name, filter).await;
     Ok(Samples {
         raw: last(stream::RAW, "casement.raw.>").await?,
@@ -76,7 +91,7 @@ pub(super) async fn samples(context: &jetstream::Context) -> anyhow::Result<Samp
 }
 
 /// Reads the newest message of a filter.
-pub(super) async fn sample(
+pub(crate) async fn sample(
     context: &jetstream::Context,
     name: &str,
     filter: &str,
@@ -104,7 +119,7 @@ pub(super) async fn sample(
 
 /// Sends copies of one message at a rate to a subscriber; returns how long after it was due each
 /// was heard, in their order.
-pub(super) async fn paced_one(
+pub(crate) async fn paced_one(
     context: &jetstream::Context,
     sample: &Sample,
     rate: usize,
@@ -120,7 +135,7 @@ pub(super) async fn paced_one(
 }
 
 /// Sends messages at a rate; returns how long after it was due each was heard, in their order.
-pub(super) async fn paced(
+pub(crate) async fn paced(
     context: &jetstream::Context,
     samples: &Samples,
     way: Way,
@@ -214,7 +229,7 @@ pub(super) async fn paced(
 
 /// Appends copies of a message, each to a subject of its own, in batches, as fast as they go;
 /// returns how long it took.
-pub(super) async fn batches(
+pub(crate) async fn batches(
     context: &jetstream::Context,
     sample: &Sample,
     count: usize,
@@ -235,7 +250,8 @@ pub(super) async fn batches(
     Ok(took)
 }
 
-async fn create(context: &jetstream::Context) -> anyhow::Result<()> {
+/// Makes the streams to write to.
+pub(crate) async fn create(context: &jetstream::Context) -> anyhow::Result<()> {
     for (name, prefix) in STREAMS {
         let config = Config {
             name: name.to_owned(),
@@ -254,7 +270,8 @@ async fn create(context: &jetstream::Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn delete(context: &jetstream::Context) -> anyhow::Result<()> {
+/// Removes them again.
+pub(crate) async fn delete(context: &jetstream::Context) -> anyhow::Result<()> {
     for (name, _) in STREAMS {
         context.delete_stream(name).await?;
     }

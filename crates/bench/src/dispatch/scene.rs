@@ -1,0 +1,223 @@
+//! Roles, a provider that looks like Meta, numbers with the highest throughput, and customers
+//! whose windows are open.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use async_nats::jetstream;
+use casement_event::v1;
+use casement_shell::{Clock as _, SystemClock};
+use casement_simulator::{Config, Fault, Handle, Limits, NumberConfig, Simulator};
+use jiff::SignedDuration;
+use tokio::time::{Instant, sleep};
+
+use crate::posts::SECRET;
+use crate::roles::{Role, Running, System};
+use crate::stage;
+
+/// Messages a second of a number that the platform has upgraded (WhatsApp Cloud API: throughput).
+const THROUGHPUT: u32 = 1_000;
+
+/// The access token of all numbers.
+pub(super) const TOKEN: &str = "bench-access-token";
+
+/// The business account of all numbers.
+const WABA: &str = "w1";
+
+/// How long customers may take until all their windows are open.
+const OPEN_MAX: Duration = Duration::from_mins(10);
+
+/// How often the provider's books are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What differs between scenes.
+pub(super) struct Plan<'a> {
+    pub(super) program: &'a Path,
+    pub(super) customers: usize,
+    pub(super) numbers: usize,
+    /// Keys of the section `[dispatcher]`.
+    pub(super) dispatcher: &'a str,
+    /// Whether the provider keeps to its limits; off where calls are compared that no limit slows.
+    pub(super) is_limited: bool,
+    /// Decides where faults happen.
+    pub(super) seed: u64,
+}
+
+/// What was set up.
+pub(super) struct Scene {
+    pub(super) system: System,
+    pub(super) context: jetstream::Context,
+    pub(super) provider: Handle,
+    pub(super) clock: Arc<SystemClock>,
+    pub(super) who: Who,
+    /// Ends with the runtime.
+    running: casement_simulator::Running,
+}
+
+/// Numbers and customers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who {
+    pub(super) numbers: usize,
+    pub(super) customers: usize,
+}
+
+impl Who {
+    /// The customer whom a message goes to, by its running number.
+    pub(super) fn customer(self, index: usize) -> usize {
+        index % self.customers
+    }
+
+    /// The number that a customer knows, and Meta's id of it.
+    pub(super) fn number(self, customer: usize) -> (String, String) {
+        let number = customer % self.numbers;
+        (format!("1555100{number:04}"), format!("22{number:04}"))
+    }
+
+    /// The customer's phone.
+    pub(super) fn phone(customer: usize) -> String {
+        format!("1650{customer:07}")
+    }
+}
+
+impl Scene {
+    /// Starts broker and provider; no role runs yet.
+    pub(super) async fn set(plan: &Plan<'_>) -> anyhow::Result<Self> {
+        let who = Who {
+            numbers: plan.numbers,
+            customers: plan.customers,
+        };
+        let clock = Arc::new(SystemClock::new());
+        let running = Simulator::start(provider(plan, who, &clock)).await?;
+        let more = format!(
+            "[dispatcher]\n{}\n[dispatcher.providers]\ngraph_url = \"{}\"\n",
+            plan.dispatcher,
+            running.base_url()
+        );
+        let system = System::start_with(plan.program, None, &more).await?;
+        let token = system.folder().join("access-token");
+        std::fs::write(&token, TOKEN)?;
+        std::fs::set_permissions(&token, Permissions::from_mode(0o600))?;
+        for number in 0..plan.numbers {
+            let (digits, id) = who.number(number);
+            let token = v1::secret_ref::Source::File(token.display().to_string());
+            let number = v1::Number {
+                number: digits,
+                waba_id: WABA.to_owned(),
+                phone_number_id: id,
+                token: Some(v1::SecretRef {
+                    source: Some(token),
+                }),
+                throughput: THROUGHPUT,
+                ..v1::Number::default()
+            };
+            stage::record(&system.log, number).await?;
+        }
+        let provider = running.handle();
+        provider.set_webhook_url(Some(format!(
+            "http://127.0.0.1:{}/webhooks/whatsapp",
+            system.webhooks
+        )));
+        Ok(Self {
+            context: jetstream::new(system.nats.client().await),
+            system,
+            provider,
+            clock,
+            who,
+            running,
+        })
+    }
+
+    /// Where the provider listens.
+    pub(super) fn provider_url(&self) -> String {
+        self.running.base_url()
+    }
+
+    /// Starts all that a message needs, and lets every customer write once.
+    pub(super) async fn play(&self) -> anyhow::Result<Vec<Running>> {
+        let roles = [Role::Ingress, Role::WindowTracker, Role::Dispatcher];
+        let roles = self.system.start_roles(&roles).await?;
+        let batches = self.provider.inject(Fault::BatchWebhooks {
+            size: 100,
+            linger: SignedDuration::from_millis(50),
+        });
+        for customer in 0..self.who.customers {
+            let phone = Who::phone(customer);
+            let known = self.provider.customer(Some(&phone), None, "Kerry Fisher")?;
+            let (_, number) = self.who.number(customer);
+            self.provider.says(&known, &number, "Is it still there?")?;
+        }
+        self.provider.clear_fault(batches);
+        self.quiet(None, OPEN_MAX).await?;
+        Ok(roles)
+    }
+
+    /// Waits until the provider has told all that it has to tell, and every role has seen to it.
+    pub(super) async fn quiet(
+        &self,
+        projector: Option<&Running>,
+        within: Duration,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while self.provider.pending_webhooks() > 0 {
+            ensure!(
+                begun.elapsed() < within,
+                "{} webhooks are not delivered",
+                self.provider.pending_webhooks()
+            );
+            sleep(LOOK_INTERVAL).await;
+        }
+        self.system.drained(&self.context, projector, within).await
+    }
+
+    /// Waits until the provider was called so often in all.
+    pub(super) async fn called(&self, count: u64, within: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while self.provider.sent_count() < count {
+            ensure!(
+                begun.elapsed() < within,
+                "the provider was called {} times and not {count}",
+                self.provider.sent_count()
+            );
+            sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
+    }
+}
+
+/// The dispatcher among roles.
+pub(super) fn dispatcher(roles: &[Running]) -> anyhow::Result<&Running> {
+    let name = Role::Dispatcher.name();
+    let found = roles.iter().find(|role| role.name() == name);
+    found.context("the dispatcher runs")
+}
+
+fn provider(plan: &Plan<'_>, who: Who, clock: &Arc<SystemClock>) -> Config {
+    let clock = Arc::clone(clock);
+    let mut config = Config::new(Arc::new(move || clock.now()));
+    config.app_secret = SECRET.into();
+    config.seed = plan.seed;
+    if plan.is_limited {
+        config.limits.messages_per_second = Some(THROUGHPUT);
+    } else {
+        config.limits = Limits {
+            pair: None,
+            messages_per_second: None,
+        };
+    }
+    config.numbers = (0..plan.numbers)
+        .map(|number| {
+            let (digits, id) = who.number(number);
+            NumberConfig {
+                phone_number_id: id,
+                display_phone_number: digits,
+                waba_id: WABA.to_owned(),
+                token: TOKEN.into(),
+            }
+        })
+        .collect();
+    config
+}
