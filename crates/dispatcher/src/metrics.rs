@@ -142,7 +142,7 @@ const METRICS: &[Metric] = &[
         &[("channel", "sms"), ("status", "delivered")],
     ]),
     Metric::gauge(
-        "casement_dispatcher_messages_in_line",
+        "casement_dispatcher_queued_messages",
         "Messages that wait for their turn in a number's rate, by priority: reply, transactional, bulk.",
     )
     .with(&[
@@ -345,7 +345,7 @@ pub(crate) fn turn_given(priority: Priority) {
 pub(crate) fn in_line(waiting: &[(Priority, usize)]) {
     for (priority, count) in waiting {
         let priority = priority.as_str().to_ascii_lowercase();
-        metrics::gauge!("casement_dispatcher_messages_in_line", "priority" => priority)
+        metrics::gauge!("casement_dispatcher_queued_messages", "priority" => priority)
             .set(*count as f64);
     }
 }
