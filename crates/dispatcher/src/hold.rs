@@ -10,12 +10,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use casement_domain::id::{CustomerId, MessageId};
+use casement_domain::id::MessageId;
 use casement_domain::message::{Event as MessageEvent, Phase};
 use casement_domain::routing::Route;
 use casement_domain::routing::hold::{Nudge, Queue};
 use casement_event::convert::message::{Details, decision as stored_decision};
-use casement_event::subject::{self, Family};
 use casement_event::{Extension, Stored, v1};
 use casement_event_log::conversation::Key;
 use jiff::Timestamp;
@@ -25,6 +24,7 @@ use crate::aggregate::Loaded;
 use crate::answers::unavailable;
 use crate::engine::{DriveError, Engine, Routed, Step};
 use crate::grpc::Messages;
+use crate::lanes::message_of;
 
 /// Who is held, and who is about to be, by conversation. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -58,16 +58,8 @@ pub(crate) struct Taken {
 impl Queues {
     /// Takes note of an event of a message.
     pub(crate) fn see(&self, stored: &Stored) {
-        let Some((Family::Message, id)) = subject::parse_message(&stored.subject) else {
+        let Some((id, key)) = message_of(stored) else {
             return;
-        };
-        let customer = stored
-            .extension(Extension::Customer)
-            .and_then(|text| CustomerId::parse(text).ok());
-        let Some(customer) = customer else { return };
-        let key = Key {
-            number: id.number().clone(),
-            customer,
         };
         match stored.extension(Extension::State).unwrap_or_default() {
             "HELD" => self.lock().put(key, id, Place::Held),
@@ -241,8 +233,8 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
-    use casement_domain::id::BusinessNumber;
-    use casement_event::header;
+    use casement_domain::id::{BusinessNumber, CustomerId};
+    use casement_event::{header, subject};
     use jiff::Timestamp;
 
     use super::*;

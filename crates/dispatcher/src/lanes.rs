@@ -63,6 +63,17 @@ struct Place {
     priority: Priority,
 }
 
+/// Returns which message an event is of, and whose conversation that belongs to; `None` if it is of
+/// none, or does not say.
+pub(crate) fn message_of(stored: &Stored) -> Option<(MessageId, Key)> {
+    let (Family::Message, id) = subject::parse_message(&stored.subject)? else {
+        return None;
+    };
+    let customer = CustomerId::parse(stored.extension(Extension::Customer)?).ok()?;
+    let number = id.number().clone();
+    Some((id, Key { number, customer }))
+}
+
 impl Default for Book {
     fn default() -> Self {
         Self {
@@ -76,20 +87,13 @@ impl Default for Book {
 impl Book {
     /// Takes note of an event of a message.
     pub(crate) fn see(&self, stored: &Stored) {
-        let Some((Family::Message, id)) = subject::parse_message(&stored.subject) else {
+        let Some((id, key)) = message_of(stored) else {
             return;
         };
-        let customer = stored
-            .extension(Extension::Customer)
-            .and_then(|text| CustomerId::parse(text).ok());
         let requested = stored
             .extension(Extension::RequestTime)
             .and_then(|text| text.parse().ok());
-        if let (Some(customer), Some(requested)) = (customer, requested) {
-            let key = Key {
-                number: id.number().clone(),
-                customer,
-            };
+        if let Some(requested) = requested {
             let mut inner = self.lock();
             match stored.extension(Extension::State).unwrap_or_default() {
                 state @ ("PENDING" | "HELD" | "ATTEMPTING" | "DEFERRED") => {
