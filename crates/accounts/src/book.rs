@@ -15,13 +15,13 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use crate::decide::{Cause, Decision, Refusal};
-use crate::ledger::{Ledger, Place, place};
+use crate::ledger::{self, Ledger, Place, place};
 
 /// The role, as it stands on its events.
 pub(crate) const SOURCE: &str = "casement/accounts";
 
-/// Matches every brand, number and template, but not what webhooks say of them, which has one
-/// token more.
+/// Matches every brand, number and template, and other kinds that are not the ledger's; but not
+/// what webhooks say of them, which has one token more.
 const ALL_RECORDS: &str = "casement.accounts.*.*";
 
 /// How often a wish that others overtook is decided anew.
@@ -172,6 +172,9 @@ impl Desk<'_> {
 impl Page {
     fn take_up(&mut self, stored: &casement_event::Stored) -> Result<(), BookError> {
         let sequence = stored.sequence;
+        if !ledger::is_kept(&stored.subject) {
+            return Ok(());
+        }
         let event = stored.event().map_err(|error| {
             tracing::error!(sequence, error = %error, "account record is not readable");
             BookError::Unreadable { sequence }
@@ -226,6 +229,7 @@ fn marks(event: &Event) -> (String, String, &'static str) {
 mod tests {
     use std::sync::Arc;
 
+    use casement_event_log::Expect;
     use casement_shell::ManualClock;
     use casement_testkit::NatsServer;
 
@@ -259,6 +263,24 @@ mod tests {
             decide::number(around, wanted.clone(), &Authority::Every, &cause)
         })
         .await
+    }
+
+    #[tokio::test]
+    async fn a_record_of_another_kind_beside_ours_is_passed_by() {
+        let server = NatsServer::start().await;
+        let book = book(&server).await;
+        drop(book.desk().await.unwrap());
+
+        let subject = casement_event::subject::spend("all");
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let id = id::account(&subject, "", time);
+        let event = Event::from(v1::MessageCancelled::default());
+        let spent = Record::new(subject, id, SOURCE, time, event);
+        book.log.append(spent, Expect::Anything).await.unwrap();
+
+        let mut desk = book.desk().await.unwrap();
+        let is_written = record(&mut desk, &book, "1").await.unwrap();
+        assert!(is_written, "the ledger was readable");
     }
 
     #[tokio::test]

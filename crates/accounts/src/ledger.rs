@@ -12,6 +12,15 @@ use jiff::Timestamp;
 /// Matches every number's subject.
 const ALL_NUMBERS: &str = "casement.accounts.number.*";
 
+/// The kinds of records that the ledger keeps. What else stands beside them has keepers of its own.
+const KINDS: [&str; 3] = ["brand", "number", "template"];
+
+/// Whether the ledger keeps what stands on a subject.
+pub(crate) fn is_kept(subject: &str) -> bool {
+    let kind = subject.split('.').nth(2);
+    kind.is_some_and(|kind| KINDS.contains(&kind))
+}
+
 /// A record, and the event that left it so.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry<T> {
