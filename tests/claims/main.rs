@@ -1,6 +1,8 @@
 //! Claims about the whole system, one binary.
 
+mod application;
 mod archive;
+mod colleagues;
 mod commands;
 mod connect;
 mod consent;
@@ -11,12 +13,16 @@ mod gateways;
 mod lines;
 mod media;
 mod metrics;
+mod migrate;
 mod migration;
+mod numbers;
 mod readme;
 mod repair;
+mod secrets;
 mod sends;
 mod sensitive;
 mod story;
+mod templates;
 mod traces;
 mod trackers;
 mod webhooks;

@@ -4,6 +4,11 @@ use std::str::FromStr as _;
 
 use casement_event::v1;
 use casement_proto::account::v1::account_service_client::AccountServiceClient;
+use casement_proto::account::v1::application_service_client::ApplicationServiceClient;
+use casement_proto::account::v1::consent_service_client::ConsentServiceClient;
+use casement_proto::account::v1::migration_service_client::MigrationServiceClient;
+use casement_proto::account::v1::onboarding_service_client::OnboardingServiceClient;
+use casement_proto::account::v1::secret_service_client::SecretServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use casement_proto::message::v1 as message;
@@ -49,6 +54,16 @@ pub struct Clients {
     pub message_queries: MessageQueryServiceClient<Authenticated>,
     /// `AccountService`.
     pub accounts: AccountServiceClient<Authenticated>,
+    /// `ApplicationService`.
+    pub applications: ApplicationServiceClient<Authenticated>,
+    /// `MigrationService`.
+    pub migrations: MigrationServiceClient<Authenticated>,
+    /// `SecretService`.
+    pub secrets: SecretServiceClient<Authenticated>,
+    /// `OnboardingService`.
+    pub onboardings: OnboardingServiceClient<Authenticated>,
+    /// `ConsentService`.
+    pub consents: ConsentServiceClient<Authenticated>,
     /// `ConversationService`.
     pub conversations: ConversationServiceClient<Authenticated>,
     /// `AuditService`.
@@ -66,6 +81,11 @@ impl Clients {
             messages: MessageServiceClient::new(channel(messages)),
             message_queries: MessageQueryServiceClient::new(channel(archive)),
             accounts: AccountServiceClient::new(channel(accounts)),
+            applications: ApplicationServiceClient::new(channel(accounts)),
+            migrations: MigrationServiceClient::new(channel(accounts)),
+            secrets: SecretServiceClient::new(channel(accounts)),
+            onboardings: OnboardingServiceClient::new(channel(accounts)),
+            consents: ConsentServiceClient::new(channel(accounts)),
             conversations: ConversationServiceClient::new(channel(archive)),
             audit: AuditServiceClient::new(channel(archive)),
         }

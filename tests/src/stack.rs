@@ -36,6 +36,8 @@ pub const SMS_SENDER: &str = "+15550009999";
 /// The number's access token at Meta.
 pub const ACCESS_TOKEN: &str = "test-access-token";
 
+/// The Meta app that businesses sign up with: the simulator's own.
+const META_APP: &str = "620010020030040";
 const APP_SECRET: &str = "test-app-secret";
 const TWILIO_ACCOUNT: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const TWILIO_TOKEN: &str = "test-twilio-token";
@@ -90,6 +92,8 @@ pub struct Options {
     pub call_timeout: &'static str,
     /// Whether windows outlive a move of the number and another user id.
     pub carries_over: bool,
+    /// When an opt-in is needed, for every purpose: `never` but where that is what is claimed.
+    pub requires_opt_in: &'static str,
     /// Lease of the active dispatcher; `0s` for none.
     pub lease: &'static str,
     /// The `[telemetry]` section.
@@ -106,6 +110,7 @@ impl Default for Options {
             reconcile_after: "4s",
             call_timeout: "2s",
             carries_over: false,
+            requires_opt_in: "never",
             lease: "1s",
             telemetry: String::new(),
             cluster: None,
@@ -397,6 +402,7 @@ impl Stack {
             reconcile_after,
             call_timeout,
             carries_over,
+            requires_opt_in,
             lease,
             telemetry,
             cluster,
@@ -417,10 +423,17 @@ token_key = "test-token-key-of-some-length"
 [[api.tokens]]
 name = "test"
 token = "{token}"
-scopes = ["read", "send", "admin", "audit"]
+scopes = ["read", "send", "colleague", "admin", "audit"]
 brand = "*"
 [accounts]
 file = "{accounts}"
+[accounts.graph]
+url = "{simulator}"
+[accounts.apps.default]
+id = "{META_APP}"
+secret = "{APP_SECRET}"
+[secrets]
+master_key = "test-master-key-of-some-length-0123"
 [ingress]
 listen = "127.0.0.1:{webhooks_port}"
 [ingress.apps.default]
@@ -449,6 +462,11 @@ recheck_after = "1s"
 retry_schedule = ["100ms", "500ms", "1s", "2s", "4s"]
 sensitive_key = "test-sensitive-key-of-some-length"
 lease = "{lease}"
+[dispatcher.require_opt_in]
+service = "{requires_opt_in}"
+utility = "{requires_opt_in}"
+authentication = "{requires_opt_in}"
+marketing = "{requires_opt_in}"
 [dispatcher.providers]
 graph_url = "{simulator}"
 twilio_url = "{simulator}"

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use casement_event::v1;
-use casement_event_log::AppendError;
+use casement_event_log::{AppendError, Position};
 use casement_shell::grpc::{bad_field, bad_fields, refuse};
 use tonic::{Code, Status};
 
@@ -29,6 +29,11 @@ pub(crate) fn shown(number: &v1::Number) -> v1::Number {
         number: format!("+{}", number.number),
         ..number.clone()
     }
+}
+
+/// Tells one state of a record from another.
+pub(crate) fn etag(position: &Position) -> String {
+    format!("{}-{}", position.incarnation, position.sequence)
 }
 
 /// Returns the digits of a number that a request names.
@@ -157,14 +162,19 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::NumberUnknown => (Code::NotFound, "NUMBER_UNKNOWN"),
         Refusal::PhoneNumberIdTaken => (Code::AlreadyExists, "PHONE_NUMBER_ID_TAKEN"),
         Refusal::OnboardTimeAhead => (Code::InvalidArgument, "ONBOARD_TIME_AHEAD"),
+        Refusal::Application(refusal) => (crate::application::code(*refusal), refusal.reason()),
+        Refusal::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
+        Refusal::LimitsOfBrand => (Code::PermissionDenied, "LIMITS_OF_BRAND"),
+        Refusal::PhoneNumberIdRetired => (Code::FailedPrecondition, "PHONE_NUMBER_ID_RETIRED"),
+        Refusal::NumberMoves => (Code::FailedPrecondition, "NUMBER_MOVES"),
+        Refusal::Migration(refused) => refused.code(),
+        Refusal::Onboarding(refused) => refused.code(),
     };
     refuse(code, reason, refusal.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use casement_event_log::Position;
-
     use super::*;
 
     fn entries(keys: &[&str]) -> BTreeMap<String, Entry<String>> {

@@ -10,6 +10,7 @@ use casement_event::{Event, Extension, Record, id, v1};
 use casement_event_log::{AppendError, Followed, Log, ReadError, Start};
 use casement_shell::SharedClock;
 use casement_shell::telemetry::current_traceparent;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
@@ -192,12 +193,28 @@ fn record(place: &Place, event: Event, cause: &Cause) -> Record {
     let payload_hash = hex::encode(Sha256::digest(event.encode()));
     let id = id::account(&subject, &payload_hash, cause.time);
     let (brand, number, state) = marks(&event);
+    let deadline = deadline(&event);
     Record::new(subject, id, SOURCE, cause.time, event)
         .about(place.key.clone())
         .with(Extension::Brand, brand)
         .with(Extension::Number, number)
         .with(Extension::State, state)
+        .with_deadline(deadline)
         .caused_by(current_traceparent())
+}
+
+/// When the runner takes the record up, for the kinds that have a duty there; `None` for never.
+fn deadline(event: &Event) -> Option<Timestamp> {
+    if let Some(told) = casement_event::convert::application::told(event) {
+        return crate::application::deadline(told.application);
+    }
+    match event {
+        // One line for each kind that comes due.
+        Event::OnboardingAdvanced(event) => crate::onboarding::deadline(event.onboarding.as_ref()),
+        Event::DeregistrationAdvanced(_) => crate::numbers::deregister::deadline(event),
+        Event::TemplatesSynced(_) | Event::TemplateRecorded(_) => crate::templates::deadline(event),
+        event => crate::migration::deadline(event),
+    }
 }
 
 /// Brand, number and state, for those who read headers alone.
@@ -207,10 +224,37 @@ fn marks(event: &Event) -> (String, String, &'static str) {
         let state = if number.paused { "PAUSED" } else { "ACTIVE" };
         (number.brand_id, number.number, state)
     };
+    if let Some(marks) = crate::migration::marks(event) {
+        return marks;
+    }
+    if let Some(told) = casement_event::convert::application::told(event) {
+        return crate::application::marks(told.application);
+    }
     match event {
+        Event::OnboardingAdvanced(v1::OnboardingAdvanced {
+            onboarding: Some(of),
+            ..
+        }) => crate::onboarding::marks(of),
         Event::NumberRecorded(event) => of_number(&event.number),
         Event::NumberPaused(event) => of_number(&event.number),
         Event::NumberResumed(event) => of_number(&event.number),
+        Event::NumberMigratedAway(event) => of_number(&event.number),
+        Event::NumberReturned(event) => of_number(&event.number),
+        Event::NumberHealthChanged(event) => {
+            let health = event.health.clone().unwrap_or_default();
+            (String::new(), health.number, "")
+        }
+        Event::DowngradeRequested(event) => (String::new(), event.number.clone(), ""),
+        Event::DeregistrationAdvanced(event) => {
+            let record = event.deregistration.clone().unwrap_or_default();
+            let state = match record.state() {
+                v1::DeregistrationState::Unspecified => "",
+                v1::DeregistrationState::Started => "STARTED",
+                v1::DeregistrationState::Done => "DONE",
+                v1::DeregistrationState::Refused => "REFUSED",
+            };
+            (String::new(), record.number, state)
+        }
         Event::BrandRecorded(event) => {
             let brand = event.brand.clone().unwrap_or_default();
             (brand.brand_id, String::new(), "")

@@ -53,6 +53,29 @@ pub enum Refusal {
     /// Nothing could open a window before then.
     #[error("onboard_time lies ahead")]
     OnboardTimeAhead,
+    /// It is about an application.
+    #[error(transparent)]
+    Application(#[from] casement_domain::application::Refusal),
+    /// Somebody else was faster.
+    #[error("record has changed since its etag was read: read it again")]
+    EtagMismatch,
+    /// What limits a brand is set by whoever answers for all.
+    #[error(
+        "quota, cap and templates of a brand are changed with a token that acts for every brand"
+    )]
+    LimitsOfBrand,
+    /// The platform gives a number another id for each move.
+    #[error("phone_number_id is one that the number had before it moved")]
+    PhoneNumberIdRetired,
+    /// Its migration says where it is, and where it goes.
+    #[error("number is on its way to another business account: see its migration")]
+    NumberMoves,
+    /// It is about a migration.
+    #[error(transparent)]
+    Migration(#[from] crate::migration::Refused),
+    /// It is about an onboarding.
+    #[error(transparent)]
+    Onboarding(#[from] crate::onboarding::Refused),
 }
 
 /// A decision.
@@ -128,8 +151,13 @@ pub fn number(
         return Err(Refusal::OnboardTimeAhead);
     }
     let migrated_at = migrated_at(around.present, &wanted, cause.time);
+    let past = past(around.present, &wanted)?;
     let wanted = v1::Number {
         migrate_time: migrated_at.map(timestamp),
+        previous_phone_number_ids: past.previous_phone_number_ids,
+        moving: past.moving,
+        migrate_away_time: past.migrate_away_time,
+        migrate_away_reason: past.migrate_away_reason,
         paused: around.present.is_some_and(|present| present.paused),
         pause_reason: around
             .present
@@ -148,6 +176,31 @@ pub fn number(
         }
         .into(),
     ))
+}
+
+/// Returns what stays of a number's moves, whatever is wanted. Who records it at another place says
+/// that it is ours there; where it is while it migrates is the migration's to say.
+fn past(present: Option<&v1::Number>, wanted: &v1::Number) -> Result<v1::Number, Refusal> {
+    let Some(present) = present else {
+        return Ok(v1::Number::default());
+    };
+    if present.waba_id == wanted.waba_id && present.phone_number_id == wanted.phone_number_id {
+        return Ok(present.clone());
+    }
+    if present.moving.is_some() {
+        return Err(Refusal::NumberMoves);
+    }
+    let mut previous = present.previous_phone_number_ids.clone();
+    if previous.contains(&wanted.phone_number_id) {
+        return Err(Refusal::PhoneNumberIdRetired);
+    }
+    if present.phone_number_id != wanted.phone_number_id && !present.phone_number_id.is_empty() {
+        previous.push(present.phone_number_id.clone());
+    }
+    Ok(v1::Number {
+        previous_phone_number_ids: previous,
+        ..v1::Number::default()
+    })
 }
 
 /// Returns when a number last moved to another business account or provider, if it is recorded so
@@ -236,7 +289,7 @@ pub fn template(
     if !is_covered {
         return Err(Refusal::AnotherBrand);
     }
-    let mut wanted = wanted;
+    let mut wanted = crate::templates::merged(present, wanted);
     if let (StatusFrom::Record, Some(present)) = (status_from, present) {
         wanted.status = present.status;
     }
@@ -246,29 +299,27 @@ pub fn template(
     Ok(Some(template_recorded(wanted, cause)))
 }
 
-/// Takes up what the platform reports of a template's status.
+/// Takes up what the platform reports of a template.
 ///
-/// Templates nobody recorded are left alone: their category and parameters are not known. A report
-/// from before the one that was taken up last (`reported_at`) is late, and changes nothing.
-pub fn template_status(
+/// Templates nobody recorded are left alone until they are read: their category and parameters are
+/// not known. A report from before what was last told or read (`known_at`) is late, and changes
+/// nothing.
+pub(crate) fn template_told(
     present: Option<&v1::Template>,
-    reported_at: Option<Timestamp>,
-    status: v1::TemplateStatus,
+    known_at: Option<Timestamp>,
+    told: &crate::templates::Told,
     cause: &Cause,
 ) -> Option<Event> {
     let present = present?;
-    let is_late = reported_at.is_some_and(|last| cause.time < last);
-    if is_late || present.status() == status {
+    if known_at.is_some_and(|last| cause.time < last) {
         return None;
     }
-    let wanted = v1::Template {
-        status: status.into(),
-        ..present.clone()
-    };
-    Some(template_recorded(wanted, cause))
+    let wanted = told.applied(present);
+    (*present != wanted).then(|| template_recorded(wanted, cause))
 }
 
-fn template_recorded(wanted: v1::Template, cause: &Cause) -> Event {
+/// The event that makes a template's record so.
+pub(crate) fn template_recorded(wanted: v1::Template, cause: &Cause) -> Event {
     v1::TemplateRecorded {
         template: Some(wanted),
         time: Some(timestamp(cause.time)),

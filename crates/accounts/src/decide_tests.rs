@@ -231,6 +231,47 @@ fn another_brands_number_looks_unknown_to_the_pause_switch() {
     }
 }
 
+fn told(event: &str) -> crate::templates::Told {
+    let content = serde_json::json!({
+        "message_template_name": "order_ready",
+        "message_template_language": "en_US",
+    });
+    let reported = v1::AccountReported {
+        field: "message_template_status_update".to_owned(),
+        event: event.to_owned(),
+        content_json: content.to_string(),
+        ..v1::AccountReported::default()
+    };
+    crate::templates::read_report(&reported, Timestamp::UNIX_EPOCH).unwrap()
+}
+
+#[test]
+fn what_the_platform_told_of_a_template_stands_against_a_file() {
+    let read = v1::Template {
+        template_id: "7".to_owned(),
+        definition: Some(v1::TemplateDefinition::default()),
+        body: "Order {{1}}".to_owned(),
+        status: v1::TemplateStatus::Approved.into(),
+        ..v1::Template::default()
+    };
+    let filed = v1::Template {
+        body: "Other words".to_owned(),
+        status: v1::TemplateStatus::Paused.into(),
+        ..v1::Template::default()
+    };
+    let decide = |from| template(Some(&read), filed.clone(), from, true, &cause()).unwrap();
+    assert_eq!(decide(StatusFrom::Record), None);
+    let Some(Event::TemplateRecorded(event)) = decide(StatusFrom::Wish) else {
+        panic!("a status by hand is recorded");
+    };
+    let recorded = event.template.unwrap();
+    assert_eq!(recorded.status(), v1::TemplateStatus::Paused);
+    assert_eq!(
+        (recorded.template_id, recorded.body),
+        (read.template_id.clone(), read.body.clone())
+    );
+}
+
 #[test]
 fn a_late_report_never_undoes_a_newer_one() {
     let present = v1::Template {
@@ -243,8 +284,7 @@ fn a_late_report_never_undoes_a_newer_one() {
             time: at(time),
             caller: "platform".to_owned(),
         };
-        let status = v1::TemplateStatus::Approved;
-        template_status(Some(&present), reported_at, status, &cause).is_some()
+        template_told(Some(&present), reported_at, &told("APPROVED"), &cause).is_some()
     };
     assert!(!approved(Some(at(10)), 9));
     assert!(approved(Some(at(10)), 10));
@@ -256,8 +296,8 @@ fn a_late_report_never_undoes_a_newer_one() {
 
 #[test]
 fn a_report_about_an_unknown_template_changes_nothing() {
-    let status = v1::TemplateStatus::Approved;
-    assert_eq!(template_status(None, None, status, &cause()), None);
+    let told = told("APPROVED");
+    assert_eq!(template_told(None, None, &told, &cause()), None);
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! waba_id = "800100"
 //! phone_number_id = "700100"
 //! display_name = "The Shop"
-//! token_env = "SHOP_META_TOKEN"    # or token_file = "…"; exactly one
+//! token_env = "SHOP_META_TOKEN"    # or token_file = "…", or token_stored = "shop/meta"; exactly one
 //! throughput = 80                  # messages a second; the platform's default if left out
 //! messaging_limit = 2000           # customers a day that the portfolio may write to first; no limit
 //!                                  # if left out
@@ -96,6 +96,8 @@ pub fn parse(text: &str) -> Result<Records, Vec<Problem>> {
         let brand = v1::Brand {
             brand_id: section.text("brand_id", &mut problems),
             display_name: section.text("display_name", &mut problems),
+            // What changes at run time stays as it is on record.
+            ..v1::Brand::default()
         };
         section.finish(&mut problems);
         keep(
@@ -106,7 +108,12 @@ pub fn parse(text: &str) -> Result<Records, Vec<Problem>> {
     }
     for section in file.sections("number", &mut problems) {
         let at = section.at.clone();
+        let is_brandless = !section.table.contains_key("brand_id");
         let number = number(section, &mut problems);
+        if is_brandless {
+            let digits = number.number.trim_start_matches('+');
+            records.brandless.insert(digits.to_owned());
+        }
         keep(
             validate::number(&at, number),
             &mut records.numbers,
@@ -127,7 +134,10 @@ fn number(mut section: Section<'_>, problems: &mut Vec<Problem>) -> v1::Number {
         let sender = v1::SmsSender {
             sender: sms.text("sender", problems),
             account_sid: sms.text("account_sid", problems),
-            auth_token: sms.secret("auth_token_file", "auth_token_env", problems),
+            auth_token: sms.secret(
+                ["auth_token_file", "auth_token_env", "auth_token_stored"],
+                problems,
+            ),
         };
         sms.finish(problems);
         sender
@@ -141,7 +151,7 @@ fn number(mut section: Section<'_>, problems: &mut Vec<Problem>) -> v1::Number {
         waba_id: section.text("waba_id", problems),
         phone_number_id: section.text("phone_number_id", problems),
         display_name: section.text("display_name", problems),
-        token: section.secret("token_file", "token_env", problems),
+        token: section.secret(["token_file", "token_env", "token_stored"], problems),
         sms,
         throughput: section.count("throughput", problems),
         messaging_limit: section.count("messaging_limit", problems),
@@ -150,9 +160,8 @@ fn number(mut section: Section<'_>, problems: &mut Vec<Problem>) -> v1::Number {
             .unwrap_or_default(),
         app: section.optional_text("app", problems).unwrap_or_default(),
         onboard_time: section.time("onboard_time", problems),
-        migrate_time: None,
-        paused: false,
-        pause_reason: String::new(),
+        // What is found out, and what changes at run time, is on record.
+        ..v1::Number::default()
     };
     section.finish(problems);
     number
@@ -177,6 +186,7 @@ fn wanted_template(mut section: Section<'_>, problems: &mut Vec<Problem>) -> v1:
         body_parameter_count: section.count("body_parameter_count", problems),
         body_parameter_names: section.texts("body_parameter_names", problems),
         message_send_ttl: section.duration("message_send_ttl", problems),
+        ..v1::Template::default()
     };
     section.finish(problems);
     template
@@ -304,18 +314,19 @@ impl<'a> Section<'a> {
 
     fn secret(
         &mut self,
-        file: &'static str,
-        env: &'static str,
+        [file, env, stored]: [&'static str; 3],
         problems: &mut Vec<Problem>,
     ) -> Option<v1::SecretRef> {
         let in_file = self.optional_text(file, problems);
         let in_env = self.optional_text(env, problems);
-        let source = match (in_file, in_env) {
-            (Some(path), None) => Source::File(path),
-            (None, Some(name)) => Source::Env(name),
-            (None, None) | (Some(_), Some(_)) => {
+        let on_log = self.optional_text(stored, problems);
+        let source = match (in_file, in_env, on_log) {
+            (Some(path), None, None) => Source::File(path),
+            (None, Some(name), None) => Source::Env(name),
+            (None, None, Some(name)) => Source::Stored(name),
+            _ => {
                 let field = file.trim_end_matches("_file");
-                let problem = format!("needs exactly one of `{file}` and `{env}`");
+                let problem = format!("needs exactly one of `{file}`, `{env}` and `{stored}`");
                 problems.push(self.wrong(field, problem));
                 return None;
             }

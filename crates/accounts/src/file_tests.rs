@@ -82,11 +82,11 @@ fn problems_name_their_table_and_field() {
             format!("{NUMBER}\ntoken = \"EAAG\""),
             "number[0].token: is not known here; there are sms, number, brand_id, \
              portfolio_id, waba_id, phone_number_id, display_name, token_file, token_env, \
-             throughput, messaging_limit, messaging_account_id, app, onboard_time",
+             token_stored, throughput, messaging_limit, messaging_account_id, app, onboard_time",
         ),
         (
             format!("{NUMBER}\ntoken_file = \"x\""),
-            "number[0].token: needs exactly one of `token_file` and `token_env`",
+            "number[0].token: needs exactly one of `token_file`, `token_env` and `token_stored`",
         ),
         (
             format!("{NUMBER}\ntokne_env = \"x\""),
@@ -118,8 +118,8 @@ fn problems_name_their_table_and_field() {
         ),
         (
             format!("{NUMBER}\n[number.sms]\nsender = \"Shop\"\naccount_sid = \"AC1\""),
-            "number[0].sms.auth_token: needs exactly one of `auth_token_file` and \
-             `auth_token_env`",
+            "number[0].sms.auth_token: needs exactly one of `auth_token_file`, \
+             `auth_token_env` and `auth_token_stored`",
         ),
         (
             NUMBER.replace("\"800\"", "800"),

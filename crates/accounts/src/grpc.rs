@@ -3,36 +3,70 @@
 use std::sync::Arc;
 
 use casement_event::subject::template_token;
-use casement_event_log::Position;
+use casement_event_log::{Log, Position};
 use casement_proto::account::v1 as api;
 use casement_proto::account::v1::account_service_server::AccountService;
 use casement_shell::auth::{ALL_BRANDS, Caller, Scope, require};
-use tonic::{Request, Response, Status};
+use casement_shell::grpc::refuse;
+use tonic::{Code, Request, Response, Status};
 
-use crate::api::{Page, digits, invalid, required, shown, status};
+use crate::api::{Page, digits, invalid, required, status};
 use crate::book::{Book, Desk};
-use crate::decide::{self, Authority, Refusal, StatusFrom, Surroundings};
+use crate::decide::{self, Authority, StatusFrom, Surroundings};
+use crate::health::Keeper;
 use crate::ledger::{Entry, Ledger, template_key};
+use crate::numbers::service::{current, shown_record};
+use crate::numbers::{shown_with_etag, standing};
+use crate::platform::Platform;
 use crate::template::template;
-use crate::validate;
+use crate::{brands, validate};
 
 /// The service.
 #[derive(Clone)]
 pub struct Accounts {
+    log: Log,
     book: Arc<Book>,
+    platform: Arc<Platform>,
+    keeper: Arc<Keeper>,
 }
 
 impl Accounts {
-    pub(crate) fn new(book: Arc<Book>) -> Self {
-        Self { book }
+    pub(crate) fn new(
+        log: Log,
+        book: Arc<Book>,
+        platform: Arc<Platform>,
+        keeper: Arc<Keeper>,
+    ) -> Self {
+        Self {
+            log,
+            book,
+            platform,
+            keeper,
+        }
     }
 
-    async fn desk(&self) -> Result<Desk<'_>, Status> {
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(crate) async fn desk(&self) -> Result<Desk<'_>, Status> {
         self.book.desk().await.map_err(status)
     }
 }
 
-fn authority(caller: &Caller) -> Authority {
+pub(crate) fn authority(caller: &Caller) -> Authority {
     if caller.brand == ALL_BRANDS {
         Authority::Every
     } else {
@@ -41,7 +75,7 @@ fn authority(caller: &Caller) -> Authority {
 }
 
 /// A WABA is a brand's if one of its numbers is.
-fn covers_waba(authority: &Authority, ledger: &Ledger, waba_id: &str) -> bool {
+pub(crate) fn covers_waba(authority: &Authority, ledger: &Ledger, waba_id: &str) -> bool {
     match authority {
         Authority::Every => true,
         Authority::Brand(_) => {
@@ -75,14 +109,59 @@ impl AccountService for Accounts {
         let (authority, cause) = (authority(&caller), self.book.cause(&caller.name));
         desk.settle(&cause, |ledger| {
             let present = ledger.brand(&wanted.brand_id);
-            decide::brand(present, wanted.clone(), &authority, &cause)
+            let wanted = brands::wanted(ledger, &wanted, None, &authority)?;
+            decide::brand(present, wanted, &authority, &cause)
         })
         .await
         .map_err(status)?;
-        let (brand, position) = written(desk.ledger().brands.get(&wanted.brand_id))?;
+        let entry = desk.ledger().brands.get(&wanted.brand_id);
+        let (_, position) = written(entry)?;
         Ok(Response::new(api::PutBrandResponse {
-            brand: Some(brand),
+            brand: entry.map(brands::shown),
             position,
+        }))
+    }
+
+    async fn update_brand(
+        &self,
+        request: Request<api::UpdateBrandRequest>,
+    ) -> Result<Response<api::UpdateBrandResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let request = request.into_inner();
+        let paths = brands::paths(&request)?;
+        let asked = required("brand", request.brand)?;
+        let asked = validate::brand("brand", asked).map_err(invalid)?;
+
+        let mut desk = self.desk().await?;
+        let (authority, cause) = (authority(&caller), self.book.cause(&caller.name));
+        desk.settle(&cause, |ledger| {
+            let present = ledger.brand(&asked.brand_id);
+            let wanted = brands::wanted(ledger, &asked, Some(&paths), &authority)?;
+            decide::brand(present, wanted, &authority, &cause)
+        })
+        .await
+        .map_err(status)?;
+        let entry = desk.ledger().brands.get(&asked.brand_id);
+        let (_, position) = written(entry)?;
+        Ok(Response::new(api::UpdateBrandResponse {
+            brand: entry.map(brands::shown),
+            position,
+        }))
+    }
+
+    async fn get_brand(
+        &self,
+        request: Request<api::GetBrandRequest>,
+    ) -> Result<Response<api::GetBrandResponse>, Status> {
+        let authority = authority(&require(&request, Scope::Read)?);
+        let brand_id = request.into_inner().brand_id;
+        let desk = self.desk().await?;
+        let entry = desk.ledger().brands.get(&brand_id);
+        let entry = entry
+            .filter(|_| authority.covers(&brand_id))
+            .ok_or_else(|| refuse(Code::NotFound, "BRAND_UNKNOWN", "brand is not on record"))?;
+        Ok(Response::new(api::GetBrandResponse {
+            brand: Some(brands::shown(entry)),
         }))
     }
 
@@ -94,11 +173,11 @@ impl AccountService for Accounts {
         let request = request.into_inner();
         let page = Page::parse("brands".to_owned(), request.page_size, &request.page_token)?;
         let desk = self.desk().await?;
-        let (brands, next_page_token) = page.of(&desk.ledger().brands, |brand| {
-            authority.covers(&brand.brand_id)
-        });
+        let all = &desk.ledger().brands;
+        let (listed, next_page_token) = page.of(all, |brand| authority.covers(&brand.brand_id));
+        let entries = listed.iter().filter_map(|brand| all.get(&brand.brand_id));
         Ok(Response::new(api::ListBrandsResponse {
-            brands,
+            brands: entries.map(brands::shown).collect(),
             next_page_token,
         }))
     }
@@ -109,11 +188,13 @@ impl AccountService for Accounts {
     ) -> Result<Response<api::PutNumberResponse>, Status> {
         let caller = require(&request, Scope::Admin)?;
         let wanted = required("number", request.into_inner().number)?;
+        let etag = wanted.etag.clone();
         let wanted = validate::number("number", wanted).map_err(invalid)?;
 
         let mut desk = self.desk().await?;
         let (authority, cause) = (authority(&caller), self.book.cause(&caller.name));
         desk.settle(&cause, |ledger| {
+            current(ledger, &wanted.number, &etag)?;
             let around = Surroundings {
                 present: ledger.number(&wanted.number),
                 holder: ledger.holder_of(&wanted.phone_number_id),
@@ -123,11 +204,82 @@ impl AccountService for Accounts {
         })
         .await
         .map_err(status)?;
-        let (number, position) = written(desk.ledger().numbers.get(&wanted.number))?;
+        let (number, position) = shown_record(desk.ledger().numbers.get(&wanted.number))?;
         Ok(Response::new(api::PutNumberResponse {
-            number: Some(shown(&number)),
+            number: Some(number),
             position,
         }))
+    }
+
+    async fn update_number(
+        &self,
+        request: Request<api::UpdateNumberRequest>,
+    ) -> Result<Response<api::UpdateNumberResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let (request, authority) = (request.into_inner(), authority(&caller));
+        let updated = self.updated(request, &authority, &caller.name).await?;
+        Ok(Response::new(updated))
+    }
+
+    async fn check_number(
+        &self,
+        request: Request<api::CheckNumberRequest>,
+    ) -> Result<Response<api::CheckNumberResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let number = request.into_inner().number;
+        let checked = self.checked(&number, &authority(&caller)).await?;
+        Ok(Response::new(checked))
+    }
+
+    async fn request_downgrade(
+        &self,
+        request: Request<api::RequestDowngradeRequest>,
+    ) -> Result<Response<api::RequestDowngradeResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let (request, authority) = (request.into_inner(), authority(&caller));
+        let wanted = self.downgrade_wanted(request, &authority, &caller.name);
+        Ok(Response::new(wanted.await?))
+    }
+
+    async fn plan_deregistration(
+        &self,
+        request: Request<api::PlanDeregistrationRequest>,
+    ) -> Result<Response<api::PlanDeregistrationResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let number = request.into_inner().number;
+        let authority = authority(&caller);
+        let planned = self.deregistration_planned(&number, &authority).await?;
+        Ok(Response::new(planned))
+    }
+
+    async fn deregister_number(
+        &self,
+        request: Request<api::DeregisterNumberRequest>,
+    ) -> Result<Response<api::DeregisterNumberResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let (request, authority) = (request.into_inner(), authority(&caller));
+        let begun = self.deregistration_begun(request, &authority, &caller.name);
+        Ok(Response::new(begun.await?))
+    }
+
+    async fn register_number(
+        &self,
+        request: Request<api::RegisterNumberRequest>,
+    ) -> Result<Response<api::RegisterNumberResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let (request, authority) = (request.into_inner(), authority(&caller));
+        let registered = self.registered(request, &authority, &caller.name);
+        Ok(Response::new(registered.await?))
+    }
+
+    async fn request_interaction(
+        &self,
+        request: Request<api::RequestInteractionRequest>,
+    ) -> Result<Response<api::RequestInteractionResponse>, Status> {
+        let caller = require(&request, Scope::Send)?;
+        let (request, authority) = (request.into_inner(), authority(&caller));
+        let refused = self.interaction_refused(request, &authority).await?;
+        Ok(Response::new(refused))
     }
 
     async fn get_number(
@@ -135,16 +287,9 @@ impl AccountService for Accounts {
         request: Request<api::GetNumberRequest>,
     ) -> Result<Response<api::GetNumberResponse>, Status> {
         let authority = authority(&require(&request, Scope::Read)?);
-        let digits = digits("number", &request.into_inner().number)?;
-        let desk = self.desk().await?;
-        let number = desk
-            .ledger()
-            .number(&digits)
-            .filter(|number| authority.covers(&number.brand_id))
-            .ok_or_else(|| status(Refusal::NumberUnknown.into()))?;
-        Ok(Response::new(api::GetNumberResponse {
-            number: Some(shown(number)),
-        }))
+        let number = request.into_inner().number;
+        let shown = self.number_shown(&number, &authority).await?;
+        Ok(Response::new(shown))
     }
 
     async fn list_numbers(
@@ -158,8 +303,17 @@ impl AccountService for Accounts {
         let (numbers, next_page_token) = page.of(&desk.ledger().numbers, |number| {
             authority.covers(&number.brand_id)
         });
+        let ledger = desk.ledger();
+        let entries = numbers
+            .iter()
+            .filter_map(|number| ledger.numbers.get(&number.number));
+        let entries: Vec<_> = entries.collect();
         Ok(Response::new(api::ListNumbersResponse {
-            numbers: numbers.iter().map(shown).collect(),
+            standings: entries
+                .iter()
+                .map(|entry| standing(ledger, &entry.record))
+                .collect(),
+            numbers: entries.into_iter().map(shown_with_etag).collect(),
             next_page_token,
         }))
     }
@@ -180,9 +334,9 @@ impl AccountService for Accounts {
         })
         .await
         .map_err(status)?;
-        let (number, position) = written(desk.ledger().numbers.get(&digits))?;
+        let (number, position) = shown_record(desk.ledger().numbers.get(&digits))?;
         Ok(Response::new(api::PauseNumberResponse {
-            number: Some(shown(&number)),
+            number: Some(number),
             position,
         }))
     }
@@ -201,9 +355,9 @@ impl AccountService for Accounts {
         })
         .await
         .map_err(status)?;
-        let (number, position) = written(desk.ledger().numbers.get(&digits))?;
+        let (number, position) = shown_record(desk.ledger().numbers.get(&digits))?;
         Ok(Response::new(api::ResumeNumberResponse {
-            number: Some(shown(&number)),
+            number: Some(number),
             position,
         }))
     }
@@ -244,6 +398,7 @@ impl AccountService for Accounts {
     ) -> Result<Response<api::ListTemplatesResponse>, Status> {
         let authority = authority(&require(&request, Scope::Read)?);
         let request = request.into_inner();
+        let asked = request.clone();
         let waba_id = request.waba_id;
         let list = template_token("templates", &waba_id, "");
         let page = Page::parse(list, request.page_size, &request.page_token)?;
@@ -251,7 +406,8 @@ impl AccountService for Accounts {
         let ledger = desk.ledger();
         let (templates, next_page_token) = page.of(&ledger.templates, |template| {
             (waba_id.is_empty() || template.waba_id == waba_id)
-                && covers_waba(&authority, ledger, &template.waba_id)
+                && crate::templates::is_asked_for(&asked, template)
+                && brands::may_see(ledger, &authority, template)
         });
         Ok(Response::new(api::ListTemplatesResponse {
             templates,

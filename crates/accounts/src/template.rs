@@ -1,10 +1,12 @@
 //! Templates: what makes one unusable, and the placeholders of its body. Pure.
 //!
-//! It does not fill placeholders in; that is for whoever sends. Headers and buttons are not kept.
+//! It does not fill placeholders in; that is for whoever sends. What else a template is made of is
+//! read from the platform ([`crate::templates`]).
 
 use std::collections::BTreeSet;
 
 use casement_domain::id::WabaId;
+pub use casement_domain::template::{Placeholders, placeholders};
 use casement_event::v1;
 
 use crate::validate::{Problem, settle};
@@ -17,15 +19,6 @@ pub const BODY_LEN_MAX: usize = 1_024;
 
 /// Most parameters of a body. A limit of ours; the platform's is the body's length.
 pub const PARAMETER_COUNT_MAX: u32 = 100;
-
-/// The placeholders of a body: all numbered or all named, never mixed (Meta: template components).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placeholders {
-    /// `{{1}}` to this one; none if 0.
-    Numbered(u32),
-    /// `{{first_name}}` and so on, in order of their first appearance.
-    Named(Vec<String>),
-}
 
 /// Checks a template and counts its parameters. `at` is its place, for the problems.
 ///
@@ -110,35 +103,6 @@ pub fn language(text: &str) -> Option<String> {
     (is_language && is_region).then_some(text)
 }
 
-/// Returns the placeholders of a body, or what is wrong with them.
-pub fn placeholders(body: &str) -> Result<Placeholders, &'static str> {
-    let mut numbers = BTreeSet::new();
-    let mut names: Vec<String> = Vec::new();
-    let mut rest = body;
-    while let Some((_, after)) = rest.split_once("{{") {
-        let (inner, after) = after
-            .split_once("}}")
-            .ok_or("has a `{{` without its `}}`")?;
-        if let Some(number) = number(inner) {
-            numbers.insert(number);
-        } else if !is_parameter_name(inner) {
-            return Err("has a placeholder that is neither a number from 1 nor a lower-case name");
-        } else if !names.iter().any(|name| name == inner) {
-            names.push(inner.to_owned());
-        }
-        rest = after;
-    }
-    match (numbers.last(), names.is_empty()) {
-        (Some(_), false) => Err("mixes numbered and named placeholders"),
-        (Some(last), true) if usize::try_from(*last) != Ok(numbers.len()) => {
-            Err("numbers its placeholders with a gap")
-        }
-        (Some(last), true) => Ok(Placeholders::Numbered(*last)),
-        (None, true) => Ok(Placeholders::Numbered(0)),
-        (None, false) => Ok(Placeholders::Named(names)),
-    }
-}
-
 /// Parameters with the field that is wrong, if one is.
 type Parameters = Result<(u32, Vec<String>), (&'static str, String)>;
 
@@ -196,11 +160,6 @@ fn count_of(names: &[String]) -> Result<u32, (&'static str, String)> {
         })
 }
 
-fn number(inner: &str) -> Option<u32> {
-    let is_number = !inner.starts_with('0') && inner.bytes().all(|byte| byte.is_ascii_digit());
-    inner.parse().ok().filter(|_| is_number)
-}
-
 fn is_parameter_name(text: &str) -> bool {
     text.bytes()
         .next()
@@ -222,10 +181,6 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn named(names: &[&str]) -> Placeholders {
-        Placeholders::Named(names.iter().map(|name| (*name).to_owned()).collect())
-    }
-
     fn good(body: &str) -> v1::Template {
         v1::Template {
             waba_id: "800".to_owned(),
@@ -242,35 +197,6 @@ mod tests {
         let mut problems = template("t", wanted).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.remove(0).field
-    }
-
-    #[test]
-    fn placeholders_are_found_and_counted_once() {
-        for (body, found) in [
-            ("No placeholders.", Placeholders::Numbered(0)),
-            ("Hi {{1}}, order {{2}} for {{1}}", Placeholders::Numbered(2)),
-            ("{{2}} before {{1}}", Placeholders::Numbered(2)),
-            (
-                "Hi {{first_name}}: {{order_2}}, {{first_name}}",
-                named(&["first_name", "order_2"]),
-            ),
-            ("Braces { } and } alone", Placeholders::Numbered(0)),
-        ] {
-            assert_eq!(placeholders(body), Ok(found), "{body}");
-        }
-        for bad in [
-            "{{1}} {{3}}",
-            "{{0}}",
-            "{{01}}",
-            "{{1}} {{name}}",
-            "{{ 1 }}",
-            "{{Name}}",
-            "{{}}",
-            "open {{1",
-            "{{4294967296}}",
-        ] {
-            assert!(placeholders(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

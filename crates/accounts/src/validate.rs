@@ -3,12 +3,13 @@
 //! Each function returns the record in its stored form, or every problem at once. What depends on
 //! the log (is this id taken?) is decided in [`crate::decide`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use casement_domain::id::{BrandId, BusinessNumber, PhoneNumberId, PortfolioId, WabaId};
 use casement_event::convert::instant;
 use casement_event::v1;
+use casement_secrets::SecretName;
 use v1::secret_ref::Source;
 
 /// Longest display name or reason, in characters.
@@ -64,6 +65,7 @@ pub fn brand(at: &str, wanted: v1::Brand) -> Result<v1::Brand, Vec<Problem>> {
         problems.push(Problem::new(at, "brand_id", error));
     }
     text(at, "display_name", &wanted.display_name, &mut problems);
+    crate::brands::check(at, &wanted, &mut problems);
     settle(wanted, problems)
 }
 
@@ -92,6 +94,19 @@ pub fn number(at: &str, wanted: v1::Number) -> Result<v1::Number, Vec<Problem>> 
     }
     text(at, "display_name", &wanted.display_name, &mut problems);
     secret(at, "token", wanted.token.as_ref(), &mut problems);
+    let of_sms = wanted
+        .sms
+        .as_ref()
+        .map(|sms| ("sms.auth_token", sms.auth_token.as_ref()));
+    let named = std::iter::once(("token", wanted.token.as_ref())).chain(of_sms);
+    for (field, of) in named {
+        let is_stored = matches!(
+            of.and_then(|of| of.source.as_ref()),
+            Some(Source::Stored(_))
+        );
+        let problem = reference(&wanted.brand_id, of).filter(|_| is_stored);
+        problems.extend(problem.map(|problem| Problem::new(at, field, problem)));
+    }
     if let Some(sms) = &wanted.sms {
         sms_sender(at, sms, &mut problems);
     }
@@ -116,6 +131,11 @@ pub fn number(at: &str, wanted: v1::Number) -> Result<v1::Number, Vec<Problem>> 
     }
     // Whatever is said: when a number moved is found out, not told.
     wanted.migrate_time = None;
+    wanted.etag = String::new();
+    wanted.previous_phone_number_ids.clear();
+    wanted.moving = None;
+    wanted.migrate_away_time = None;
+    wanted.migrate_away_reason.clear();
     settle(wanted, problems)
 }
 
@@ -152,6 +172,8 @@ pub struct Records {
     pub numbers: Vec<v1::Number>,
     /// `[[template]]`.
     pub templates: Vec<v1::Template>,
+    /// The digits of numbers that name no brand.
+    pub brandless: BTreeSet<String>,
 }
 
 /// Checks what the records of one file say of each other. `is_known` tells which brands are on
@@ -247,6 +269,24 @@ fn is_sms_sender(sender: &str) -> bool {
     is_service || is_alphanumeric
 }
 
+/// Returns what is wrong with where a brand's secret is said to be; `None` if nothing is. A stored
+/// secret must be the brand's own.
+pub(crate) fn reference(brand: &str, of: Option<&v1::SecretRef>) -> Option<&'static str> {
+    let mut problems = Vec::new();
+    secret("", "", of, &mut problems);
+    if !problems.is_empty() {
+        return Some("names no place of a secret");
+    }
+    match of.and_then(|of| of.source.as_ref()) {
+        Some(Source::Stored(name))
+            if SecretName::parse(name).is_ok_and(|name| name.brand() != brand) =>
+        {
+            Some("is another brand's secret")
+        }
+        _ => None,
+    }
+}
+
 /// A reference must say exactly one place. Whether something is found there is for whoever looks.
 fn secret(at: &str, field: &str, of: Option<&v1::SecretRef>, problems: &mut Vec<Problem>) {
     let problem = match of.and_then(|of| of.source.as_ref()) {
@@ -267,11 +307,15 @@ fn secret(at: &str, field: &str, of: Option<&v1::SecretRef>, problems: &mut Vec<
                 "is not the name of an environment variable (a secret itself never stands here)",
             )
         }
+        Some(Source::Stored(name)) => {
+            let is_name = SecretName::parse(name).is_ok();
+            (!is_name).then_some("is not `<brand>/<name>` of a stored secret")
+        }
     };
     problems.extend(problem.map(|problem| Problem::new(at, field, problem)));
 }
 
-fn text(at: &str, field: &str, text: &str, problems: &mut Vec<Problem>) {
+pub(crate) fn text(at: &str, field: &str, text: &str, problems: &mut Vec<Problem>) {
     if text.chars().count() > TEXT_LEN_MAX {
         let problem = format!("is longer than {TEXT_LEN_MAX} characters");
         problems.push(Problem::new(at, field, problem));
@@ -426,6 +470,7 @@ mod tests {
                 v1::Brand {
                     brand_id: id.to_owned(),
                     display_name: "Shop".to_owned(),
+                    ..v1::Brand::default()
                 },
             )
         };
@@ -446,7 +491,7 @@ mod tests {
         };
         let brand = v1::Brand {
             brand_id: "shop".to_owned(),
-            display_name: String::new(),
+            ..v1::Brand::default()
         };
         let foreign = v1::Number {
             brand_id: "nobody".to_owned(),
@@ -456,6 +501,7 @@ mod tests {
             brands: vec![brand.clone(), brand],
             numbers: vec![good(), foreign],
             templates: vec![template.clone(), template],
+            ..Records::default()
         };
         let told: Vec<_> = across(&records, |brand| brand == "default")
             .into_iter()

@@ -4,14 +4,15 @@
 //! all in one transaction. What counts once, what is late and what stays ended is decided here
 //! and for every store alike.
 
+mod conversation;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use casement_domain::message::KeptBack;
 use casement_event::convert::timestamp;
-use casement_event::v1::{ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
+use casement_event::v1::{DeliveryStatus, MessageOutcome, Route};
 use casement_event::{Extension, Stored};
 use casement_proto::message::v1::{Attempt, MessageState};
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::batch::Entry;
@@ -20,6 +21,8 @@ use crate::model::{
     MessageChange, RowPosition,
 };
 use crate::{index, terms};
+
+pub(crate) use conversation::{ChangedLabel, Mention};
 
 /// Longer facts are remembered by their hash: databases bound what they index.
 const FACT_LEN_MAX: usize = 200;
@@ -57,7 +60,10 @@ fn fact(change: &ConversationChange) -> Option<&str> {
         ConversationChange::Inbound { fact, .. } | ConversationChange::Outbound { fact, .. } => {
             Some(fact.as_str()).filter(|fact| !fact.is_empty())
         }
-        ConversationChange::Seen | ConversationChange::Window { .. } => None,
+        ConversationChange::Seen
+        | ConversationChange::Failed { .. }
+        | ConversationChange::Handled { .. }
+        | ConversationChange::Window { .. } => None,
     }
 }
 
@@ -77,6 +83,8 @@ pub(crate) struct Models {
     new_facts: HashSet<String>,
     /// Of messages, as they were.
     known_terms: BTreeMap<String, BTreeSet<String>>,
+    known_labels: conversation::KnownLabels,
+    mentions: Vec<Mention>,
 }
 
 /// Something that a message is found by from now on.
@@ -97,8 +105,14 @@ impl Models {
             .iter()
             .map(|row| (row.id.clone(), terms::of(row)))
             .collect();
+        let known_labels = conversations
+            .iter()
+            .map(|row| (row.key.clone(), row.handling.labels.clone()))
+            .collect();
         Self {
             known_terms,
+            known_labels,
+            mentions: Vec::new(),
             conversations: conversations
                 .into_iter()
                 .map(|row| (row.key.clone(), row))
@@ -148,6 +162,17 @@ impl Models {
         new
     }
 
+    /// Returns what labels conversations have by now and had not before, and the other way round,
+    /// in order.
+    pub(crate) fn changed_labels(&self) -> Vec<ChangedLabel> {
+        conversation::changed_labels(&self.known_labels, &self.conversations)
+    }
+
+    /// Returns whom the notes of the batch mention, in order.
+    pub(crate) fn mentions(&self) -> &[Mention] {
+        &self.mentions
+    }
+
     fn apply_entry(&mut self, entry: &Entry) {
         let position = RowPosition::of(&entry.row.stored);
         for change in &entry.changes {
@@ -159,15 +184,32 @@ impl Models {
                 } => {
                     let counts =
                         fact(change).is_none_or(|fact| self.new_facts.remove(&remembered(fact)));
+                    let is_template = match change {
+                        ConversationChange::Outbound {
+                            attempt: Some(attempt),
+                            ..
+                        } => conversation::is_template(&self.messages, attempt),
+                        _ => false,
+                    };
                     let row = self
                         .conversations
                         .entry(key.clone())
-                        .or_insert_with(|| unheard_of(key));
+                        .or_insert_with(|| conversation::unheard_of(key));
                     row.position = position.clone();
                     if !brand_id.is_empty() {
                         row.brand_id.clone_from(brand_id);
                     }
-                    change_conversation(row, change, counts);
+                    let stored = &entry.row.stored;
+                    conversation::change(row, change, stored, counts, is_template);
+                    if let ConversationChange::Handled { mentions, .. } = change {
+                        self.mentions
+                            .extend(mentions.iter().map(|colleague| Mention {
+                                colleague: colleague.clone(),
+                                brand_id: row.brand_id.clone(),
+                                stored_time: stored.stored_at,
+                                note: position.clone(),
+                            }));
+                    }
                 }
                 Change::Message { message_id, change } => {
                     let row = self.messages.remove(message_id);
@@ -219,73 +261,6 @@ fn nowhere() -> RowPosition {
         stream: String::new(),
         incarnation: String::new(),
         sequence: 0,
-    }
-}
-
-/// A conversation of which nothing is known yet.
-fn unheard_of(key: &ConversationKey) -> Conversation {
-    Conversation {
-        key: key.clone(),
-        brand_id: String::new(),
-        window_id: String::new(),
-        published_state: WindowState::Closed,
-        closed_reason: ClosedReason::NeverWrote,
-        open_time: None,
-        expire_time: None,
-        last_inbound_time: None,
-        last_outbound_time: None,
-        last_inbound_text: String::new(),
-        profile_name: String::new(),
-        inbound_count: 0,
-        outbound_count: 0,
-        position: nowhere(),
-    }
-}
-
-/// What is late never undoes what is newer.
-fn change_conversation(row: &mut Conversation, change: &ConversationChange, counts: bool) {
-    let is_late = |last: Option<Timestamp>, at| last.is_some_and(|last| last > at);
-    match change {
-        ConversationChange::Inbound {
-            at,
-            text,
-            profile_name,
-            ..
-        } if counts => {
-            row.inbound_count += 1;
-            if is_late(row.last_inbound_time, *at) {
-                return;
-            }
-            row.last_inbound_time = Some(*at);
-            if let Some(text) = text {
-                row.last_inbound_text.clone_from(text);
-            }
-            if let Some(profile_name) = profile_name {
-                row.profile_name.clone_from(profile_name);
-            }
-        }
-        ConversationChange::Outbound { at, .. } if counts => {
-            row.outbound_count += 1;
-            if !is_late(row.last_outbound_time, *at) {
-                row.last_outbound_time = Some(*at);
-            }
-        }
-        ConversationChange::Window {
-            window_id,
-            state,
-            closed_reason,
-            open_time,
-            expire_time,
-        } => {
-            row.window_id.clone_from(window_id);
-            row.published_state = *state;
-            row.closed_reason = *closed_reason;
-            row.open_time = *open_time;
-            row.expire_time = *expire_time;
-        }
-        ConversationChange::Seen
-        | ConversationChange::Inbound { .. }
-        | ConversationChange::Outbound { .. } => {}
     }
 }
 

@@ -4,7 +4,9 @@
 //! that there are some.
 
 pub(crate) mod audit;
+pub(crate) mod colleague;
 pub(crate) mod conversation;
+mod figures;
 pub(crate) mod messages;
 pub(crate) mod watch;
 
@@ -61,6 +63,19 @@ fn brand_of(caller: &Caller) -> Result<Option<String>, Status> {
     Ok(Some(caller.brand.clone()).filter(|brand| brand != ALL_BRANDS))
 }
 
+/// The brand that a request is about: the caller's own, or, for a caller who may see all, the one
+/// that is named, if one is.
+fn one_brand(own: Option<String>, asked: &str) -> Result<Option<String>, Status> {
+    match (own, asked) {
+        (own, "") => Ok(own),
+        (Some(own), asked) if own != asked => {
+            let text = "token acts for another brand";
+            Err(refuse(Code::PermissionDenied, "ANOTHER_BRAND", text))
+        }
+        (_, asked) => Ok(Some(asked.to_owned())),
+    }
+}
+
 fn number(text: &str) -> Result<BusinessNumber, Status> {
     if !text.starts_with('+') {
         return Err(bad_field("number", "is not E.164 with plus"));
@@ -69,7 +84,7 @@ fn number(text: &str) -> Result<BusinessNumber, Status> {
 }
 
 /// Returns E.164 with plus, as the API writes numbers, of what is stored.
-fn e164(digits: &str) -> String {
+pub(crate) fn e164(digits: &str) -> String {
     if digits.is_empty() {
         String::new()
     } else {

@@ -72,11 +72,24 @@ fn customer<'a>(event: &'a Event, conversation: Option<&'a v1::Conversation>) ->
 }
 
 fn brand(event: &Event) -> Option<&str> {
+    if let Some(told) = casement_event::convert::application::told(event) {
+        return Some(&told.application.brand_id);
+    }
     let brand = match event {
         Event::BrandRecorded(event) => &event.brand.as_ref()?.brand_id,
         Event::NumberRecorded(event) => &event.number.as_ref()?.brand_id,
         Event::NumberPaused(event) => &event.number.as_ref()?.brand_id,
         Event::NumberResumed(event) => &event.number.as_ref()?.brand_id,
+        Event::NumberMigratedAway(event) => &event.number.as_ref()?.brand_id,
+        Event::NumberReturned(event) => &event.number.as_ref()?.brand_id,
+        Event::MigrationStarted(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationStepBegun(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationStepCompleted(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationStepFailed(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationStepOverdue(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationResumed(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationCompleted(event) => &event.migration.as_ref()?.brand_id,
+        Event::MigrationCancelled(event) => &event.migration.as_ref()?.brand_id,
         Event::SendsHalted(event) => &event.halt.as_ref()?.brand_id,
         Event::SendsResumed(event) => &event.halt.as_ref()?.brand_id,
         _ => &conversation(event)?.brand_id,
@@ -112,6 +125,11 @@ pub(crate) fn conversation(event: &Event) -> Option<&v1::Conversation> {
         Event::FreeEntryPointStarted(event) => event.conversation.as_ref(),
         Event::FreeEntryPointReported(event) => event.conversation.as_ref(),
         Event::NoteAdded(event) => event.conversation.as_ref(),
+        Event::ConversationAssigned(event) => event.conversation.as_ref(),
+        Event::ConversationMarkedRead(event) => event.conversation.as_ref(),
+        Event::ConversationClosed(event) => event.conversation.as_ref(),
+        Event::ConversationReopened(event) => event.conversation.as_ref(),
+        Event::ConversationLabelled(event) => event.conversation.as_ref(),
         Event::MediaStored(event) => event.conversation.as_ref(),
         Event::MediaDeferred(event) => event.conversation.as_ref(),
         Event::MediaUnavailable(event) => event.conversation.as_ref(),

@@ -1,7 +1,7 @@
 //! Role audit-projector: the archive, its read models, and the questions they answer.
 //!
-//! Consumes every stream but `RAW`, from where its archive stands. Emits no event so far. Each
-//! event becomes a row of a hash chain, and changes the read models of conversations and
+//! Consumes every stream but `RAW`, from where its archive stands. Emits what colleagues do in
+//! conversations on `casement.events.note.>`, and nothing else. Each event becomes a row of a hash chain, and changes the read models of conversations and
 //! messages, in one transaction with the position: of two writers, one goes on and the other
 //! begins again. What is archived, and old enough, is purged from the log; never anything else.
 //!
@@ -14,6 +14,7 @@ mod archive;
 mod batch;
 mod chain;
 mod config;
+mod desk;
 mod fold;
 mod grpc;
 mod index;
@@ -33,6 +34,8 @@ mod terms;
 mod trace;
 mod verify;
 
+#[cfg(test)]
+mod colleague_tests;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Plain data. How it is stored is the store's business, how it is shown is gRPC's.
 
+use casement_domain::conversation::{Course, Handling};
 use casement_event::Stored;
 use casement_proto::events::v1::{
     ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState,
@@ -87,7 +88,20 @@ pub(crate) enum ConversationChange {
         profile_name: Option<String>,
     },
     /// The business got through.
-    Outbound { fact: String, at: Timestamp },
+    Outbound {
+        fact: String,
+        at: Timestamp,
+        /// Of a message of ours; `None` if it was written elsewhere.
+        attempt: Option<AttemptKey>,
+    },
+    /// An attempt came to nothing, perhaps after the platform had taken it.
+    Failed { attempt: AttemptKey },
+    /// A colleague did something.
+    Handled {
+        handling: Handling,
+        /// Whom a note mentions.
+        mentions: Vec<String>,
+    },
     /// The window was published anew.
     Window {
         window_id: String,
@@ -95,7 +109,24 @@ pub(crate) enum ConversationChange {
         closed_reason: ClosedReason,
         open_time: Option<Timestamp>,
         expire_time: Option<Timestamp>,
+        /// When it closed or will.
+        lock_time: Option<Timestamp>,
+        is_end_announced: bool,
     },
+}
+
+/// Names an attempt of a message of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AttemptKey {
+    pub(crate) message_id: String,
+    pub(crate) number: u32,
+}
+
+impl AttemptKey {
+    /// As it is remembered with a conversation.
+    pub(crate) fn text(&self) -> String {
+        format!("{}/{}", self.message_id, self.number)
+    }
 }
 
 /// What an event changes in a message.
@@ -201,9 +232,47 @@ pub(crate) struct Conversation {
     pub(crate) inbound_count: i64,
     pub(crate) outbound_count: i64,
     pub(crate) position: RowPosition,
+    /// Whether it was announced that the window ends soon.
+    pub(crate) is_end_announced: bool,
+    /// When the window closed or will.
+    pub(crate) lock_time: Option<Timestamp>,
+    /// When the log took the newest of the customer.
+    pub(crate) heard_time: Option<Timestamp>,
+    /// When the platform took the last template that it did not fail to deliver.
+    pub(crate) template_time: Option<Timestamp>,
+    /// Its attempt: [`AttemptKey::text`].
+    pub(crate) template_attempt: String,
+    pub(crate) handling: Handling,
+    pub(crate) handled: Handled,
+}
+
+/// Where the last event of a colleague stands; nothing, if there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Handled {
+    pub(crate) incarnation: String,
+    pub(crate) sequence: u64,
+}
+
+impl Handled {
+    /// What stands for it, opaque to callers.
+    pub(crate) fn etag(&self) -> String {
+        format!("{}-{}", self.sequence, self.incarnation)
+    }
 }
 
 impl Conversation {
+    /// Returns what its status follows from.
+    pub(crate) fn course(&self) -> Course {
+        let is_published_open = self.published_state == WindowState::Open;
+        Course {
+            open_until: self.expire_time.filter(|_| is_published_open),
+            is_end_announced: self.is_end_announced,
+            locked_at: self.lock_time,
+            heard_at: self.last_inbound_time,
+            template_at: self.template_time,
+        }
+    }
+
     /// Returns the window's state at `now`, and why it is closed.
     ///
     /// An open window whose expiry has passed is closed, whether or not its `WindowExpired` has

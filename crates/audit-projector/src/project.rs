@@ -7,14 +7,15 @@
 
 use casement_domain::message::KeptBack;
 use casement_event::convert::reason;
-use casement_event::v1::MessageOutcome;
+use casement_event::v1::{DeliveryStatus, MessageOutcome};
 use casement_event::{Event, Stored, convert, v1};
 use casement_proto::message::v1::{Deferral, MessageState};
 use jiff::Timestamp;
 
 use crate::index;
 use crate::model::{
-    AttemptResult, Change, ConversationChange, ConversationKey, KEY_LEN_MAX, MessageChange,
+    AttemptKey, AttemptResult, Change, ConversationChange, ConversationKey, KEY_LEN_MAX,
+    MessageChange,
 };
 
 /// Returns what an event changes, in order.
@@ -84,8 +85,13 @@ fn conversation_changes(stored: &Stored, event: &Event) -> Option<ConversationCh
         | Event::HistoryImported(_)
         | Event::MovedTo(_)
         | Event::CustomerMerged(_)
-        | Event::NoteAdded(_)
         | Event::MessageRequested(_) => ConversationChange::Seen,
+        Event::NoteAdded(event) => handled(event.handling.as_ref(), &event.mentions),
+        Event::ConversationAssigned(event) => handled(event.handling.as_ref(), &[]),
+        Event::ConversationMarkedRead(event) => handled(event.handling.as_ref(), &[]),
+        Event::ConversationClosed(event) => handled(event.handling.as_ref(), &[]),
+        Event::ConversationReopened(event) => handled(event.handling.as_ref(), &[]),
+        Event::ConversationLabelled(event) => handled(event.handling.as_ref(), &[]),
         Event::WindowOpened(event) => window(event.window.as_ref()?),
         Event::WindowExtended(event) => window(event.window.as_ref()?),
         Event::WindowExpiring(event) => window(event.window.as_ref()?),
@@ -95,8 +101,36 @@ fn conversation_changes(stored: &Stored, event: &Event) -> Option<ConversationCh
         Event::AttemptAccepted(event) => ConversationChange::Outbound {
             fact: format!("accepted/{}", event.message_id),
             at: instant(event.accept_time.as_ref()).unwrap_or_else(|| index::event_time(stored)),
+            attempt: attempt(&event.message_id, event.attempt),
         },
+        Event::AttemptRejected(event) => ConversationChange::Failed {
+            attempt: attempt(&event.message_id, event.attempt)?,
+        },
+        Event::DeliveryAdvanced(event) if event.status() == DeliveryStatus::Failed => {
+            ConversationChange::Failed {
+                attempt: attempt(&event.message_id, event.attempt)?,
+            }
+        }
         _ => return None,
+    })
+}
+
+fn attempt(message_id: &str, number: u32) -> Option<AttemptKey> {
+    is_key(message_id).then(|| AttemptKey {
+        message_id: message_id.to_owned(),
+        number,
+    })
+}
+
+/// What does not say how the conversation is handled, changes nothing of that.
+fn handled(handling: Option<&v1::Handling>, mentions: &[String]) -> ConversationChange {
+    let handling = handling.and_then(|stored| convert::colleague::read_handling(stored).ok());
+    let mentions = mentions.iter().filter(|name| is_key(name)).cloned();
+    handling.map_or(ConversationChange::Seen, |handling| {
+        ConversationChange::Handled {
+            handling,
+            mentions: mentions.collect(),
+        }
     })
 }
 
@@ -138,6 +172,7 @@ fn inbound(stored: &Stored, event: &Event, fact_id: &str) -> Option<Conversation
         Event::EchoReceived(echo) => ConversationChange::Outbound {
             fact,
             at: at(echo.times.as_ref()),
+            attempt: None,
         },
         _ => return None,
     })
@@ -150,6 +185,9 @@ fn window(window: &v1::PublishedWindow) -> ConversationChange {
         closed_reason: window.closed_reason(),
         open_time: instant(window.open_time.as_ref()),
         expire_time: instant(window.expire_time.as_ref()),
+        lock_time: instant(window.close_time.as_ref())
+            .or_else(|| instant(window.expire_time.as_ref())),
+        is_end_announced: !window.announced_leads.is_empty(),
     }
 }
 

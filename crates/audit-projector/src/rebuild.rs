@@ -17,7 +17,7 @@ use crate::store::{Error, EventFilter, EventKey, Limit, SharedStore};
 
 /// Which version of projecting messages this is. A higher one than a database knows makes it
 /// project all of them again; so does a database that lost its mark.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// How much of the archive is projected in one transaction.
 const LIMIT: Limit = Limit {

@@ -17,6 +17,7 @@ use tonic::service::RoutesBuilder;
 
 use crate::archive::Archiver;
 use crate::config::Config;
+use crate::desk::Desk;
 use crate::grpc::Backend;
 use crate::grpc::audit::AuditApi;
 use crate::grpc::conversation::ConversationApi;
@@ -30,6 +31,7 @@ use crate::store::{Postgres, SharedStore, Sqlite};
 #[derive(Debug)]
 pub struct Role {
     backend: Backend,
+    desk: Desk,
     archivers: Vec<Archiver>,
     purger: Purger,
     rebuilder: Rebuilder,
@@ -69,6 +71,12 @@ pub async fn start(
             lag_alarm: config.lag_alarm,
         })
         .collect();
+    let desk = Desk {
+        log: log.clone(),
+        store: Arc::clone(&store),
+        progress: progress.clone(),
+        clock: Arc::clone(&clock),
+    };
     let purger = Purger {
         log,
         store: Arc::clone(&store),
@@ -88,6 +96,7 @@ pub async fn start(
             progress,
             clock,
         },
+        desk,
         archivers,
         purger,
         rebuilder,
@@ -130,6 +139,7 @@ impl Role {
     ) {
         let conversation = ConversationApi {
             backend: self.backend.clone(),
+            desk: self.desk.clone(),
         };
         let audit = AuditApi {
             backend: self.backend.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use casement_event::convert::timestamp;
 use casement_event::{Event, v1};
+use casement_event_log::Log;
 use casement_proto::audit::v1::audit_service_server::AuditService as _;
 use casement_proto::audit::v1::{ListEventsRequest, VerifyChainRequest};
 use casement_proto::conversation::v1::conversation_service_server::ConversationService as _;
@@ -14,24 +15,27 @@ use casement_proto::conversation::v1::{
 use casement_shell::ManualClock;
 use casement_shell::auth::{ALL_BRANDS, Caller, Scope};
 use casement_shell::grpc::reason;
+use casement_testkit::NatsServer;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tonic::{Code, Request};
 
 use crate::batch::Batch;
 use crate::chain::Head;
+use crate::desk::Desk;
 use crate::fixture::{self, record};
 use crate::grpc::Backend;
 use crate::grpc::audit::AuditApi;
 use crate::grpc::conversation::ConversationApi;
 use crate::progress::{Progress, Reached, Teller};
-use crate::store::Sqlite;
+use crate::store::{SharedStore, Sqlite};
 
 struct Services {
     conversations: ConversationApi,
     audit: AuditApi,
     clock: ManualClock,
     tellers: Vec<(&'static str, Teller)>,
+    _server: NatsServer,
     _folder: TempDir,
 }
 
@@ -99,6 +103,18 @@ async fn services(events: impl IntoIterator<Item = Event>) -> Services {
     }
     let (progress, tellers) = Progress::new(Duration::from_millis(50));
     let clock = ManualClock::new(at(0));
+    let server = NatsServer::start().await;
+    let config = casement_event_log::Config {
+        servers: server.url(),
+        accept_unsafe_broker: true,
+        ..casement_event_log::Config::default()
+    };
+    let desk = Desk {
+        log: Log::connect(&config).await.unwrap(),
+        store: Arc::clone(&store) as SharedStore,
+        progress: progress.clone(),
+        clock: clock.shared(),
+    };
     let backend = Backend {
         store,
         progress,
@@ -107,10 +123,12 @@ async fn services(events: impl IntoIterator<Item = Event>) -> Services {
     Services {
         conversations: ConversationApi {
             backend: backend.clone(),
+            desk,
         },
         audit: AuditApi { backend },
         clock,
         tellers,
+        _server: server,
         _folder: folder,
     }
 }

@@ -37,6 +37,23 @@ fn of(event: &Event) -> Option<String> {
         Event::ForeignStatusReported(event) => {
             format!("platform reported on another's message: {}", event.status)
         }
+        Event::NumberHealthChanged(event) => health(event),
+        Event::DowngradeRequested(_) => {
+            "wish to have the number back on the app; it stays as it is".to_owned()
+        }
+        Event::DeregistrationAdvanced(event) => format!(
+            "deregistration {}",
+            enum_word(
+                event.deregistration.as_ref()?.state().as_str_name(),
+                "DEREGISTRATION_STATE_"
+            )
+        ),
+        Event::RegistrationCounted(_) => "a registration call was counted".to_owned(),
+        Event::InteractionNotSupported(event) => format!(
+            "customer did what the account cannot use: {} ({})",
+            word(&event.capability),
+            event.reason
+        ),
         Event::AccountReported(event) => format!(
             "platform reported: {} {}",
             word(&event.field),
@@ -108,6 +125,15 @@ fn of(event: &Event) -> Option<String> {
         ),
         Event::ConsentRecorded(event) => consent(event),
         Event::NoteAdded(event) => said("note", &event.author, &event.text),
+        Event::ConversationAssigned(event) => assigned(event),
+        Event::ConversationMarkedRead(event) => format!("read{}", by(event.act.as_ref())),
+        Event::ConversationClosed(event) => {
+            format!("conversation closed{}", by(event.act.as_ref()))
+        }
+        Event::ConversationReopened(event) => {
+            format!("conversation reopened{}", by(event.act.as_ref()))
+        }
+        Event::ConversationLabelled(event) => labelled(event),
         Event::MessageRequested(event) => requested(event),
         Event::MessageHeld(event) if event.nudge_message_id.is_empty() => {
             "message held until the customer writes".to_owned()
@@ -200,6 +226,28 @@ fn of(event: &Event) -> Option<String> {
         Event::StatusReported(event) => format!("provider reported: {}", event.provider_status),
         _ => return None,
     })
+}
+
+fn by(act: Option<&v1::Act>) -> String {
+    act.map_or_else(String::new, |act| format!(" by {}", act.author))
+}
+
+fn assigned(event: &v1::ConversationAssigned) -> String {
+    let handling = event.handling.as_ref();
+    let to = handling.map_or("", |handling| handling.assignee.as_str());
+    let what = match (to, event.previous_assignee.as_str()) {
+        ("", before) => format!("no longer assigned to {before}"),
+        (to, "") => format!("assigned to {to}"),
+        (to, before) => format!("assigned to {to}, no longer to {before}"),
+    };
+    format!("conversation {what}{}", by(event.act.as_ref()))
+}
+
+fn labelled(event: &v1::ConversationLabelled) -> String {
+    let added = event.added_labels.iter().map(|label| format!("+{label}"));
+    let removed = event.removed_labels.iter().map(|label| format!("-{label}"));
+    let labels: Vec<_> = added.chain(removed).collect();
+    format!("labels {}{}", labels.join(" "), by(event.act.as_ref()))
 }
 
 fn answered(event: &v1::CustomerAnswered) -> String {
@@ -330,6 +378,19 @@ fn enum_word(name: &str, prefix: &str) -> String {
 
 fn word(constant: &str) -> String {
     constant.to_lowercase().replace('_', " ")
+}
+
+/// What the platform says of a number now that it did not before.
+fn health(event: &v1::NumberHealthChanged) -> String {
+    let changes = event.changes.iter().filter_map(|change| {
+        let after = change.after.as_ref()?;
+        let kind = enum_word(after.kind().as_str_name(), "HEALTH_KIND_");
+        Some(format!("{kind} {}", after.value))
+    });
+    format!(
+        "platform says of the number: {}",
+        changes.collect::<Vec<_>>().join(", ")
+    )
 }
 
 #[cfg(test)]

@@ -57,6 +57,17 @@ async fn spent(id: u32) -> Option<Duration> {
     ))
 }
 
+/// Measures, and tells on what machine and between which loads that was.
+pub(crate) async fn framed(
+    measured: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    println!("machine: {}", machine().await);
+    println!("load averages before: {}\n", load().await);
+    measured.await?;
+    println!("load averages after: {}", load().await);
+    Ok(())
+}
+
 /// Load of the machine, and what it is.
 pub(crate) async fn machine() -> String {
     let read = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();

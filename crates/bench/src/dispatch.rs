@@ -10,6 +10,7 @@
 
 mod audit;
 mod baseline;
+mod fair;
 mod faulty;
 mod latency;
 mod life;
@@ -17,7 +18,7 @@ mod scene;
 mod sender;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     latency: latency::Options,
     #[command(flatten)]
+    fair: fair::Options,
+    #[command(flatten)]
     faulty: faulty::Options,
 }
 
@@ -50,24 +53,30 @@ enum Part {
     Throughput,
     /// From durable, and from due, to the provider.
     Latency,
+    /// One brand's answers beside another brand's campaign.
+    Fair,
     /// A faulty provider, and a dispatcher that is killed.
     Faulty,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let program = roles::program(options.program.as_deref())?;
-    println!("machine: {}", cost::machine().await);
-    println!("load averages before: {}\n", cost::load().await);
+    cost::framed(parts(options, &program)).await
+}
+
+async fn parts(options: &Options, program: &Path) -> anyhow::Result<()> {
     let runs = |part| options.only.is_empty() || options.only.contains(&part);
     if runs(Part::Throughput) {
-        throughput::run(&options.throughput, options.customers, &program).await?;
+        throughput::run(&options.throughput, options.customers, program).await?;
     }
     if runs(Part::Latency) {
-        latency::run(&options.latency, options.customers, &program).await?;
+        latency::run(&options.latency, options.customers, program).await?;
+    }
+    if runs(Part::Fair) {
+        Box::pin(fair::run(&options.fair, options.customers, program)).await?;
     }
     if runs(Part::Faulty) {
-        Box::pin(faulty::run(&options.faulty, options.customers, &program)).await?;
+        Box::pin(faulty::run(&options.faulty, options.customers, program)).await?;
     }
-    println!("load averages after: {}", cost::load().await);
     Ok(())
 }

@@ -59,12 +59,15 @@ pub(crate) async fn record_number(log: &Log) -> anyhow::Result<()> {
     record(log, number).await
 }
 
-/// Records a business number, of the default brand.
+/// Records a business number, of the default brand unless it names one.
 pub(crate) async fn record(log: &Log, number: v1::Number) -> anyhow::Result<()> {
     let digits = number.number.clone();
     let event = v1::NumberRecorded {
         number: Some(v1::Number {
-            brand_id: "default".to_owned(),
+            brand_id: match number.brand_id.as_str() {
+                "" => "default".to_owned(),
+                brand => brand.to_owned(),
+            },
             portfolio_id: "p1".to_owned(),
             ..number
         }),

@@ -14,7 +14,7 @@ mod scale;
 mod stored;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -54,21 +54,22 @@ enum Part {
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let program = roles::program(options.program.as_deref())?;
-    println!("machine: {}", cost::machine().await);
-    println!("load averages before: {}\n", cost::load().await);
+    cost::framed(parts(options, &program)).await
+}
+
+async fn parts(options: &Options, program: &Path) -> anyhow::Result<()> {
     let runs = |part| options.only.is_empty() || options.only.contains(&part);
     if runs(Part::Latency) {
-        latency::run(&options.latency, &program).await?;
+        latency::run(&options.latency, program).await?;
     }
     if runs(Part::Throughput) {
-        throughput::run(&options.throughput, &program).await?;
+        throughput::run(&options.throughput, program).await?;
     }
     if runs(Part::Expiry) {
-        expiry::run(&options.expiry, &program).await?;
+        expiry::run(&options.expiry, program).await?;
     }
     if runs(Part::Scale) {
-        scale::run(&options.scale, &program).await?;
+        scale::run(&options.scale, program).await?;
     }
-    println!("load averages after: {}", cost::load().await);
     Ok(())
 }

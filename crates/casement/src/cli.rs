@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, connect, conversation, dead, doctor, events, halts, media, message, parked, replay,
-    send, simulate, story, window,
+    application, audit, brand, connect, consent, conversation, dead, doctor, events, halts, media,
+    message, migrate, number, onboard, parked, replay, secrets, send, simulate, story, template,
+    window,
 };
 
 /// Keeps the 24-hour window of WhatsApp, and gets messages through.
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     Preview(send::PreviewArgs),
     /// Ask whether a customer may be written to freely, and until when
     Window(window::WindowArgs),
-    /// Look at conversations
+    /// Look at conversations, and handle them
     #[command(subcommand)]
     Conversation(conversation::ConversationCommand),
     /// Look at a file that a customer sent, or save it
@@ -59,9 +60,33 @@ pub(crate) enum Command {
     /// Look at a message, or withdraw it
     #[command(subcommand)]
     Message(message::MessageCommand),
+    /// Look at numbers and where they stand, pause them, take them off the platform
+    #[command(subcommand)]
+    Number(number::NumberCommand),
+    /// Bring numbers onto the platform after a sign-up
+    #[command(subcommand)]
+    Onboard(onboard::OnboardCommand),
+    /// Store tokens sealed, rotate them, see how old they are
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
+    /// See what customers allow, and record, import or export it
+    #[command(subcommand)]
+    Consent(consent::ConsentCommand),
+    /// Look at templates, read them from the platform, create, edit or delete them there
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
     /// See what is not sent for now, pause sending, or resume it
     #[command(subcommand)]
     Halts(halts::HaltsCommand),
+    /// Move numbers here from another account or provider, and record that one has gone
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
+    /// Follow businesses to numbers of their own: invite, verification, terms, activation
+    #[command(subcommand)]
+    Application(application::ApplicationCommand),
+    /// Look at brands, set what each may send, and count what became of it
+    #[command(subcommand)]
+    Brand(brand::BrandCommand),
     /// Follow events on the log
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -295,6 +320,10 @@ mod tests {
             "dead retry 3 --all",
             "message cancel-all --number +1 --brand acme",
             "halts pause --number +1 --label a=b",
+            "consent show --number +1",
+            "consent record --number +1 --to +2 --opt-in --opt-out --source paper",
+            "consent record --number +1 --to +2 --opt-in",
+            "send --number +1 --to +2 --text hi --purpose service --opt-in-time 2026-11-22T10:00:00Z",
             "parked release",
             "connect --waba 8 --phone-number-id 7 --token-file t",
             "fly",
@@ -329,6 +358,16 @@ mod tests {
             "conversation get --number +1 --customer c",
             "conversation list --state open",
             "conversation timeline --number +1 --to +2",
+            "conversation list --status locked --status awaiting-reply --assignee ana --unread true",
+            "conversation list --label vip --closed false --order heard",
+            "conversation note --number +1 --to +2 --author ana @bo knows more",
+            "conversation assign --number +1 --to +2 --author ana bo --etag 1-a",
+            "conversation unassign --number +1 --to +2",
+            "conversation read --number +1 --to +2",
+            "conversation close --number +1 --customer c --request-id 7",
+            "conversation reopen --number +1 --customer c",
+            "conversation label --number +1 --customer c --add vip --remove new",
+            "conversation mentions ana --page-size 5",
             "media get 1-2",
             "media download 1-2 --output a.jpg --json",
             "message get 1-2",
@@ -337,7 +376,41 @@ mod tests {
             "message cancel-all --number +1 --customer-id c --client-reference r",
             "halts pause --brand acme --reason no",
             "halts resume --halt h",
+            "consent show --number +1 --to +2 --history --json",
+            "migrate check --number +1 --waba 2 --recorded-token-file t --pin-file p",
+            "migrate start --number +1 --waba 2 --token-secret b/t --pin-secret b/p --vouch two-step-disabled --vouch payment-method --code-by voice --language de",
+            "migrate code mig-1 123456",
+            "migrate code mig-1",
+            "migrate resend mig-1 --code-by sms",
+            "migrate show mig-1 --json",
+            "migrate list --number +1 --open",
+            "migrate cancel mig-1 --reason later",
+            "migrate away --number +1 --reason sold",
+            "migrate returned --number +1",
+            "consent record --number +1 --to +2 --opt-in --source web-form --purpose marketing --channel sms --wording x --wording-version 2 --language de --evidence e --recorded-by ana --item-id i",
+            "consent record --number +1 --customer c --opt-out --source phone-call --time 2026-11-22T10:00:00Z",
+            "consent import items.ndjson --json",
+            "consent export --number +1 --identifiers",
+            "send --number +1 --to +2 --sms hi --purpose service --opt-in web-form --opt-in-time 2026-11-22T10:00:00Z --opt-in-evidence e --opt-in-record",
+            "template sync --waba 8 --name order",
+            "template list --waba 8 --status paused --json",
+            "template show --waba 8 --name order --language en_US",
+            "template create --file t.json --request-id r --allow-category-change",
+            "template edit --file t.json --json",
+            "template delete --waba 8 --name order",
+            "template render --waba 8 --name order --language en --param 42 --named-param who=Ana",
             "events tail --from start --json",
+            "application start --number +1 --business-id 9 --display-name Shop --brand b --request-id r",
+            "application list --state started --state activated --number +1 --json",
+            "application accept-invite a --etag 1-7",
+            "application verification a --status rejected --evidence t --reason x",
+            "application sign-terms a",
+            "application activate a --onboarding o",
+            "application cancel a --reason later",
+            "brand list",
+            "brand set shop --messages-per-day 10 --over-quota-waits true --monthly-cap 10 --template sale_*",
+            "brand figures shop --from 2026-11-01T00:00:00Z --json",
+            "audit export --brand shop --stream MESSAGES",
             "audit verify --stream EVENTS",
             "audit verify --database data/archive.sqlite",
             "replay raw --from 2h --config f.toml --json",

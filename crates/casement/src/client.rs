@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use casement_proto::account::v1::account_service_client::AccountServiceClient;
+use casement_proto::account::v1::application_service_client::ApplicationServiceClient;
+use casement_proto::account::v1::consent_service_client::ConsentServiceClient;
+use casement_proto::account::v1::migration_service_client::MigrationServiceClient;
+use casement_proto::account::v1::onboarding_service_client::OnboardingServiceClient;
+use casement_proto::account::v1::secret_service_client::SecretServiceClient;
+use casement_proto::account::v1::template_service_client::TemplateServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use casement_proto::media::v1::media_service_client::MediaServiceClient;
@@ -112,8 +118,38 @@ impl Api {
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
     }
 
+    pub(crate) fn migrations(&self) -> MigrationServiceClient<Connection> {
+        MigrationServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
     pub(crate) fn accounts(&self) -> AccountServiceClient<Connection> {
         AccountServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn applications(&self) -> ApplicationServiceClient<Connection> {
+        ApplicationServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn onboardings(&self) -> OnboardingServiceClient<Connection> {
+        OnboardingServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn secrets(&self) -> SecretServiceClient<Connection> {
+        SecretServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn consents(&self) -> ConsentServiceClient<Connection> {
+        ConsentServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn templates(&self) -> TemplateServiceClient<Connection> {
+        TemplateServiceClient::new(self.connection.clone())
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
     }
 

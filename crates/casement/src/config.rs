@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) api: ApiSection,
     pub(crate) customers: CustomersSection,
     pub(crate) accounts: casement_accounts::Config,
+    #[serde(default)]
+    pub(crate) secrets: casement_secrets::Config,
     pub(crate) sms: casement_sms::config::Config,
     pub(crate) money: casement_dispatcher::MoneyConfig,
     pub(crate) ingress: casement_ingress::Config,

@@ -100,6 +100,7 @@ pub(crate) fn point_at(config: &mut Config, simulator: &str) {
     simulator.clone_into(&mut providers.twilio_url);
     providers.twilio_callback_url = format!("http://{webhooks}/webhooks/twilio");
     simulator.clone_into(&mut config.ingress.media.graph_url);
+    simulator.clone_into(&mut config.accounts.graph.url);
     config.ingress.twilio.public_url = Some(format!("http://{webhooks}"));
     if config.accounts.file.is_none() {
         config.accounts.file = Some(config.data_dir.join(ACCOUNTS)).filter(|file| file.is_file());

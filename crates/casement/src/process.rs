@@ -67,6 +67,19 @@ impl Which {
         )
     }
 
+    /// Whether it makes the names that customers have in subjects.
+    pub(crate) fn names_customers(self) -> bool {
+        self.has_customers() || self == Self::Accounts
+    }
+
+    /// Whether it calls the platform with tokens, which may be stored secrets.
+    pub(crate) fn has_secrets(self) -> bool {
+        matches!(
+            self,
+            Self::All | Self::Ingress | Self::Dispatcher | Self::Accounts
+        )
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::All => "casement",

@@ -3,9 +3,13 @@
 //! Roles meet only on the log: what they share here is the connection, the directory, the clock
 //! and the key of customers, never each other.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use casement_event_log::directory::Directory;
 use casement_event_log::{Log, customers};
+use casement_secrets::Secrets;
+use casement_secrets::vault::LocalVault;
 use casement_shell::health::Readiness;
 use casement_shell::{SharedClock, Shell};
 use tokio_util::sync::CancellationToken;
@@ -44,19 +48,39 @@ pub(crate) async fn start(
         routes: RoutesBuilder::default(),
         services: Vec::new(),
     };
+    let secrets = secrets(which, config, &log, parts).await?;
     // First, so that the directory finds what the accounts file says.
     if which.runs(Which::Accounts) {
         let (section, clock) = (config.accounts.clone(), parts.clock.clone());
-        let role = casement_accounts::start(section, log.clone(), clock)
+        let role = casement_accounts::start(section, log.clone(), secrets.clone(), clock)
             .await
             .context("role accounts")?;
         let service = role.service();
         wired.services.push(name_of(&service));
         wired.routes.add_service(service);
+        let applications = role.applications();
+        wired.services.push(name_of(&applications));
+        wired.routes.add_service(applications);
+        let templates = role.templates();
+        wired.services.push(name_of(&templates));
+        wired.routes.add_service(templates);
+        let migrations = role.migrations();
+        wired.services.push(name_of(&migrations));
+        wired.routes.add_service(migrations);
+        let onboardings = role.onboardings();
+        wired.services.push(name_of(&onboardings));
+        wired.routes.add_service(onboardings);
+        let shelf = role.shelf();
+        wired.services.push(name_of(&shelf));
+        wired.routes.add_service(shelf);
+        let tokens = customers::Tokens::new(config.token_key()?);
+        let consents = role.consents(tokens, parts.stopping.clone());
+        wired.services.push(name_of(&consents));
+        wired.routes.add_service(consents);
         shell.spawn("accounts", role.run(parts.stopping.clone()));
     }
     if which.has_customers() {
-        with_customers(which, config, parts, shell, &mut wired).await?;
+        with_customers(which, config, parts, shell, (&mut wired, secrets)).await?;
     }
     if which.runs(Which::AuditProjector) {
         let (section, clock) = (config.archive.clone(), parts.clock.clone());
@@ -81,7 +105,7 @@ async fn with_customers(
     config: &Config,
     parts: &Parts,
     shell: &mut Shell,
-    wired: &mut Wired,
+    (wired, secrets): (&mut Wired, Secrets),
 ) -> anyhow::Result<()> {
     let log = wired.log.clone();
     let directory = Directory::start(&log, parts.stopping.clone()).await;
@@ -95,7 +119,8 @@ async fn with_customers(
             parts.clock.clone(),
         )
         .await
-        .context("role ingress")?;
+        .context("role ingress")?
+        .with_secrets(secrets.clone());
         let service = role.service();
         wired.services.push(name_of(&service));
         wired.routes.add_service(service);
@@ -126,13 +151,31 @@ async fn with_customers(
             parts.clock.clone(),
             parts.readiness.latch("dispatcher"),
         )
-        .context("role dispatcher")?;
+        .context("role dispatcher")?
+        .with_secrets(secrets);
         let service = role.service();
         wired.services.push(name_of(&service));
         wired.routes.add_service(service);
         shell.spawn("dispatcher", role.run(parts.stopping.clone()));
     }
     Ok(())
+}
+
+/// Follows the stored secrets, for the roles that need them and if a key opens them.
+async fn secrets(
+    which: Which,
+    config: &Config,
+    log: &Log,
+    parts: &Parts,
+) -> anyhow::Result<Secrets> {
+    if !which.has_secrets() {
+        return Ok(Secrets::default());
+    }
+    let keys = config.secrets.keys().context("secrets.master_key")?;
+    Ok(match LocalVault::new(keys) {
+        Some(vault) => Secrets::start(log, Arc::new(vault), parts.stopping.clone()).await,
+        None => Secrets::default(),
+    })
 }
 
 impl Wired {

@@ -13,8 +13,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use casement_event::convert::timestamp;
 use casement_event::{Event, v1};
 use casement_event_log::Log;
+use casement_proto::account::v1::consent_item::Customer as Whose;
+use casement_proto::account::v1::{ConsentItem, ConsentState, RecordConsentRequest};
 use casement_proto::audit::v1::VerifyChainRequest;
 use casement_proto::conversation::v1::GetTimelineRequest;
 use casement_proto::message::v1::send_message_request::Customer as To;
@@ -155,8 +158,13 @@ impl Story<'_> {
         teller::chapter("Another one, with a username and no phone, writes too.")?;
         let chis = self.writes(chi, "Do you have it in blue?").await?;
 
-        teller::chapter("A third has never written. The template for him is paused by Meta.")?;
+        teller::chapter("Outside a window it is the shop that begins, which takes an opt-in.")?;
         let ben = &self.cast.ben;
+        for who in [ana, ben] {
+            self.opts_in(who).await?;
+        }
+
+        teller::chapter("A third has never written. The template for him is paused by Meta.")?;
         let late = said("Your order 1043 is late, sorry.")
             .template(demo::PAUSED_TEMPLATE, "1043")
             .sms("Your order 1043 is late, sorry.");
@@ -194,6 +202,30 @@ impl Story<'_> {
             &format!("customer {id}, until {at} UTC, {left} from now"),
         )?;
         Ok(customer)
+    }
+
+    /// The shop records that a customer wants to hear of their orders.
+    async fn opts_in(&self, who: &Customer) -> anyhow::Result<()> {
+        let customer = match &who.phone {
+            Some(phone) => Whose::To(format!("+{phone}")),
+            None => Whose::Recipient(who.user_id.clone()),
+        };
+        let item = ConsentItem {
+            number: demo::NUMBER.to_owned(),
+            customer: Some(customer),
+            state: ConsentState::OptedIn.into(),
+            source: v1::ConsentSource::WebForm.into(),
+            time: Some(timestamp(self.stage.clock.now())),
+            wording: "Tell me about my orders".to_owned(),
+            recorded_by: "shop".to_owned(),
+            ..ConsentItem::default()
+        };
+        let request = RecordConsentRequest { item: Some(item) };
+        let asked = self.api.consents().record_consent(request).await;
+        asked.map_err(explain)?;
+        let text = format!("{} ticked a box: WhatsApp and SMS, not marketing", who.name);
+        self.teller.event("ConsentRecorded", &text)?;
+        Ok(())
     }
 
     /// Waits for this customer's window; others may write meanwhile.

@@ -151,6 +151,7 @@ fn request(of: &Loaded) -> api::SendMessageRequest {
         sensitive: before.sensitive,
         messaging_account_id: before.messaging_account_id,
         time_zone: before.time_zone,
+        consent: before.consent,
         failover_after: failover.after,
         accept_duplicate_risk: failover.accept_duplicate_risk,
         ..api::SendMessageRequest::default()

@@ -31,6 +31,9 @@ pub(crate) struct Loaded {
     pub(crate) initiated_at: Option<Timestamp>,
     /// Trace context of the request, which all that follows belongs to.
     pub(crate) traceparent: Option<String>,
+    /// Whether it was so on the log when it was taken in hand. If not, more may have happened, and
+    /// nothing is concluded from it without an append that says what it rests on.
+    pub(crate) is_proven: bool,
 }
 
 /// A message could not be loaded.
@@ -121,6 +124,7 @@ impl Loaded {
             client_reference: request.client_reference.clone(),
             requested_at,
             priority: convert::message::read_priority(request.priority(), request.purpose()),
+            quota_at: convert::instant("quota_time", request.quota_time.as_ref())?,
         };
         Ok(Self {
             message,
@@ -130,7 +134,21 @@ impl Loaded {
             sequence: 0,
             initiated_at: None,
             traceparent: None,
+            is_proven: true,
         })
+    }
+
+    /// Takes up what was stored since. Returns whether that was anything.
+    pub(crate) async fn catch_up(&mut self, log: &Log) -> Result<bool, LoadError> {
+        let (subject, before) = (subject::message(&self.context.id), self.sequence);
+        while let Some(stored) = log
+            .next(stream::MESSAGES, &subject, self.sequence + 1)
+            .await?
+        {
+            self.take(&stored)?;
+        }
+        self.is_proven = true;
+        Ok(self.sequence > before)
     }
 
     fn take(&mut self, stored: &Stored) -> Result<(), LoadError> {
@@ -188,6 +206,7 @@ impl Loaded {
         let before = std::mem::replace(self, after).message;
         self.events.push(stored);
         self.sequence = position.sequence;
+        self.is_proven = true;
         sensitive::forget(log, self, &before).await;
         Ok(position)
     }

@@ -2,7 +2,7 @@
 
 use casement_domain::id::MessageId;
 use casement_domain::routing::hold::HOLD_QUEUE_FULL;
-use casement_domain::routing::{Decision, Route};
+use casement_domain::routing::{Decision, Gone, Route};
 use casement_proto::message::v1 as api;
 use casement_shell::grpc::{refusal, refuse};
 use tonic::{Code, Status};
@@ -45,12 +45,16 @@ pub(crate) fn no_route(decision: &Decision) -> Status {
         .iter()
         .map(|candidate| candidate.text.as_str())
         .collect();
+    let away = Gone::MigratedAway.as_str();
+    let is_away = decision.candidates.iter().any(|one| one.reason == away);
     let finds_no_place = decision
         .candidate(Route::Hold)
         .is_some_and(|hold| hold.reason == HOLD_QUEUE_FULL);
     let reason = if finds_no_place {
         metrics::found_queue_full();
         HOLD_QUEUE_FULL
+    } else if is_away {
+        away
     } else {
         "NO_ROUTE"
     };

@@ -11,12 +11,11 @@ use std::pin::Pin;
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::send_message_request::Customer;
 use casement_shell::auth::Caller;
-use casement_shell::grpc::{bad_field, code_name, reason, refuse};
+use casement_shell::grpc::{bad_field, refuse, said};
 use casement_shell::telemetry;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
 use tonic::{Code, Status, Streaming};
-use tonic_types::StatusExt as _;
 
 use crate::grpc::Messages;
 use crate::view;
@@ -144,19 +143,15 @@ pub(crate) fn result(of: Result<api::SendMessageResponse, Status>) -> api::SendR
 
 /// Returns what a status says, as a message.
 pub(crate) fn refusal(status: &Status) -> api::Refusal {
-    let info = status.get_details_error_info();
-    let fields = status.get_details_bad_request().into_iter();
+    let said = said(status);
+    let fields = said.fields.into_iter();
     api::Refusal {
-        code: code_name(status.code()).to_owned(),
-        reason: reason(status).unwrap_or_default(),
-        message: status.message().to_owned(),
-        metadata: info.map(|info| info.metadata).unwrap_or_default(),
+        code: said.code.to_owned(),
+        reason: said.reason,
+        message: said.message,
+        metadata: said.metadata,
         fields: fields
-            .flat_map(|request| request.field_violations)
-            .map(|violation| api::FieldProblem {
-                field: violation.field,
-                description: violation.description,
-            })
+            .map(|(field, description)| api::FieldProblem { field, description })
             .collect(),
         retryable: is_passing(status.code()),
     }

@@ -6,16 +6,17 @@
 
 use casement_domain::id::BusinessNumber;
 use casement_domain::sms::text::{self, Parameter};
+use casement_event::convert::template::parameter_text;
 use casement_event::v1;
 use casement_proto::message::v1 as api;
 use casement_shell::grpc::bad_fields;
 use casement_sms::twilio::BODY_CHARS_MAX;
 use tonic::Status;
 
-use crate::compose;
 use crate::failover;
 use crate::grpc::Messages;
 use crate::request::{Checked, Violation};
+use crate::templates;
 
 const SMS_TEXT: &str = "content.sms.text";
 
@@ -41,13 +42,16 @@ impl Messages {
             template: template.as_ref(),
             pattern,
         };
-        let mut problems = Vec::new();
+        let mut problems = match (&checked.content.template, &template) {
+            (Some(asked), Some(known)) => templates::misfits(asked, known),
+            _ => Vec::new(),
+        };
         match texts.put(&mut checked.content) {
             Ok(is_derived) => checked.sms_from_template = is_derived,
             Err(problem) => problems.push(problem),
         }
         let policies = &engine.rules.routing;
-        let policy = policies.find(&asked.policy, &checked.number, &account.brand_id);
+        let policy = self.policy_of(&asked.policy, &checked.number, &account.brand_id)?;
         let config = policies.failover(&policy.name);
         let content = &checked.content;
         match failover::of(asked, content, template.as_ref(), policy, &config) {
@@ -155,7 +159,7 @@ fn parameters(of: &v1::TemplateContent) -> Vec<Parameter> {
         .flat_map(|component| &component.parameters)
         .map(|parameter| Parameter {
             name: parameter.name.clone(),
-            text: compose::parameter_text(parameter),
+            text: parameter_text(parameter),
         })
         .collect()
 }

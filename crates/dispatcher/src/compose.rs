@@ -3,10 +3,13 @@
 use casement_domain::id::Phone;
 use casement_domain::inbound::Addresses;
 use casement_domain::routing::{KnownTemplate, SmsSize, Template, TemplateCategory};
+use casement_event::convert::instant;
+use casement_event::convert::template::definition;
 use casement_event::v1;
 use casement_sms::Encoding;
 use casement_sms::twilio::BODY_CHARS_MAX;
 use casement_whatsapp::send::Recipient;
+use jiff::Timestamp;
 
 /// Returns the text that would go as SMS: the caller's own, or else the free-form text if it
 /// fits.
@@ -54,12 +57,49 @@ pub(crate) fn template(asked: &v1::TemplateContent, known: Option<v1::Template>)
             .trim_start_matches("TEMPLATE_STATUS_")
             .to_owned(),
         parameters: usize::try_from(known.body_parameter_count).unwrap_or(usize::MAX),
+        has_code: known
+            .definition
+            .as_ref()
+            .is_some_and(|it| definition(it).has_code()),
+        paused_until: paused_until(&known),
+        facts: facts(&known),
     });
     Template {
         name: format!("{} ({})", asked.name, asked.language),
         given_parameters,
+        misfit: None,
+        is_to_us: false,
         known,
     }
+}
+
+/// When the pause that a template is in ends by itself, as far as is known.
+fn paused_until(known: &v1::Template) -> Option<Timestamp> {
+    if known.status() != v1::TemplateStatus::Paused {
+        return None;
+    }
+    let end = known.pause.as_ref()?.expected_end_time.as_ref();
+    instant("expected_end_time", end).ok().flatten()
+}
+
+/// What else is on record of a template that a decision should show.
+fn facts(known: &v1::Template) -> Vec<String> {
+    let mut facts = Vec::new();
+    let quality = known.quality();
+    if quality != v1::TemplateQuality::Unspecified {
+        let word = quality
+            .as_str_name()
+            .trim_start_matches("TEMPLATE_QUALITY_");
+        facts.push(format!("quality={word}"));
+    }
+    if let Some(pause) = &known.pause {
+        let kind = Some(pause.kind.as_str()).filter(|kind| !kind.is_empty());
+        facts.push(format!("pause={}", kind.unwrap_or("PAUSED")));
+    }
+    if let Some(change) = known.category_change.as_ref().filter(|it| !it.is_done) {
+        facts.push(format!("category_will_be={}", change.to_category));
+    }
+    facts
 }
 
 /// Returns a template's category as the rules have it.
@@ -69,25 +109,6 @@ pub(crate) fn category(of: v1::TemplateCategory) -> Option<TemplateCategory> {
         v1::TemplateCategory::Authentication => Some(TemplateCategory::Authentication),
         v1::TemplateCategory::Marketing => Some(TemplateCategory::Marketing),
         v1::TemplateCategory::Unspecified => None,
-    }
-}
-
-/// Returns what a parameter of a template's body says; `None` if it is no text.
-pub(crate) fn parameter_text(of: &v1::TemplateParameter) -> Option<String> {
-    use v1::template_parameter::Value as Is;
-    match of.value.as_ref()? {
-        Is::Text(text) | Is::DateTime(text) => Some(text.clone()),
-        Is::Currency(money) => Some(money.fallback_value.clone()),
-        Is::Json(json) => {
-            let object: serde_json::Value = serde_json::from_str(json).ok()?;
-            let kind = object["type"].as_str()?;
-            let text = match kind {
-                "text" => &object["text"],
-                _ => &object[kind]["fallback_value"],
-            };
-            text.as_str().map(str::to_owned)
-        }
-        _ => None,
     }
 }
 

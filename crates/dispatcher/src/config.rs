@@ -1,6 +1,7 @@
 //! What the dispatcher is told at start.
 
 mod hold;
+pub(crate) mod opt_in;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::policies::{Policies, PolicyConfig, PolicyOf};
 use casement_shell::config::Secret;
+
+pub use opt_in::{OfBrand as OptInOfBrand, RequireOptIn, When as OptInWhen};
 
 pub use hold::{Hold, Nudge, OfNumber as HoldOfNumber, Parameter as NudgeParameter};
 
@@ -54,6 +57,8 @@ pub struct Config {
     pub policies: BTreeMap<String, PolicyConfig>,
     /// Whose policy is which.
     pub policy_of: PolicyOf,
+    /// Where an opt-in has to be on record, or vouched for.
+    pub require_opt_in: RequireOptIn,
     /// What surrounds a template's body where its text goes as SMS: `{{text}}`, perhaps with words
     /// and `{{wa_link}}`; empty to send no such SMS.
     pub sms_from_template: String,
@@ -121,6 +126,7 @@ impl Default for Config {
             hold: Hold::default(),
             policies: BTreeMap::new(),
             policy_of: PolicyOf::default(),
+            require_opt_in: RequireOptIn::default(),
             sms_from_template: "{{text}}".to_owned(),
             sensitive_key: None,
             providers: Providers::default(),
@@ -197,7 +203,12 @@ impl Config {
                 "dispatcher.brand_weights.{brand} must be at least 1"
             ));
         }
-        if let Some(problem) = self.providers.problem().or_else(|| self.hold.problem()) {
+        if let Some(problem) = self
+            .providers
+            .problem()
+            .or_else(|| self.hold.problem())
+            .or_else(|| self.require_opt_in.problem())
+        {
             return Some(problem);
         }
         let pauses = self.retry_schedule.iter();
@@ -247,6 +258,8 @@ pub(crate) struct Rules {
     /// What surrounds a template's body in an SMS.
     pub(crate) sms_from_template: String,
     pub(crate) hold: Hold,
+    /// Where an opt-in is needed.
+    pub(crate) opt_in: RequireOptIn,
 }
 
 #[cfg(test)]

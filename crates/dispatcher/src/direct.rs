@@ -6,6 +6,7 @@ use casement_event::convert::timestamp;
 use casement_event::v1;
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::upload_media_request::Part;
+use casement_secrets::Secrets;
 use casement_shell::auth::Caller;
 use casement_shell::grpc::{bad_field, bad_fields, refusal, refuse};
 use casement_whatsapp::send::{
@@ -17,7 +18,6 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 use crate::grpc::Messages;
-use crate::secrets;
 use crate::uploads::UploadId;
 
 /// How many parts of a file are between the caller and the platform.
@@ -43,7 +43,7 @@ impl Messages {
             return Err(bad_fields(problems));
         };
         let account = self.account(caller, &number)?;
-        let token = access(&account)?;
+        let token = access(&self.engine.caller.secrets, &account)?;
         let read = MarkAsRead {
             message_id: id.clone(),
             typing: request.typing,
@@ -68,7 +68,7 @@ impl Messages {
         };
         let number = check(&file)?;
         let account = self.account(caller, &number)?;
-        let token = access(&account)?;
+        let token = access(&self.engine.caller.secrets, &account)?;
         let Ok(_permit) = self.uploads.try_acquire() else {
             return Err(refuse(
                 Code::ResourceExhausted,
@@ -161,12 +161,12 @@ async fn pass(
 }
 
 /// The token of a number that may call.
-fn access(account: &v1::Number) -> Result<SecretString, Status> {
+fn access(secrets: &Secrets, account: &v1::Number) -> Result<SecretString, Status> {
     if account.paused {
         let text = "sending from this number is paused: ResumeNumber lifts it";
         return Err(refuse(Code::FailedPrecondition, "NUMBER_PAUSED", text));
     }
-    secrets::resolve(account.token.as_ref()).map_err(|error| {
+    secrets.resolve(account.token.as_ref()).map_err(|error| {
         tracing::error!(error = %error, "access token of a number cannot be had");
         let text = "the number's access token cannot be read";
         refuse(Code::FailedPrecondition, "NUMBER_TOKEN_MISSING", text)

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use casement_domain::halt::{Sending, Stop};
-use casement_domain::id::{CustomerId, MessageId, PortfolioId};
+use casement_domain::id::{CustomerId, MessageId, Phone, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_domain::message::{self, AttemptState, Event as MessageEvent, Message, Next, Phase};
 use casement_domain::money::Costs;
 use casement_domain::routing::{self, Decision, Input, Route, Sender};
 use casement_domain::sms::calling_code;
 use casement_domain::window::Facts;
-use casement_event::convert::message::{Details, decision as stored_decision, read_purpose};
+use casement_event::convert::message::{Details, decision as stored_decision};
 use casement_event::convert::{ConvertError, inbound::read_addresses};
 use casement_event::{Uuid, v1};
 use casement_event_log::consent::ConsentError;
-use casement_event_log::conversation::{self, PresentError};
-use casement_event_log::customers::{self, ResolveError, Tokens};
+use casement_event_log::conversation::PresentError;
+use casement_event_log::customers::{self, Holder, ResolveError, Tokens};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Log};
 use casement_shell::clock::SharedClock;
@@ -23,8 +23,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::aggregate::{self, LoadError, Loaded};
+use crate::aggregate::{LoadError, Loaded};
 use crate::attempt::Plan;
+use crate::brands::Quotas;
 use crate::budgets::Budgets;
 use crate::config::Rules;
 use crate::evidence::EvidenceError;
@@ -34,8 +35,9 @@ use crate::lanes::Book;
 use crate::money::{Money, MoneyError, Reserved, owner};
 use crate::provider::Caller;
 use crate::rates::{Rates, Turn};
+use crate::recent::Recent;
 use crate::sensitive::{self, SensitiveError, Vault};
-use crate::{compose, consent, nudge, policies, sms, stakes, trace};
+use crate::{compose, consent, nudge, policies, sms, stakes, standing, templates, trace};
 
 /// How long a message of an unknown number waits before it is looked at again.
 const UNKNOWN_RECHECK: SignedDuration = SignedDuration::from_secs(5);
@@ -54,7 +56,9 @@ pub(crate) struct Engine {
     pub(crate) queues: Queues,
     pub(crate) halts: Halts,
     pub(crate) money: Money,
+    pub(crate) quotas: Quotas,
     pub(crate) caller: Caller,
+    pub(crate) recent: Recent,
     pub(crate) vault: Vault,
     /// Names this process in its claims, each of which has a name of its own besides.
     pub(crate) claimant: String,
@@ -112,6 +116,8 @@ pub(crate) struct Routed {
     pub(crate) sending: Sending,
     /// What stops a gateway that goes before the one that is chosen.
     pub(crate) passed_over: Option<Stop>,
+    /// What it knew of what the customer allows.
+    pub(crate) consent: consent::Rested,
 }
 
 /// What one step of driving came to.
@@ -150,17 +156,51 @@ impl Engine {
         id: &MessageId,
         behind_held: bool,
     ) -> Result<Option<Driven>, DriveError> {
-        let Some(mut loaded) = aggregate::load(&self.log, id).await? else {
+        let Some(mut loaded) = self.recent.load(&self.log, id).await? else {
             return Ok(None);
         };
+        // What is held is looked at seldom, and others are written to on its behalf.
+        if matches!(loaded.message.phase, Phase::Held { .. }) {
+            self.prove(&mut loaded).await?;
+        }
         loop {
             match self.step(&mut loaded, behind_held).await? {
                 Step::On => {}
-                Step::Rest(driven) => return Ok(Some(driven)),
-                Step::Overtaken => match aggregate::load(&self.log, id).await? {
-                    Some(newer) => loaded = newer,
-                    None => return Ok(None),
-                },
+                Step::Rest(driven) => {
+                    if !self.prove(&mut loaded).await? {
+                        return Ok(Some(driven));
+                    }
+                }
+                Step::Overtaken => {
+                    loaded.is_proven = false;
+                    self.prove(&mut loaded).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes up what was stored about a message since it was last in hand. Returns whether that was
+    /// anything.
+    pub(crate) async fn prove(&self, loaded: &mut Loaded) -> Result<bool, LoadError> {
+        if loaded.is_proven {
+            return Ok(false);
+        }
+        let has_more = loaded.catch_up(&self.log).await?;
+        self.recent.keep(loaded);
+        Ok(has_more)
+    }
+
+    /// Records what follows from what has been recorded, without waiting until the message is due.
+    /// What asks for more is left to whoever takes it in hand then.
+    pub(crate) async fn conclude(&self, loaded: &mut Loaded) -> Result<(), DriveError> {
+        loop {
+            let now = self.clock.now();
+            let next = message::next(&loaded.message, &self.rules.message, now);
+            let (Next::Record(event), true) = (next, loaded.message.is_over()) else {
+                return Ok(());
+            };
+            if let Step::Overtaken = self.append(loaded, &event, Details::default(), now).await? {
+                return Ok(());
             }
         }
     }
@@ -168,12 +208,23 @@ impl Engine {
     async fn step(&self, loaded: &mut Loaded, behind_held: bool) -> Result<Step, DriveError> {
         let now = self.clock.now();
         match message::next(&loaded.message, &self.rules.message, now) {
+            // Its time will never come.
+            Next::Wait(_) if self.is_for_nobody(loaded) => {
+                Box::pin(self.go_on(loaded, behind_held, now)).await
+            }
             Next::Wait(until) => Ok(Step::Rest(rest(loaded, until, now))),
             Next::Route => Box::pin(self.go_on(loaded, behind_held, now)).await,
             Next::Record(event) | Next::Claim(event) => {
                 self.append(loaded, &event, Details::default(), now).await
             }
         }
+    }
+
+    /// Whether a message waits for its time at a number that is somebody else's by now.
+    fn is_for_nobody(&self, of: &Loaded) -> bool {
+        let is_pending = matches!(of.message.phase, Phase::Pending { .. });
+        let is_away = |account: v1::Number| account.migrate_away_time.is_some();
+        is_pending && self.directory.number(of.number()).is_some_and(is_away)
     }
 
     pub(crate) async fn append(
@@ -184,7 +235,10 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Step, DriveError> {
         match loaded.append(&self.log, event, details, now).await {
-            Ok(_) => Ok(Step::On),
+            Ok(_) => {
+                self.recent.keep(loaded);
+                Ok(Step::On)
+            }
             Err(AppendError::Conflict { .. }) => Ok(Step::Overtaken),
             Err(error) => Err(error.into()),
         }
@@ -287,6 +341,7 @@ impl Engine {
             return Ok(Step::On);
         }
         let (facts, window) = (&routed.facts, &self.rules.window);
+        details.consent_sequence = routed.consent.sequence;
         details.stakes = stakes::of(&loaded.request, route, facts, window, now);
         match self
             .money
@@ -301,6 +356,7 @@ impl Engine {
             account: &account,
             addresses: &routed.addresses,
             sending: &routed.sending,
+            consent: &routed.consent,
             probe: probe.as_deref(),
             begun,
         };
@@ -311,6 +367,21 @@ impl Engine {
             self.money.give_back(&id, attempt);
         }
         step
+    }
+
+    /// Looks up whose a phone is, if one was asked for.
+    async fn holder(
+        &self,
+        portfolio: &PortfolioId,
+        phone: Option<&Phone>,
+        own: &CustomerId,
+    ) -> Result<Option<Holder>, ResolveError> {
+        match phone {
+            Some(phone) => customers::holder(&self.log, &self.tokens, portfolio, phone, own)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Returns the halt that this message is let through for, to see whether it is over.
@@ -331,13 +402,32 @@ impl Engine {
     ) -> Result<Routed, DriveError> {
         let (request, key) = (&of.request, of.key());
         let portfolio = PortfolioId::parse(&account.portfolio_id).map_err(ConvertError::Id)?;
-        let (present, ids) =
-            conversation::follow(&self.log, &self.directory, &portfolio, &key).await?;
-        let allowed = Box::pin(consent::read(&self.log, &portfolio, &ids)).await?;
+        let (log, directory) = (&self.log, &self.directory);
         let asked = read_addresses(&request.addresses.clone().unwrap_or_default())?;
+        // All at once: each of them waits for the broker.
+        let own = std::slice::from_ref(&key.customer);
+        let (followed, mut allowed, asked_holder) = tokio::join!(
+            self.recent.follow(log, directory, &portfolio, &key),
+            consent::read(log, &portfolio, own),
+            self.holder(&portfolio, asked.phone.as_ref(), &key.customer),
+        );
+        let (present, ids) = followed?;
+        if let [_, later @ ..] = ids.as_slice()
+            && !later.is_empty()
+        {
+            let theirs = Box::pin(consent::read(log, &portfolio, later)).await?;
+            allowed = allowed.map(|own| own.join(theirs));
+        }
+        let allowed = allowed?;
         let mut addresses = asked.or(&present.addresses);
         if let Some(phone) = &addresses.phone {
-            let holder = customers::holder(&self.log, &self.tokens, &portfolio, phone).await?;
+            let holder = match asked_holder? {
+                Some(holder) => holder,
+                None => {
+                    let own = &key.customer;
+                    customers::holder(log, &self.tokens, &portfolio, phone, own).await?
+                }
+            };
             // It may be somebody else's since the customer showed it, or the message was accepted.
             if !holder.allows(&ids, asked.phone.is_some()) {
                 addresses.phone = None;
@@ -347,8 +437,11 @@ impl Engine {
         let template = content.template.as_ref().map(|asked| {
             let known = self
                 .directory
-                .template(&account.waba_id, &asked.name, &asked.language);
-            compose::template(asked, known)
+                .template(&account.waba_id, &asked.name, &asked.language)
+                // It may have been taken from the brand since.
+                .filter(|_| self.directory.may_use(account, &asked.name));
+            let is_sealed = request.sealed_content.is_some();
+            templates::seen(asked, known, addresses.phone.as_ref(), is_sealed)
         });
         let senders = self.caller.sms.senders();
         let sending = orders::sending(of, account, senders);
@@ -364,12 +457,16 @@ impl Engine {
         let policy = named.find(&request.policy, of.number(), &account.brand_id);
         let nudging = of.is_nudge().then(|| nudge::policy(policy));
         let policy = nudging.as_ref().unwrap_or(policy);
+        let purpose = consent::purpose(request);
+        let asserted = consent::asserted(request)?;
+        let standing = consent::standing(&allowed, asserted.as_ref(), purpose.into());
+        let opt_in = self.rules.opt_in.of(&account.brand_id, purpose);
         let input = Input {
             policy,
             zones: &policies::zones(policy, &request.time_zone, &addresses),
             window: &present.facts,
             window_policy: &self.rules.window,
-            purpose: read_purpose(request.purpose()).unwrap_or(routing::Purpose::Service),
+            purpose,
             has_free_form: content.free_form.is_some(),
             template: template.as_ref(),
             sms: sensitive::sms_size(request)
@@ -381,8 +478,10 @@ impl Engine {
             has_whatsapp_address: compose::recipient(&addresses).is_some(),
             sender: Sender {
                 has_whatsapp: !account.phone_number_id.is_empty() && account.token.is_some(),
+                gone: standing::gone(&self.directory, account),
             },
-            consent: allowed.refusals(),
+            consent: &standing,
+            opt_in: &opt_in,
             exhausted: &of.message.ruled_out(),
             stops: &stops,
             costs: &Costs::default(),
@@ -407,13 +506,15 @@ impl Engine {
         };
         let decision = routing::route(&input, now);
         let passed_over = sms::passed_over(&decision, &input).cloned();
+        let customer = ids.last().cloned().unwrap_or(key.customer);
         Ok(Routed {
             decision,
             addresses,
             facts: present.facts,
-            customer: ids.into_iter().next_back().unwrap_or(key.customer),
+            customer,
             sending,
             passed_over,
+            consent: consent::Rested::new(portfolio, ids, &allowed, opt_in.need),
         })
     }
 }

@@ -25,7 +25,7 @@ use crate::answers::{internal, no_route, outcome_unknown, same_or_refused, unava
 use crate::engine::Engine;
 use crate::lanes::Book;
 use crate::request::{self, Checked, Named};
-use crate::{bulk, metrics, view, waiting};
+use crate::{bulk, consent, metrics, view, waiting};
 
 /// Serves messages.
 #[derive(Clone)]
@@ -200,6 +200,12 @@ impl MessageService for Messages {
     }
 }
 
+/// What makes a message one of its own.
+struct Unique {
+    id: Uuid,
+    now: Timestamp,
+}
+
 impl Messages {
     /// Makes a message durable, or finds the one that an earlier call of the same request made.
     pub(crate) async fn accept(
@@ -211,7 +217,7 @@ impl Messages {
         let now = self.engine.clock.now();
         let policies = &self.engine.rules.routing;
         let checked = request::check(asked, policies, self.default_ttl, now);
-        let mut checked = checked.map_err(bad_fields)?;
+        let checked = checked.map_err(bad_fields)?;
         let account = self.account(caller, &checked.number)?;
         self.can_seal(asked)?;
         let unique = match asked.request_id.as_str() {
@@ -219,55 +225,90 @@ impl Messages {
             request_id => id::requested_message(&caller.brand, &checked.number, request_id),
         };
         let message_id = MessageId::new(&checked.number, unique.as_u128());
+        let new = Unique { id: unique, now };
+        let accepting = self.accept_new(caller, asked, checked, &account, new, traceparent);
+        let refusal = match Box::pin(accepting).await {
+            Ok(fresh) => return Ok(fresh),
+            Err(refusal) => refusal,
+        };
+        // Most requests come once. One that came before has its message, whatever a new one met.
         if !asked.request_id.is_empty()
             && let Some(known) = self.load(&message_id).await?
         {
             return same_or_refused(&self.engine.vault, known, asked);
         }
-        self.refer(caller, &mut checked, &account).await?;
-        self.complete(asked, &mut checked, &account)?;
+        Err(refusal)
+    }
+
+    /// Makes a message durable that no earlier call has made.
+    async fn accept_new(
+        &self,
+        caller: &Caller,
+        asked: &api::SendMessageRequest,
+        mut checked: Checked,
+        account: &v1::Number,
+        Unique { id: unique, now }: Unique,
+        traceparent: Option<String>,
+    ) -> Result<Loaded, Status> {
+        let message_id = MessageId::new(&checked.number, unique.as_u128());
+        self.refer(caller, &mut checked, account).await?;
+        self.may_use(account, &checked.content)?;
+        self.complete(asked, &mut checked, account)?;
         waiting::reach(&self.engine.log, &asked.not_before).await?;
-        let known = self.find(&account, &checked).await?;
+        let known = self.find(account, &checked).await?;
         let key = match &known {
             Some(key) => key.clone(),
             None => stranger(&checked)?,
         };
-        let mut fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
-        let chosen = self.refuse_dead_end(&fresh, &account, now).await?;
+        let mut fresh = self.requested(caller, asked, &checked, account, &key, unique, now)?;
+        let chosen = self.refuse_dead_end(&fresh, account, now).await?;
         // Only who will be written to is minted.
         if known.is_none() {
-            let key = self.resolve(&account, &checked, now).await?;
-            fresh = self.requested(caller, asked, &checked, &account, &key, unique, now)?;
+            let key = self.resolve(account, &checked, now).await?;
+            fresh = self.requested(caller, asked, &checked, account, &key, unique, now)?;
         }
-        let place = self.place(&fresh, &account, chosen, now).await?;
+        let counted = self.count(&mut fresh, now)?;
+        let place = self.place(&fresh, account, chosen, now).await?;
+        consent::keep(&self.engine, &fresh, &caller.name, now)
+            .await
+            .map_err(|error| unavailable(&error))?;
         let content_key = self.seal(&mut fresh, asked, now).await?;
 
         let record =
             convert::message::requested(fresh.request.clone(), &fresh.message, &fresh.context, now)
-                .caused_by(traceparent);
+                .caused_by(traceparent.clone());
         let expect = Expect::empty(subject::message(&message_id));
         match self.engine.log.append(record, expect).await {
             Ok(position) => {
                 metrics::requested();
+                if let Some(counted) = counted {
+                    counted.keep();
+                }
                 if let Some(place) = place {
                     place.keep();
                 }
                 fresh.sequence = position.sequence;
+                fresh.traceparent = traceparent;
+                self.engine.recent.keep(&fresh);
+                self.book.admit(&fresh, now);
                 Ok(fresh)
             }
-            // The same request, answered by two of us at once.
+            // The same request came before, or is answered by two of us at once: it is read.
             Err(AppendError::Conflict { .. }) => {
                 self.discard(content_key).await;
-                match self.load(&message_id).await? {
-                    Some(known) => same_or_refused(&self.engine.vault, known, asked),
-                    None => Err(refuse(
-                        Code::Unavailable,
-                        "LOG_UNAVAILABLE",
-                        "message could not be read back",
-                    )),
-                }
+                Err(refuse(
+                    Code::Unavailable,
+                    "LOG_UNAVAILABLE",
+                    "message could not be read back",
+                ))
             }
-            Err(AppendError::Unknown { .. }) => Err(outcome_unknown(&message_id)),
+            Err(AppendError::Unknown { .. }) => {
+                // It may be there.
+                if let Some(counted) = counted {
+                    counted.keep();
+                }
+                Err(outcome_unknown(&message_id))
+            }
             Err(error) => {
                 self.discard(content_key).await;
                 Err(unavailable(&error))
@@ -284,7 +325,7 @@ impl Messages {
         now: Timestamp,
     ) -> Result<Option<Route>, Status> {
         let is_scheduled = fresh.message.deadline().is_some_and(|due| due > now);
-        if is_scheduled {
+        if is_scheduled && account.migrate_away_time.is_none() {
             return Ok(None);
         }
         let routed = self
@@ -324,8 +365,7 @@ impl Messages {
             Named::Addresses(addresses) => Some(convert::inbound::addresses(addresses)),
             Named::Id(_) => None,
         };
-        let policies = &self.engine.rules.routing;
-        let policy = policies.find(&asked.policy, &checked.number, &account.brand_id);
+        let policy = self.policy_of(&asked.policy, &checked.number, &account.brand_id)?;
         let message_id = MessageId::new(&checked.number, unique.as_u128());
         let request = v1::MessageRequested {
             message_id: message_id.to_string(),
@@ -351,6 +391,8 @@ impl Messages {
             sealed_content: None,
             failover: convert::message::failover(&checked.failover),
             sms_from_template: checked.sms_from_template,
+            consent: asked.consent.clone(),
+            quota_time: None,
         };
         Loaded::fresh(request, message_id).map_err(|error| internal(&error))
     }

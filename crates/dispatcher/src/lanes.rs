@@ -19,12 +19,16 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::aggregate::Loaded;
 use crate::engine::Engine;
 use crate::metrics;
 use crate::workers::Workers;
 
 /// How many changed messages a waiting caller may fall behind before it looks for itself.
 const CHANGES_LEN_MAX: usize = 1_024;
+
+/// How many accepted messages may wait to be taken in hand at once; others wait for the index.
+const ADMITTED_LEN_MAX: usize = 4_096;
 
 /// How long somebody waits for events that are on their way in.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
@@ -34,6 +38,8 @@ const SEEN_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Book {
     inner: Mutex<Inner>,
     changes: broadcast::Sender<MessageId>,
+    /// Conversations in which a message was accepted here that may go at once.
+    admitted: broadcast::Sender<Key>,
     /// Sequence of the newest event of a message that was seen.
     seen: watch::Sender<u64>,
 }
@@ -79,6 +85,7 @@ impl Default for Book {
         Self {
             inner: Mutex::default(),
             changes: broadcast::channel(CHANGES_LEN_MAX).0,
+            admitted: broadcast::channel(ADMITTED_LEN_MAX).0,
             seen: watch::Sender::new(0),
         }
     }
@@ -93,8 +100,8 @@ impl Book {
         let requested = stored
             .extension(Extension::RequestTime)
             .and_then(|text| text.parse().ok());
+        let mut inner = self.lock();
         if let Some(requested) = requested {
-            let mut inner = self.lock();
             match stored.extension(Extension::State).unwrap_or_default() {
                 state @ ("PENDING" | "HELD" | "ATTEMPTING" | "DEFERRED") => {
                     if let Some(brand) = stored.extension(Extension::Brand)
@@ -122,9 +129,39 @@ impl Book {
             }
             metrics::waiting(inner.places.len(), inner.held.len(), inner.deferred.len());
         }
+        self.seen.send_replace(stored.sequence);
+        drop(inner);
         // Nobody may be waiting.
         let _ = self.changes.send(id);
-        self.seen.send_replace(stored.sequence);
+    }
+
+    /// Takes note of a message that was stored here just now, before it comes in: it has its place,
+    /// and whoever runs the lanes need not wait for it.
+    pub(crate) fn admit(&self, accepted: &Loaded, now: Timestamp) {
+        let (id, key) = (accepted.context.id.clone(), accepted.key());
+        {
+            let mut inner = self.lock();
+            // Unless it came in already, and perhaps more since.
+            if *self.seen.borrow() < accepted.sequence {
+                let brand = accepted.context.conversation.brand.clone();
+                inner.brands.insert(id.number().clone(), brand);
+                let place = Place {
+                    key: key.clone(),
+                    requested: accepted.context.requested_at,
+                    priority: accepted.context.priority,
+                };
+                inner.add(id, place);
+            }
+        }
+        if accepted.message.deadline().is_some_and(|due| due <= now) {
+            // Nobody listens before the lanes run.
+            let _ = self.admitted.send(key);
+        }
+    }
+
+    /// Returns the conversations in which messages are accepted that may go at once.
+    pub(crate) fn admitted(&self) -> broadcast::Receiver<Key> {
+        self.admitted.subscribe()
     }
 
     /// Returns the ids of messages that no provider has accepted yet, in no order.
@@ -159,6 +196,15 @@ impl Book {
         let inner = self.lock();
         let lanes = inner.waiting.iter().filter(|(key, _)| is_of(&key.number));
         lanes.map(|(_, lane)| lane.len()).sum()
+    }
+
+    /// Returns the lanes of a number in which messages wait.
+    fn lanes_at(&self, number: &str) -> Vec<Key> {
+        let inner = self.lock();
+        let keys = inner.waiting.keys();
+        keys.filter(|key| key.number.digits() == number)
+            .cloned()
+            .collect()
     }
 
     /// Returns the lanes in which messages wait for a halt.
@@ -382,6 +428,15 @@ impl Lanes {
     pub(crate) fn wake_all_of(&self, halt: &str) {
         if *self.is_active.borrow() {
             for key in self.book.lanes_of_halt(halt) {
+                self.kick(key);
+            }
+        }
+    }
+
+    /// Sees to all conversations of a number in which messages wait.
+    pub(crate) fn wake_all_at(&self, number: &str) {
+        if *self.is_active.borrow() {
+            for key in self.book.lanes_at(number) {
                 self.kick(key);
             }
         }

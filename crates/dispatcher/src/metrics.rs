@@ -176,6 +176,14 @@ const METRICS: &[Metric] = &[
     )
     .with(&[&[("brand", "default")]]),
     Metric::counter(
+        "casement_dispatcher_over_quota_total",
+        "Messages that the quota of their brand had no room for, by brand and outcome: refused, or waits.",
+    )
+    .with(&[
+        &[("brand", "default"), ("outcome", "refused")],
+        &[("brand", "default"), ("outcome", "waits")],
+    ]),
+    Metric::counter(
         "casement_dispatcher_unmatched_reports_total",
         "Reports about messages that are no longer on the log.",
     ),
@@ -387,6 +395,14 @@ pub(crate) async fn watch(
             changed = is_active.changed(), if follows_lease => follows_lease = changed.is_ok(),
         }
     }
+}
+
+/// The quota of a brand had no room for a message: it was `refused`, or `waits`.
+pub(crate) fn over_quota(brand: &str, outcome: &'static str) {
+    metrics::counter!(
+        "casement_dispatcher_over_quota_total", "brand" => brand.to_owned(), "outcome" => outcome
+    )
+    .increment(1);
 }
 
 fn held(event: &'static str) {

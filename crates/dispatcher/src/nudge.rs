@@ -227,6 +227,12 @@ fn request(
         caller: held.request.caller.clone(),
         messaging_account_id: held.request.messaging_account_id.clone(),
         held_message_id: held_id,
+        // What was vouched for is vouched for one purpose.
+        consent: held
+            .request
+            .consent
+            .clone()
+            .filter(|_| held.request.purpose() == v1::Purpose::Utility),
         ..v1::MessageRequested::default()
     };
     Loaded::fresh(request, id)

@@ -18,6 +18,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::config::opt_in;
 use crate::failover::FailoverConfig;
 
 /// The policy of whatever has no other.
@@ -53,6 +54,9 @@ pub struct StepConfig {
     /// Not for customers who stopped any of these: `marketing`, `sms`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unless_stopped: Vec<String>,
+    /// Only for customers who opted in, from one of these sources: `web_form`, …, or `any`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opted_in: Vec<String>,
     /// Not in these hours of the customer's day, as in `21:00-08:00`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub quiet_hours: String,
@@ -81,6 +85,7 @@ impl<'de> Deserialize<'de> for StepConfig {
             window: String,
             purposes: Vec<String>,
             unless_stopped: Vec<String>,
+            opted_in: Vec<String>,
             quiet_hours: String,
             max_cost: String,
         }
@@ -108,6 +113,7 @@ impl<'de> Deserialize<'de> for StepConfig {
                     window: table.window,
                     purposes: table.purposes,
                     unless_stopped: table.unless_stopped,
+                    opted_in: table.opted_in,
                     quiet_hours: table.quiet_hours,
                     max_cost: table.max_cost,
                 })
@@ -178,6 +184,26 @@ impl Policies {
         })
     }
 
+    /// Returns what is wrong with them though it is allowed, if no route has a price.
+    pub(crate) fn unpriced(&self) -> Option<String> {
+        let policies = std::iter::once(&self.default).chain(self.named.values());
+        let is_priced = |policy: &&Policy| {
+            let mut steps = policy.steps.iter();
+            steps.any(|step| step.conditions.max_cost.is_some())
+        };
+        let names: Vec<_> = policies
+            .filter(is_priced)
+            .map(|policy| policy.name.as_str())
+            .collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "`max_cost` stands in the policies {}, but there is no `money.rate_card`: nothing \
+                 has a price, so none of these routes is ever taken",
+                names.join(", ")
+            )
+        })
+    }
+
     /// Returns a policy by its name.
     pub(crate) fn named(&self, name: &str) -> Option<&Policy> {
         if name == DEFAULT {
@@ -197,6 +223,25 @@ impl Policies {
         name.or_else(|| self.brands.get(brand))
             .and_then(|name| self.named(name))
             .unwrap_or(&self.default)
+    }
+
+    /// Returns the policy of a message that is being asked for: the one that it names, else the one
+    /// that the configuration has for its number, else `own`, the one of its brand's record, else
+    /// the brand's by the configuration. `None` if the record names one that there is not.
+    pub(crate) fn find_for(
+        &self,
+        name: &str,
+        number: &BusinessNumber,
+        brand: &str,
+        own: &str,
+    ) -> Option<&Policy> {
+        if self.named(name).is_some() || self.numbers.contains_key(number.digits()) {
+            return Some(self.find(name, number, brand));
+        }
+        match own {
+            "" => Some(self.of(number, brand)),
+            own => self.named(own),
+        }
     }
 
     /// Returns the policy of a message that names one, or none. A name that is known no more,
@@ -312,6 +357,12 @@ fn step(at: &str, config: &StepConfig, problems: &mut Vec<String>) -> Option<Ste
             other => wrong("unless_stopped", other, "use marketing or sms"),
         }
     }
+    let opt_in = opt_in::read(&config.opted_in);
+    if let Err(odd) = &opt_in {
+        wrong("opted_in", odd, opt_in::KNOWN);
+    }
+    let opt_in = opt_in.ok().filter(|_| !config.opted_in.is_empty());
+    let opted_in = config.opted_in.first().map_or("", String::as_str);
     let hours = config.quiet_hours.as_str();
     let quiet_hours = quiet_hours(hours);
     if quiet_hours.is_none() && !hours.is_empty() {
@@ -335,6 +386,7 @@ fn step(at: &str, config: &StepConfig, problems: &mut Vec<String>) -> Option<Ste
                 ("window", config.window.as_str()),
                 ("quiet_hours", hours),
                 ("max_cost", cost),
+                ("opted_in", opted_in),
             ] {
                 if !text.is_empty() {
                     wrong(field, text, nothing);
@@ -349,6 +401,7 @@ fn step(at: &str, config: &StepConfig, problems: &mut Vec<String>) -> Option<Ste
             window,
             purposes,
             unless_stopped,
+            opt_in,
             quiet_hours,
             max_cost,
         },

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::answers::unavailable;
 use crate::grpc::{Messages, stranger};
-use crate::{request, waiting};
+use crate::{request, templates, waiting};
 
 impl Messages {
     /// Decides as a send would.
@@ -52,9 +52,28 @@ impl Messages {
         let decision = &mut routed.decision;
         decision.earliest_send_at = decision.earliest_send_at.max(send_at);
         let hold = self.preview_hold(&fresh, &account, &routed, at).await?;
-        Ok(v1::Decision {
+        let mut decision = v1::Decision {
             hold,
             ..stored_decision(&routed.decision)
-        })
+        };
+        self.show(&checked.content, &account, &mut decision);
+        Ok(decision)
+    }
+
+    /// Adds what the customer would read to what is said of the template. No decision that is
+    /// stored has it.
+    fn show(&self, content: &v1::Content, account: &v1::Number, decision: &mut v1::Decision) {
+        let shown = content.template.as_ref().and_then(|asked| {
+            let directory = &self.engine.directory;
+            let known = directory.template(&account.waba_id, &asked.name, &asked.language)?;
+            templates::shown(asked, &known)
+        });
+        let Some(shown) = shown else { return };
+        let of_template = |candidate: &&mut v1::Candidate| {
+            candidate.route() == v1::Route::Template && candidate.verdict() != v1::Verdict::RuledOut
+        };
+        for candidate in decision.candidates.iter_mut().filter(of_template) {
+            candidate.text = format!("{} It reads: {shown}", candidate.text);
+        }
     }
 }

@@ -4,6 +4,7 @@ use casement_domain::inbound::Addresses;
 use casement_domain::message::Refusal;
 use casement_domain::routing::Route;
 use casement_event::v1;
+use casement_secrets::Secrets;
 use casement_sms::config::OWN;
 use casement_sms::gateways::Gateways;
 use casement_whatsapp::send::{OutgoingMessage, SendOutcome, Target};
@@ -16,7 +17,7 @@ use tracing::Instrument as _;
 use crate::aggregate::Loaded;
 use crate::config::Providers;
 use crate::halts::orders::Told;
-use crate::{compose, metrics, outgoing, refusals, secrets, sensitive, trace};
+use crate::{compose, metrics, outgoing, refusals, sensitive, trace};
 
 /// What a call came to.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pub(crate) struct Caller {
     /// For files, which take longer.
     pub(crate) uploads: send::Client,
     pub(crate) sms: Gateways,
+    /// Where accounts say that their tokens are found.
+    pub(crate) secrets: Secrets,
 }
 
 /// What one call needs.
@@ -143,7 +146,7 @@ impl Caller {
                 return never_left(0, &problems.join("; "), Refusal::Fail);
             }
         };
-        let token = match secrets::resolve(call.account.token.as_ref()) {
+        let token = match self.secrets.resolve(call.account.token.as_ref()) {
             Ok(token) => token,
             Err(error) => {
                 tracing::error!(error = %error, "access token of a number cannot be had");

@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::aggregate::{self, Loaded};
+use crate::aggregate::Loaded;
 use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence;
@@ -71,17 +71,22 @@ async fn fold(
     if reported.status() == v1::DeliveryStatus::Unspecified {
         return Ok(());
     }
+    let Some(mut loaded) = engine.recent.load(&engine.log, id).await? else {
+        // Purged, or never ours: nothing to fold it into. The report itself is kept.
+        metrics::unmatched();
+        return Ok(());
+    };
+    if loaded.message.attempt(reported.attempt).is_none() {
+        engine.prove(&mut loaded).await?;
+    }
     let mut is_new = true;
     loop {
-        let Some(loaded) = aggregate::load(&engine.log, id).await? else {
-            // Purged, or never ours: nothing to fold it into. The report itself is kept.
-            metrics::unmatched();
-            return Ok(());
-        };
         let span = trace::folding(&loaded, reported.attempt);
-        let folding = fold_into(engine, loaded, reported, std::mem::take(&mut is_new));
-        if Box::pin(folding.instrument(span)).await? == Folded::Whole {
-            return Ok(());
+        let folding = fold_into(engine, &mut loaded, reported, std::mem::take(&mut is_new));
+        let folded = Box::pin(folding.instrument(span)).await?;
+        // What was told meanwhile may be reason to tell more.
+        if folded == Folded::Whole && !engine.prove(&mut loaded).await? {
+            return engine.conclude(&mut loaded).await;
         }
     }
 }
@@ -97,11 +102,11 @@ enum Folded {
 /// Appends one event that a report gives to tell.
 async fn fold_into(
     engine: &Arc<Engine>,
-    mut loaded: Loaded,
+    loaded: &mut Loaded,
     reported: &v1::StatusReported,
     is_new: bool,
 ) -> Result<Folded, DriveError> {
-    let report = read(engine, reported, &loaded)?;
+    let report = read(engine, reported, loaded)?;
     // Whatever it does to this message: the next one must not go.
     if let Err(failure) = &report.status {
         let gateway = reported.channel() == v1::Channel::Sms;
@@ -111,28 +116,36 @@ async fn fold_into(
             at: report.at,
             provider_id: &reported.provider_message_id,
         };
-        Box::pin(consent::learn(engine, &loaded, &refused)).await?;
-        Box::pin(learn_halt(engine, &loaded, &report, failure.code, reported)).await?;
+        Box::pin(consent::learn(engine, loaded, &refused)).await?;
+        Box::pin(learn_halt(engine, loaded, &report, failure.code, reported)).await?;
     }
     // Even if the message itself has come further: only the first report says how it is billed.
     if is_new {
-        Box::pin(learn(engine, &loaded, &report, reported)).await?;
+        Box::pin(learn(engine, loaded, &report, reported)).await?;
     }
     let now = engine.clock.now();
     let event = message::on_report(&loaded.message, &report, &engine.rules.message, now)
-        .or_else(|| money::billed(&engine.money, &loaded, &report, reported));
+        .or_else(|| money::billed(&engine.money, loaded, &report, reported));
     let Some(event) = event else {
         return Ok(Folded::Whole);
     };
     let details = Details {
         error: reported.errors.first().cloned(),
         pricing: reported.pricing.clone(),
-        cost: engine.money.on_report(&loaded, &event, &report, reported),
+        cost: engine.money.on_report(loaded, &event, &report, reported),
         provider_status: reported.provider_status.clone(),
         ..Details::default()
     };
     match loaded.append(&engine.log, &event, details, now).await {
-        Ok(_) | Err(AppendError::Conflict { .. }) => Ok(Folded::Perhaps),
+        Ok(_) => {
+            engine.recent.keep(loaded);
+            Ok(Folded::Perhaps)
+        }
+        Err(AppendError::Conflict { .. }) => {
+            loaded.is_proven = false;
+            engine.prove(loaded).await?;
+            Ok(Folded::Perhaps)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,5 +1,6 @@
 //! Requests: checked before anything is durable, every problem at once.
 
+use casement_domain::customer::is_user_id;
 use casement_domain::failover::Failover;
 use casement_domain::id::{BusinessNumber, CustomerId, Phone, WabaId};
 use casement_domain::inbound::Addresses;
@@ -16,9 +17,6 @@ use crate::policies::Policies;
 
 /// Longest time between a request and its end. Meta keeps trying for 30 days.
 const LIFE_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
-
-/// Longest user id. Meta: two letters, a dot, `ENT.` for parents, at most 128 characters.
-const USER_ID_LEN_MAX: usize = 2 + 1 + 4 + 128;
 
 /// Longest of the caller's own texts: reference, request id, label key and value.
 const OWN_TEXT_CHARS_MAX: usize = 256;
@@ -120,6 +118,11 @@ pub(crate) fn check(
             problem(field, "at most 256 characters");
         }
     }
+    if let Some(asserted) = &request.consent {
+        for (field, what) in convert::consent::problems(asserted, now) {
+            problem(&format!("consent.{field}"), &what);
+        }
+    }
     let is_long = |text: &String| text.chars().count() > OWN_TEXT_CHARS_MAX;
     if request.labels.len() > LABELS_MAX
         || request
@@ -174,20 +177,6 @@ fn named_customer(named: &Customer) -> Result<Named, (&'static str, String)> {
             .map(Named::Id)
             .map_err(|error| ("customer_id", error.to_string())),
     }
-}
-
-/// Whether a text has the form of a user id: a country, a dot, perhaps `ENT.`, and up to 128
-/// letters and digits.
-fn is_user_id(text: &str) -> bool {
-    text.len() <= USER_ID_LEN_MAX
-        && text.split_once('.').is_some_and(|(country, rest)| {
-            country.len() == 2
-                && country.bytes().all(|byte| byte.is_ascii_uppercase())
-                && !rest.is_empty()
-                && rest
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
-        })
 }
 
 fn times(
@@ -356,6 +345,16 @@ mod tests {
                 "time_zone",
                 SendMessageRequest {
                     time_zone: "Europe/Atlantis".to_owned(),
+                    ..good()
+                },
+            ),
+            (
+                "consent.time",
+                SendMessageRequest {
+                    consent: Some(v1::ConsentAssertion {
+                        source: v1::ConsentSource::WebForm.into(),
+                        ..Default::default()
+                    }),
                     ..good()
                 },
             ),

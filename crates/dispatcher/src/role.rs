@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use casement_domain::window;
-use casement_event::subject::{Family, stream};
-use casement_event_log::deadline::{Index, Now, Options};
+use casement_event::subject::{Family, parse_message, stream};
+use casement_event_log::deadline::{InHand, Index, Now, Options};
 use casement_event_log::directory::Directory;
 use casement_event_log::{Log, customers, lease};
 use casement_proto::message::v1::message_service_server::MessageServiceServer;
+use casement_secrets::Secrets;
 use casement_shell::clock::SharedClock;
 use casement_shell::config::ConfigError;
 use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
@@ -18,10 +19,11 @@ use casement_shell::http::{self, ClientOptions};
 use casement_sms::gateways::{Gateways, TwilioAddresses};
 use casement_whatsapp::send;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::brands::Quotas;
 use crate::budgets::Budgets;
 use crate::config::{Config, Rules};
 use crate::engine::Engine;
@@ -33,12 +35,16 @@ use crate::money::Money;
 use crate::policies::Policies;
 use crate::provider::Caller;
 use crate::rates::Rates;
+use crate::recent::Recent;
 use crate::sensitive::{Vault, keeper};
 use crate::workers::Workers;
 use crate::{commands, metrics, money, pace, reports, wake};
 
 /// How long after it was handed out a message is handed out again if nothing moved it.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+/// How long after it did not answer the broker is asked again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The dispatcher, ready to run.
 pub struct Role {
@@ -93,6 +99,7 @@ pub fn start(
             .map_err(|problems| ConfigError::check(problems.join("; ")))?,
         sms_from_template: config.sms_from_template.clone(),
         hold: config.hold.clone(),
+        opt_in: config.require_opt_in.clone(),
     };
     let halts = Halts::new(log.clone(), directory.clone());
     let book = Arc::new(Book::default());
@@ -102,9 +109,14 @@ pub fn start(
     })?;
     let plan = config.money.plan();
     let plan = plan.map_err(|problems| ConfigError::check(problems.join("; ")))?;
+    if plan.is_none()
+        && let Some(problem) = rules.routing.unpriced()
+    {
+        tracing::warn!("{problem}");
+    }
     let engine = Engine {
         log,
-        directory,
+        directory: directory.clone(),
         tokens: tokens.clone(),
         clock,
         rules,
@@ -113,8 +125,11 @@ pub fn start(
         budgets: Budgets::default(),
         queues: Queues::default(),
         halts,
-        money: Money::new(plan),
+        money: Money::new(plan).with_caps_of(directory),
+        quotas: Quotas::default(),
+        recent: Recent::default(),
         caller: Caller {
+            secrets: Secrets::default(),
             providers: config.providers.clone(),
             whatsapp: send::Client::new(http.clone()).with_timeout(timeout),
             uploads: send::Client::new(slow_http).with_timeout(upload_timeout),
@@ -142,6 +157,17 @@ pub fn start(
 }
 
 impl Role {
+    /// Lets accounts name secrets that are stored. To be told before anything runs or is served.
+    ///
+    /// # Panics
+    /// If it is told later.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        let engine = Arc::get_mut(&mut self.engine).expect("nothing runs yet");
+        engine.caller.secrets = secrets;
+        self
+    }
+
     /// Returns the service, to be put behind authentication.
     pub fn service(&self) -> MessageServiceServer<Messages> {
         MessageServiceServer::new(self.messages())
@@ -185,18 +211,30 @@ impl Role {
             retry_after: RETRY_AFTER,
         };
         let clock = Arc::new(IndexClock(engine.clock.clone()));
+        // Of what stands there now, the index tells the newest of each message, and then everything.
+        let known_before = tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            last = last_sequence(&engine.log) => last,
+        };
         let (seen, queues) = (Arc::clone(&book), engine.queues.clone());
         let (rates, started_at) = (Arc::clone(&engine), engine.clock.now());
-        let mut index = Index::start(
+        let of = Arc::clone(&engine);
+        let in_hand: InHand = Arc::new(move |subject, sequence| {
+            let id = parse_message(subject).map(|(_, id)| id);
+            id.is_some_and(|id| of.recent.is_at(&id, sequence))
+        });
+        let mut index = Index::start_for(
             &engine.log,
             options,
             clock,
             stopping.clone(),
+            in_hand,
             move |stored| {
                 queues.see(stored);
                 seen.see(stored);
                 rates.rates.see(stored, &rates.claimant, started_at);
                 rates.budgets.see(stored, &rates.directory);
+                rates.quotas.see(stored, known_before, started_at);
             },
         );
         let lanes = Lanes {
@@ -208,6 +246,7 @@ impl Role {
             tasks: TaskTracker::new(),
             stopping: stopping.clone(),
         };
+        let mut admitted = lanes.book.admitted();
         let mut progress = index.handle().progress();
         let known = progress.clone();
         let watch_progress = async {
@@ -222,11 +261,27 @@ impl Role {
             anyhow::Ok(())
         };
         let hand_out = async {
-            while let Some(due) = index.due().await {
-                lanes.due(&due);
+            loop {
+                tokio::select! {
+                    due = index.due() => match due {
+                        Some(due) => lanes.due(&due),
+                        None => break,
+                    },
+                    admitted = admitted.recv() => match admitted {
+                        Ok(key) => lanes.wake(key),
+                        // The index hands out those that were missed.
+                        Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => break,
+                    },
+                }
             }
             // Without it nothing would ever go out again, and nobody would hear of it.
             anyhow::ensure!(stopping.is_cancelled(), "deadline index ended by itself");
+            Ok(())
+        };
+        // Each decision asks who the customer is and what they allow; both change seldom.
+        let mirror_customers = async {
+            engine.log.mirror(stream::CUSTOMERS, stopping.clone()).await;
             Ok(())
         };
         let outcome = tokio::try_join!(
@@ -247,6 +302,7 @@ impl Role {
                 stopping.clone(),
             ),
             wake::run(engine.log.clone(), lanes.clone(), stopping.clone()),
+            mirror_customers,
             pace::run(lanes.clone(), stopping.clone()),
             keeper::run(engine.log.clone(), stopping.clone()),
             Box::pin(halts::watch::run(lanes.clone(), known, stopping.clone())),
@@ -256,6 +312,19 @@ impl Role {
         lanes.tasks.close();
         lanes.tasks.wait().await;
         outcome.map(|_| ())
+    }
+}
+
+/// Returns the newest sequence of the messages' stream, however long the broker is away.
+async fn last_sequence(log: &Log) -> u64 {
+    loop {
+        match log.state(stream::MESSAGES).await {
+            Ok(state) => return state.last_sequence,
+            Err(error) => {
+                tracing::warn!(%error, "messages could not be looked at");
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            }
+        }
     }
 }
 

@@ -13,13 +13,14 @@ use casement_shell::backoff::Schedule;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::aggregate::{self, Loaded};
+use crate::aggregate::Loaded;
 use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence::{self, Finding, OUTSIDE_WINDOW};
 use crate::halts::gateways;
 use crate::halts::orders::{self, Told};
 use crate::provider::Answer;
+use crate::standing;
 
 /// How long the outcome of a call is tried to be recorded. After that, reports have to tell.
 const SETTLE_WITHIN: Duration = Duration::from_mins(2);
@@ -78,11 +79,15 @@ impl Engine {
         let Some(account) = self.directory.number(of.number()) else {
             return Ok(());
         };
+        let is_platforms = matches!(told, Told::Platform { .. });
+        if is_platforms && standing::has_left(&account, attempt.started_at, self.clock.now()) {
+            return Ok(());
+        }
         let Some(order) = orders::order(told, of, &attempt.gateway, &account, met_at) else {
             return Ok(());
         };
         let fingerprint = match order.target.scope {
-            Scope::Token => orders::fingerprint(&account),
+            Scope::Token => orders::fingerprint(&self.caller.secrets, &account),
             Scope::Gateway => gateways::credentials(self, &order.target.key).known(),
             _ => None,
         };
@@ -107,10 +112,7 @@ impl Engine {
         let attempt = claimed.attempt;
         loop {
             if !*is_current {
-                match aggregate::load(&self.log, &loaded.context.id).await? {
-                    Some(newer) => *loaded = newer,
-                    None => return Ok(()),
-                }
+                loaded.catch_up(&self.log).await?;
                 *is_current = true;
             }
             // Of somebody else's claim we know nothing.
@@ -173,7 +175,10 @@ impl Engine {
                 }
             }
             match loaded.append(&self.log, &event, details, now).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.recent.keep(loaded);
+                    return Ok(());
+                }
                 Err(AppendError::Conflict { .. }) => *is_current = false,
                 Err(error) => return Err(error.into()),
             }

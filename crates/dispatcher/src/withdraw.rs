@@ -52,7 +52,10 @@ impl Messages {
                 ..Details::default()
             };
             match loaded.append(log, &event, details, now).await {
-                Ok(_) => return Ok(Ok(loaded)),
+                Ok(_) => {
+                    self.engine.recent.keep(&loaded);
+                    return Ok(Ok(loaded));
+                }
                 Err(AppendError::Conflict { .. }) => {}
                 Err(error) => return Err(unavailable(&error)),
             }

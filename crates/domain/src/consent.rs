@@ -1,14 +1,19 @@
 //! What a customer allows: per channel and purpose, the latest word counts.
 //!
 //! Pure, and a join: order, repetition and delay of what customers say do not change it. Who said
-//! so, and in which words, is kept with it. Only refusals rule anything yet: a permission takes
-//! back an earlier refusal and permits nothing that was not permitted before.
+//! so, and in which words, is kept with it. A refusal rules messages out, and an opt-in is what a
+//! business needs before it writes first; when it needs one is routing's to say.
 
 pub mod keywords;
+mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+
+pub use standing::{OnChannel, OptIn, Refusals, Standing};
 
 /// The way that a message travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,13 +24,35 @@ pub enum Channel {
     Sms,
 }
 
+impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 2] = [Self::Whatsapp, Self::Sms];
+}
+
 /// Which of the messages on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// All of them.
+    /// All of them. A permission for all is none for marketing, which has to be asked for by name.
     Everything,
     /// Those that sell.
     Marketing,
+    /// Those about something agreed on, such as an order.
+    Utility,
+    /// Codes to sign in with.
+    Authentication,
+    /// Answers.
+    Service,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 5] = [
+        Self::Everything,
+        Self::Marketing,
+        Self::Utility,
+        Self::Authentication,
+        Self::Service,
+    ];
 }
 
 /// What a word of the customer's is about.
@@ -44,6 +71,12 @@ impl Topic {
         scope: Scope::Everything,
     };
 
+    /// WhatsApp altogether.
+    pub const WHATSAPP: Self = Self {
+        channel: Channel::Whatsapp,
+        scope: Scope::Everything,
+    };
+
     /// Marketing on WhatsApp: what `user_preferences` and error 131050 are about.
     pub const WHATSAPP_MARKETING: Self = Self {
         channel: Channel::Whatsapp,
@@ -54,17 +87,29 @@ impl Topic {
 /// What a word rests on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Provenance {
-    /// How we know, such as [`Provenance::SMS_KEYWORD`]. Others may follow.
+    /// How we know, such as [`Provenance::SMS_KEYWORD`], or how it was recorded, such as
+    /// `WEB_FORM`. Others may follow.
     pub source: String,
-    /// The customer's word for it, or the provider's.
+    /// The customer's word for it, or the provider's; of an opt-in what the customer was shown.
     pub wording: String,
-    /// Hash of the provider's id of the message that said it.
+    /// Hash of the provider's id of the message that said it, or of the id that it was recorded
+    /// under.
     pub reference: String,
+    /// Which version of the wording.
+    pub wording_version: String,
+    /// The language that it was shown in.
+    pub language: String,
+    /// Where the proof is.
+    pub evidence: String,
+    /// Who recorded it.
+    pub recorded_by: String,
 }
 
 impl Provenance {
     /// An SMS of an agreed word.
     pub const SMS_KEYWORD: &'static str = "SMS_KEYWORD";
+    /// A WhatsApp message of an agreed word.
+    pub const WHATSAPP_KEYWORD: &'static str = "WHATSAPP_KEYWORD";
     /// An SMS that the provider itself took for an opt-out or its end.
     pub const PROVIDER_OPT_OUT: &'static str = "PROVIDER_OPT_OUT";
     /// A `user_preferences` webhook.
@@ -87,66 +132,120 @@ pub struct Choice {
     pub provenance: Provenance,
 }
 
+/// What was said about one topic, as far as it can matter: the latest refusal, and of each source
+/// the latest permission after it. Never empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Words {
+    refused: Option<Choice>,
+    /// By their source: an opt-in that was confirmed still counts when a plain one follows.
+    allowed: BTreeMap<String, Choice>,
+}
+
+impl Words {
+    fn take(&mut self, choice: Choice) {
+        if choice.is_refused {
+            if self.refused.as_ref() < Some(&choice) {
+                self.refused = Some(choice);
+            }
+        } else {
+            let source = choice.provenance.source.clone();
+            match self.allowed.get_mut(&source) {
+                Some(known) if *known >= choice => {}
+                Some(known) => *known = choice,
+                None => {
+                    self.allowed.insert(source, choice);
+                }
+            }
+        }
+        // What a later refusal took back never counts again.
+        if let Some(refused) = &self.refused {
+            let at = refused.at;
+            self.allowed.retain(|_, allowed| allowed.at > at);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Choice> {
+        self.refused.iter().chain(self.allowed.values())
+    }
+
+    fn in_force(&self) -> Option<&Choice> {
+        self.all().max()
+    }
+
+    /// Since when it is refused; `None` if it is not.
+    fn refused_at(&self) -> Option<Timestamp> {
+        let refused = self.refused.as_ref()?;
+        self.allowed.is_empty().then_some(refused.at)
+    }
+}
+
 /// What a customer allows, whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consent {
-    choices: BTreeMap<Topic, Choice>,
+    topics: BTreeMap<Topic, Words>,
 }
 
 impl Consent {
     /// Returns the consent that one word alone makes.
     pub fn of(topic: Topic, choice: Choice) -> Self {
+        let mut words = Words::default();
+        words.take(choice);
         Self {
-            choices: BTreeMap::from([(topic, choice)]),
+            topics: BTreeMap::from([(topic, words)]),
         }
     }
 
-    /// Returns the words in force, in the order of their topics.
+    /// Returns the words in force, one a topic, in the order of their topics.
     pub fn choices(&self) -> impl Iterator<Item = (Topic, &Choice)> {
-        self.choices.iter().map(|(topic, choice)| (*topic, choice))
+        let topics = self.topics.iter();
+        topics.filter_map(|(topic, words)| Some((*topic, words.in_force()?)))
+    }
+
+    /// Returns what is known besides: refusals that were taken back, and permissions from other
+    /// sources since.
+    pub fn others(&self) -> impl Iterator<Item = (Topic, &Choice)> {
+        self.topics.iter().flat_map(|(topic, words)| {
+            let in_force = words.in_force();
+            let others = words.all().filter(move |one| Some(*one) != in_force);
+            others.map(|choice| (*topic, choice))
+        })
     }
 
     /// Returns the word in force about a topic; `None` if there is none.
     pub fn choice(&self, topic: Topic) -> Option<&Choice> {
-        self.choices.get(&topic)
+        self.topics.get(&topic)?.in_force()
     }
 
     /// Returns whether nothing was ever said.
     pub fn is_empty(&self) -> bool {
-        self.choices.is_empty()
+        self.topics.is_empty()
     }
 
     /// Joins two: for each topic the greater word is in force.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
-        for (topic, choice) in other.choices {
-            match self.choices.get_mut(&topic) {
-                Some(known) if *known >= choice => {}
-                Some(known) => *known = choice,
-                None => {
-                    self.choices.insert(topic, choice);
-                }
+        for (topic, words) in other.topics {
+            let known = self.topics.entry(topic).or_default();
+            for choice in words.refused.into_iter().chain(words.allowed.into_values()) {
+                known.take(choice);
             }
         }
         self
     }
 
-    /// Returns what routing has to keep to. `sequence` is where the record stands; `None` if
-    /// there is none.
-    ///
-    /// Marketing that was stopped on one channel is stopped on all: who is asked to stop on
-    /// WhatsApp and goes on by SMS has not stopped.
+    /// Returns what is refused. `sequence` is where the record stands; `None` if there is none.
     pub fn refusals(&self, sequence: Option<u64>) -> Refusals {
-        let refuses = |topic: &Topic| self.choice(*topic).is_some_and(|choice| choice.is_refused);
-        let marketing = [Channel::Whatsapp, Channel::Sms].map(|channel| Topic {
-            channel,
-            scope: Scope::Marketing,
-        });
+        let refuses = |channel, scope| self.refused_at(Topic { channel, scope }).is_some();
+        let mut channels = Channel::ALL.into_iter();
         Refusals {
-            marketing: marketing.iter().any(refuses),
-            sms: refuses(&Topic::SMS),
+            marketing: channels.any(|channel| refuses(channel, Scope::Marketing)),
+            sms: refuses(Channel::Sms, Scope::Everything),
             sequence,
         }
+    }
+
+    fn refused_at(&self, topic: Topic) -> Option<Timestamp> {
+        self.topics.get(&topic)?.refused_at()
     }
 }
 
@@ -156,159 +255,5 @@ impl FromIterator<(Topic, Choice)> for Consent {
             .into_iter()
             .map(|(topic, choice)| Self::of(topic, choice))
             .fold(Self::default(), Self::join)
-    }
-}
-
-/// What a customer refuses, as far as it rules a route out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Refusals {
-    /// Marketing, on any channel.
-    pub marketing: bool,
-    /// SMS, whatever for.
-    pub sms: bool,
-    /// Where the record of it stands on the log; `None` if nothing is recorded.
-    pub sequence: Option<u64>,
-}
-
-impl Refusals {
-    /// Returns the fact that a decision shows: which record it rests on.
-    pub fn fact(&self) -> String {
-        match self.sequence {
-            Some(sequence) => format!("consent_sequence={sequence}"),
-            None => "consent=nothing_recorded".to_owned(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn word(second: i64, is_refused: bool) -> Choice {
-        Choice {
-            at: at(second),
-            is_refused,
-            provenance: Provenance::default(),
-        }
-    }
-
-    fn sms(words: &[(i64, bool)]) -> Consent {
-        words
-            .iter()
-            .map(|&(second, is_refused)| (Topic::SMS, word(second, is_refused)))
-            .collect()
-    }
-
-    #[test]
-    fn the_latest_word_counts_and_at_the_same_time_the_refusal() {
-        for (words, is_refused) in [
-            (&[][..], false),
-            (&[(5, true)], true),
-            (&[(5, false)], false),
-            (&[(5, true), (6, false)], false),
-            (&[(6, false), (5, true)], false),
-            (&[(5, true), (6, false), (7, true)], true),
-            (&[(5, true), (5, false)], true),
-            (&[(5, false), (5, true)], true),
-        ] {
-            assert_eq!(sms(words).refusals(None).sms, is_refused, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn channels_and_purposes_are_told_apart_but_marketing_stops_everywhere() {
-        let no = |topic| Consent::of(topic, word(1, true)).refusals(Some(7));
-        let sequence = Some(7);
-        assert_eq!(
-            no(Topic::SMS),
-            Refusals {
-                marketing: false,
-                sms: true,
-                sequence
-            }
-        );
-        for channel in [Channel::Whatsapp, Channel::Sms] {
-            let scope = Scope::Marketing;
-            assert_eq!(
-                no(Topic { channel, scope }),
-                Refusals {
-                    marketing: true,
-                    sms: false,
-                    sequence
-                }
-            );
-        }
-        // START takes back STOP, and nothing else.
-        let both = Consent::of(Topic::WHATSAPP_MARKETING, word(1, true));
-        let both = both.join(sms(&[(2, true), (3, false)]));
-        assert!(both.refusals(None).marketing && !both.refusals(None).sms);
-    }
-
-    #[test]
-    fn a_decision_can_show_which_record_it_rests_on() {
-        assert_eq!(
-            Consent::default().refusals(None).fact(),
-            "consent=nothing_recorded"
-        );
-        assert_eq!(
-            Consent::default().refusals(Some(12)).fact(),
-            "consent_sequence=12"
-        );
-    }
-
-    fn choices() -> impl Strategy<Value = (Topic, Choice)> {
-        let channel = prop_oneof![Just(Channel::Whatsapp), Just(Channel::Sms)];
-        let scope = prop_oneof![Just(Scope::Everything), Just(Scope::Marketing)];
-        let choice = (0..4_i64, any::<bool>(), "[ab]?");
-        (channel, scope, choice).prop_map(|(channel, scope, (second, is_refused, wording))| {
-            let choice = Choice {
-                at: at(second),
-                is_refused,
-                provenance: Provenance {
-                    wording,
-                    ..Provenance::default()
-                },
-            };
-            (Topic { channel, scope }, choice)
-        })
-    }
-
-    fn consents() -> impl Strategy<Value = Consent> {
-        vec(choices(), 0..6).prop_map(|all| all.into_iter().collect())
-    }
-
-    proptest! {
-        #[test]
-        fn joining_forgets_order_grouping_and_repetition(
-            (a, b, c) in (consents(), consents(), consents())
-        ) {
-            let join = |one: &Consent, other: &Consent| one.clone().join(other.clone());
-            prop_assert_eq!(join(&a, &b), join(&b, &a));
-            prop_assert_eq!(join(&join(&a, &b), &c), join(&a, &join(&b, &c)));
-            prop_assert_eq!(join(&a, &a), a.clone());
-            prop_assert_eq!(join(&a, &Consent::default()), a.clone());
-            let ab = join(&a, &b);
-            prop_assert_eq!(join(&ab, &a), ab);
-        }
-
-        #[test]
-        fn a_refusal_is_lifted_by_a_later_word_about_the_same_topic_only(
-            all in vec(choices(), 0..12)
-        ) {
-            let consent: Consent = all.clone().into_iter().collect();
-            for (topic, refusal) in all.iter().filter(|(_, choice)| choice.is_refused) {
-                let is_lifted = all
-                    .iter()
-                    .any(|(other, choice)| other == topic && !choice.is_refused && choice.at > refusal.at);
-                let stands = consent.choice(*topic).is_some_and(|choice| choice.is_refused);
-                prop_assert!(stands || is_lifted);
-            }
-        }
     }
 }

@@ -449,6 +449,23 @@ fn give_up(sighting: &Sighting, link: Option<&Link>, same: &Same) -> Option<Tenu
     })
 }
 
+/// Longest user id. Meta: two letters, a dot, `ENT.` for parents, at most 128 characters.
+const USER_ID_LEN_MAX: usize = 2 + 1 + 4 + 128;
+
+/// Returns whether a text has the form of a business-scoped user id: a country, a dot, perhaps
+/// `ENT.`, and up to 128 letters and digits.
+pub fn is_user_id(text: &str) -> bool {
+    text.len() <= USER_ID_LEN_MAX
+        && text.split_once('.').is_some_and(|(country, rest)| {
+            country.len() == 2
+                && country.bytes().all(|byte| byte.is_ascii_uppercase())
+                && !rest.is_empty()
+                && rest
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+        })
+}
+
 /// Makes a customer id from 128 random bits.
 pub fn mint(random: u128) -> Result<CustomerId, InvalidId> {
     CustomerId::parse(&format!("c{random:032x}"))

@@ -5,18 +5,28 @@
 //! event in and decides nothing. Time is always an argument. Nothing here knows about
 //! protobuf, NATS, HTTP or SQL; services only carry out what these functions decide.
 
+pub mod application;
+pub mod brand;
 pub mod budget;
+pub mod capability;
 pub mod consent;
+pub mod conversation;
 pub mod customer;
 pub mod failover;
 pub mod halt;
 pub mod id;
 pub mod inbound;
+pub mod management;
 pub mod message;
+pub mod migration;
 pub mod money;
+pub mod number_health;
+pub mod onboarding;
 pub mod rate;
+pub mod registration;
 pub mod retry;
 pub mod routing;
 pub mod sms;
+pub mod template;
 pub mod turns;
 pub mod window;

@@ -7,14 +7,16 @@
 mod cost;
 mod halted;
 pub mod hold;
+mod opt_in;
 mod policy;
 mod quiet;
 mod template;
+mod us;
 mod zones;
 
 use jiff::Timestamp;
 
-use crate::consent::Refusals;
+use crate::consent::Standing;
 use crate::halt::{Stop, Stops};
 use crate::money::Costs;
 use crate::sms::Offer;
@@ -22,8 +24,10 @@ use crate::window::{ClosedReason, Facts, FreeForm, Policy as WindowPolicy};
 use halted::Halted;
 use quiet::Quiet;
 
+pub use opt_in::{Need, Requirement};
 pub use policy::{Conditions, Policy, Step, Stoppable, WindowIs};
 pub use quiet::QuietHours;
+pub use us::is_of_the_us;
 pub use zones::{KnownBy, Zones, zone};
 
 mod sms;
@@ -184,6 +188,11 @@ pub struct Template {
     pub name: String,
     /// How many body parameters the message gives.
     pub given_parameters: usize,
+    /// What does not fit of what it is filled in with, for people; `None` if all does, or nobody
+    /// knows what the template is made of.
+    pub misfit: Option<String>,
+    /// The customer's phone is a number of the United States.
+    pub is_to_us: bool,
     /// What the account knows of it; `None` if nothing.
     pub known: Option<KnownTemplate>,
 }
@@ -199,6 +208,12 @@ pub struct KnownTemplate {
     pub status: String,
     /// How many body parameters it takes.
     pub parameters: usize,
+    /// It hands out a one-time code by a button.
+    pub has_code: bool,
+    /// When the pause that it is in ends by itself, as far as is known.
+    pub paused_until: Option<Timestamp>,
+    /// What else is on record that a decision should show, as name=value.
+    pub facts: Vec<String>,
 }
 
 /// How large an SMS is.
@@ -217,6 +232,34 @@ pub struct SmsSize {
 pub struct Sender {
     /// The number can send WhatsApp messages: it has an id and a token.
     pub has_whatsapp: bool,
+    /// Why it never will again; `None` if it may.
+    pub gone: Option<Gone>,
+}
+
+/// Why a number sends nothing on WhatsApp any more, whatever a message waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It was deregistered through Casement.
+    Deregistered,
+    /// It went to a business account or provider that is not here.
+    MigratedAway,
+}
+
+impl Gone {
+    /// Returns the stable word for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deregistered => "NUMBER_DEREGISTERED",
+            Self::MigratedAway => "NUMBER_MIGRATED_AWAY",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Deregistered => "The number was deregistered from the platform.",
+            Self::MigratedAway => "The number went to another business account or provider.",
+        }
+    }
 }
 
 /// All that a decision rests on.
@@ -250,8 +293,10 @@ pub struct Input<'a> {
     pub has_whatsapp_address: bool,
     /// The account's side.
     pub sender: Sender,
-    /// What the customer refuses.
-    pub consent: Refusals,
+    /// How the customer stands to messages of this purpose.
+    pub consent: &'a Standing,
+    /// What is asked of an opt-in to them.
+    pub opt_in: &'a Requirement,
     /// Routes that have failed for this message and are not tried again.
     pub exhausted: &'a [Route],
     /// What is halted for this message.
@@ -300,7 +345,8 @@ pub fn route(input: &Input<'_>, now: Timestamp) -> Decision {
     let mut candidates = Vec::with_capacity(input.policy.steps.len());
     for step in &input.policy.steps {
         let (route, is_decided) = (step.route, chosen.is_some());
-        let finding = policy::weigh(step, consider(route, input, now), input, now);
+        let finding = opt_in::weigh(route, consider(route, input, now), input, now);
+        let finding = policy::weigh(step, finding, input, now);
         let finding = cost::weigh(route, finding, input);
         let finding = quiet.weigh(step, finding, input, is_decided, now);
         let finding = halts.weigh(route, finding, input, is_decided);
@@ -430,6 +476,9 @@ fn closed_text(input: &Input<'_>, until: Timestamp) -> String {
 }
 
 fn no_whatsapp(input: &Input<'_>) -> Option<Finding> {
+    if let Some(gone) = input.sender.gone {
+        return Some(against(gone.as_str(), Vec::new(), gone.text()));
+    }
     if !input.sender.has_whatsapp {
         let text = "The number is not set up to send on WhatsApp.";
         return Some(against("NUMBER_NOT_CONNECTED", Vec::new(), text));

@@ -268,6 +268,7 @@ fn stream_of(subject: &str) -> Option<&'static str> {
         ("dead", _) => Some(stream::DEAD),
         ("leases", _) => Some(stream::LEASES),
         ("keys", _) => Some(stream::SENSITIVE_KEYS),
+        ("secrets", _) => Some(stream::SECRETS),
         _ => None,
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::follow::PATIENCE_MAX;
 use crate::group::Group;
+use crate::mirror::Mirror;
 use crate::{Config, streams};
 
 /// Oldest server whose replicated streams commit in groups and whose batches are atomic.
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) streams: HashMap<String, Stream>,
     pub(crate) incarnations: HashMap<String, String>,
     pub(crate) groups: Mutex<HashMap<String, Group>>,
+    pub(crate) mirrors: Mutex<HashMap<&'static str, Arc<Mirror>>>,
 }
 
 impl std::fmt::Debug for Log {
@@ -157,6 +159,7 @@ impl Log {
                 streams: opened,
                 incarnations,
                 groups: Mutex::default(),
+                mirrors: Mutex::default(),
             }),
         })
     }

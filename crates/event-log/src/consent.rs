@@ -1,7 +1,10 @@
 //! What a customer allows, on the log: one subject a customer, whose last message says it whole.
 //!
 //! Several roles learn of it, so all of them append through [`record()`], which expects the record
-//! that it changes. What a word means is decided in the domain.
+//! that it changes. Each record says what was added, too, so that the subject is a ledger, which
+//! [`ledger`] reads. What a word means is decided in the domain.
+
+pub mod ledger;
 
 use casement_domain::consent::{Consent, Refusals};
 use casement_domain::id::{CustomerId, PortfolioId};
@@ -62,6 +65,20 @@ pub struct Change {
     pub cause: String,
     /// Trace context of it.
     pub traceparent: Option<String>,
+    /// Name of the token that records it; empty if nobody asked for it.
+    pub caller: String,
+    /// Written down even if it changes nothing that is in force: what somebody records is kept.
+    /// Without a cause, each time.
+    pub is_kept: bool,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// What is in force then.
+    pub known: Known,
+    /// Whether anything was written; a repeat writes nothing.
+    pub is_written: bool,
 }
 
 /// Consent could not be read or written now.
@@ -108,7 +125,7 @@ pub async fn read(
     let unreadable = |problem: String| ConsentError::Unreadable { sequence, problem };
     match stored.event() {
         Ok(Event::ConsentRecorded(recorded)) => Ok(Known {
-            consent: convert::consent::read(&recorded.consents)
+            consent: convert::consent::read_record(&recorded)
                 .map_err(|error| unreadable(error.to_string()))?,
             sequence,
             causes: recorded.causes,
@@ -130,6 +147,19 @@ pub async fn record(
     change: &Change,
     now: Timestamp,
 ) -> Result<Known, ConsentError> {
+    let recorded = settle(log, source, portfolio, customer, change, now).await?;
+    Ok(recorded.known)
+}
+
+/// As [`record()`], and says whether anything was written.
+pub async fn settle(
+    log: &Log,
+    source: &'static str,
+    portfolio: &PortfolioId,
+    customer: &CustomerId,
+    change: &Change,
+    now: Timestamp,
+) -> Result<Recorded, ConsentError> {
     let causes = Some(change.cause.clone()).filter(|cause| !cause.is_empty());
     let added = Known {
         consent: change.consent.clone(),
@@ -141,15 +171,25 @@ pub async fn record(
         source,
         portfolio,
         traceparent: change.traceparent.as_deref(),
+        caller: &change.caller,
+        is_kept: change.is_kept,
+        carried_from: "",
         now,
     };
     let mut customer = customer.clone();
+    let mut is_written = false;
     for _ in 0..MERGES_MAX {
-        let known = writing.join(&customer, &added).await?;
+        let recorded = writing.join(&customer, &added).await?;
+        is_written |= recorded.is_written;
         // Looked up after it was written: the link is written before what stood here is carried
         // over, so either that took it along, or the link is seen now.
         match customers::survivor(log, portfolio, &customer).await? {
-            None => return Ok(known),
+            None => {
+                return Ok(Recorded {
+                    is_written,
+                    ..recorded
+                });
+            }
             Some(survivor) => customer = survivor,
         }
     }
@@ -174,6 +214,9 @@ pub async fn carry_over(
         source,
         portfolio,
         traceparent: None,
+        caller: "",
+        is_kept: false,
+        carried_from: ended.as_str(),
         now,
     };
     writing.join(survivor, &brought).await?;
@@ -185,11 +228,14 @@ struct Writing<'a> {
     source: &'static str,
     portfolio: &'a PortfolioId,
     traceparent: Option<&'a str>,
+    caller: &'a str,
+    is_kept: bool,
+    carried_from: &'a str,
     now: Timestamp,
 }
 
 impl Writing<'_> {
-    async fn join(&self, customer: &CustomerId, added: &Known) -> Result<Known, ConsentError> {
+    async fn join(&self, customer: &CustomerId, added: &Known) -> Result<Recorded, ConsentError> {
         for _ in 0..ROUNDS_MAX {
             let known = read(self.log, self.portfolio, customer).await?;
             let is_repeat = !added.causes.is_empty()
@@ -198,11 +244,23 @@ impl Writing<'_> {
                     .iter()
                     .all(|cause| known.causes.contains(cause));
             let joined = known.clone().join(added.clone());
-            if is_repeat || joined.consent == known.consent {
-                return Ok(known);
+            if is_repeat || joined.consent == known.consent && !self.is_kept {
+                return Ok(Recorded {
+                    known,
+                    is_written: false,
+                });
             }
-            match self.append(customer, &joined, known.sequence).await {
-                Ok(sequence) => return Ok(Known { sequence, ..joined }),
+            let changes = changes(&added.consent, &known.consent, self.is_kept);
+            match self
+                .append(customer, &joined, changes, known.sequence)
+                .await
+            {
+                Ok(sequence) => {
+                    return Ok(Recorded {
+                        known: Known { sequence, ..joined },
+                        is_written: true,
+                    });
+                }
                 Err(AppendError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -214,6 +272,7 @@ impl Writing<'_> {
         &self,
         customer: &CustomerId,
         joined: &Known,
+        changes: Vec<v1::Consent>,
         expected: u64,
     ) -> Result<u64, AppendError> {
         let subject = subject::consent(self.portfolio, customer);
@@ -223,10 +282,28 @@ impl Writing<'_> {
             consents: convert::consent::consents(&joined.consent),
             time: Some(convert::timestamp(self.now)),
             causes: joined.causes.clone(),
+            also: convert::consent::others(&joined.consent),
+            changes,
+            caller: self.caller.to_owned(),
+            carried_from_customer_id: self.carried_from.to_owned(),
         };
-        // A state is never come back to, so its hash names it; when it was written does not.
+        // A state is never come back to, so its hash names it; when it was written does not. What
+        // changes no state is named by its cause, or else by its place.
+        let is_new_state = !self.is_kept;
         let state = v1::ConsentRecorded {
             consents: event.consents.clone(),
+            also: event.also.clone(),
+            changes: event.changes.clone(),
+            causes: if is_new_state {
+                Vec::new()
+            } else {
+                event.causes.clone()
+            },
+            customer_id: if is_new_state {
+                String::new()
+            } else {
+                expected.to_string()
+            },
             ..v1::ConsentRecorded::default()
         };
         let hash = hex::encode(Sha256::digest(Event::from(state).encode()));
@@ -241,6 +318,19 @@ impl Writing<'_> {
             .await?;
         Ok(position.sequence)
     }
+}
+
+/// What a record adds: of what is kept, all; else what was not known before.
+fn changes(added: &Consent, known: &Consent, is_kept: bool) -> Vec<v1::Consent> {
+    let all = |of: &Consent| {
+        let mut all = convert::consent::consents(of);
+        all.extend(convert::consent::others(of));
+        all
+    };
+    let known = all(known);
+    let mut added = all(added);
+    added.retain(|word| is_kept || !known.contains(word));
+    added
 }
 
 /// The newest of both, each once, the second ones taken for newer.

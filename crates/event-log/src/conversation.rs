@@ -242,9 +242,31 @@ pub async fn follow(
     portfolio: &PortfolioId,
     key: &Key,
 ) -> Result<(Present, Vec<CustomerId>), PresentError> {
+    follow_from(log, directory, portfolio, key, None).await
+}
+
+/// As [`follow`], for whoever knows what stood about the conversation a while ago: if nothing newer
+/// stands there, which one read of the leader tells, that is what stands there.
+pub async fn follow_from(
+    log: &Log,
+    directory: &Directory,
+    portfolio: &PortfolioId,
+    key: &Key,
+    known: Option<Present>,
+) -> Result<(Present, Vec<CustomerId>), PresentError> {
     let mut key = key.clone();
     let mut ids = vec![key.customer.clone()];
-    let mut present = read(log, directory, &key).await?;
+    let newest = log.last(stream::EVENTS, &key.any()).await?;
+    let known = known.filter(|known| {
+        let newest = newest.as_ref().map(|newest| newest.sequence);
+        newest == Some(known.newest) && !known.is_torn
+    });
+    let present = match (known, newest) {
+        (Some(known), _) => known,
+        (None, Some(newest)) => up_to(log, &key, newest).await?,
+        (None, None) => Present::default(),
+    };
+    let mut present = present.at_number(directory, &key.number);
     loop {
         let next = match present.survivor.take() {
             None if !present.is_heard => customers::survivor(log, portfolio, &key.customer).await?,

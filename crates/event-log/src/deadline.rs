@@ -12,6 +12,7 @@
 
 mod book;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::book::{Book, Key, Taken, key};
+use self::book::{Book, KEPT_BACK, Key, Taken, key};
 use crate::connect::Log;
 use crate::wire::{self, Pending, Sighting};
 use crate::witness::testify;
@@ -48,6 +49,16 @@ const HELD_UP_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long after it could not be read a due message is read again.
 const READ_AGAIN_AFTER: SignedDuration = SignedDuration::from_millis(200);
+
+/// How long a deadline that had come before its message did is kept back, in an index of a taker who
+/// goes on by itself after what it stores.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How long if the taker says that it goes on.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+
+/// Whether the taker has a message of a subject in hand, and goes on from there by itself.
+pub type InHand = std::sync::Arc<dyn Fn(&str, u64) -> bool + Send + Sync>;
 
 /// How an index follows and hands out.
 #[derive(Debug, Clone)]
@@ -109,6 +120,31 @@ impl Index {
         options: Options,
         clock: std::sync::Arc<dyn Now>,
         stopping: CancellationToken,
+        see: impl FnMut(&Stored) + Send + 'static,
+    ) -> Self {
+        Self::start_seen(log, options, clock, stopping, None, see)
+    }
+
+    /// Starts an index for a taker who goes on by itself after what it stores, as long as `in_hand`
+    /// says that it does: a deadline that had come before its message did is handed out a little
+    /// later, and two seconds later if it is in hand.
+    pub fn start_for(
+        log: &Log,
+        options: Options,
+        clock: std::sync::Arc<dyn Now>,
+        stopping: CancellationToken,
+        in_hand: InHand,
+        see: impl FnMut(&Stored) + Send + 'static,
+    ) -> Self {
+        Self::start_seen(log, options, clock, stopping, Some(in_hand), see)
+    }
+
+    fn start_seen(
+        log: &Log,
+        options: Options,
+        clock: std::sync::Arc<dyn Now>,
+        stopping: CancellationToken,
+        in_hand: Option<InHand>,
         mut see: impl FnMut(&Stored) + Send + 'static,
     ) -> Self {
         let read = move |incarnation: &str, message: &Message| {
@@ -116,7 +152,7 @@ impl Index {
             see(&stored);
             Ok((Sighting::of(&stored), pending))
         };
-        Self::start_reading(log, options, clock, stopping, read)
+        Self::start_reading(log, options, clock, stopping, in_hand, read)
     }
 
     /// Starts an index that shows nobody what it sees, and so reads millions of events sooner.
@@ -126,7 +162,7 @@ impl Index {
         clock: std::sync::Arc<dyn Now>,
         stopping: CancellationToken,
     ) -> Self {
-        Self::start_reading(log, options, clock, stopping, wire::sighted)
+        Self::start_reading(log, options, clock, stopping, None, wire::sighted)
     }
 
     fn start_reading(
@@ -134,6 +170,7 @@ impl Index {
         options: Options,
         clock: std::sync::Arc<dyn Now>,
         stopping: CancellationToken,
+        in_hand: Option<InHand>,
         read: impl Read,
     ) -> Self {
         let (due_in, due) = mpsc::channel(DUE_LEN_MAX);
@@ -156,6 +193,9 @@ impl Index {
             progress: progress_in,
             heard: heard.clone(),
             book: Book::default(),
+            in_hand,
+            settling: VecDeque::new(),
+            settling_in_hand: VecDeque::new(),
         };
         tokio::spawn(running.run(stopping, read));
         Self {
@@ -220,6 +260,18 @@ struct Running {
     progress: watch::Sender<Progress>,
     heard: watch::Receiver<bool>,
     book: Book,
+    /// What is kept back, and until when.
+    settling: VecDeque<Settling>,
+    /// The same, of what the taker has in hand.
+    settling_in_hand: VecDeque<Settling>,
+    in_hand: Option<InHand>,
+}
+
+/// A deadline that is kept back.
+struct Settling {
+    until: Instant,
+    sighting: Sighting,
+    deadline: Timestamp,
 }
 
 impl Running {
@@ -253,6 +305,7 @@ impl Running {
         );
         loop {
             let is_ready = *self.heard.borrow_and_update();
+            self.let_go();
             metrics::deadlines(&family, self.book.len());
             let progress = Progress {
                 is_caught_up: is_ready,
@@ -275,7 +328,7 @@ impl Running {
                     while let Some(followed) = next {
                         if let Followed::Event(sighting) = followed {
                             seen = sighting.sequence;
-                            self.book.note(&sighting);
+                            self.note(sighting);
                         }
                         len += 1;
                         next = (len < READ_AT_ONCE_MAX)
@@ -292,7 +345,55 @@ impl Running {
         }
     }
 
+    /// Takes note of what just came in.
+    fn note(&mut self, mut sighting: Sighting) {
+        if let Some(deadline) = sighting.deadline
+            && self.in_hand.is_some()
+            && deadline <= self.present()
+        {
+            sighting.deadline = Some(KEPT_BACK);
+            self.book.note(&sighting);
+            self.settling.push_back(Settling {
+                until: Instant::now() + SETTLE,
+                sighting,
+                deadline,
+            });
+        } else {
+            self.book.note(&sighting);
+        }
+    }
+
+    /// Lets go of what was kept back long enough, unless something newer came in.
+    fn let_go(&mut self) {
+        let now = Instant::now();
+        let is_over = |first: &mut Settling| first.until <= now;
+        while let Some(first) = self.settling.pop_front_if(is_over) {
+            let (subject, sequence) = (first.sighting.subject.as_str(), first.sighting.sequence);
+            let in_hand = self.in_hand.as_ref();
+            if in_hand.is_some_and(|in_hand| in_hand(subject, sequence)) {
+                let until = now + SETTLE_MAX;
+                self.settling_in_hand.push_back(Settling { until, ..first });
+            } else {
+                self.book.let_go(key(subject), first.deadline, sequence);
+            }
+        }
+        while let Some(first) = self.settling_in_hand.pop_front_if(is_over) {
+            let (subject, sequence) = (first.sighting.subject.as_str(), first.sighting.sequence);
+            self.book.let_go(key(subject), first.deadline, sequence);
+        }
+    }
+
     fn sleep(&self, is_ready: bool) -> Duration {
+        let sleep = self.sleep_by_book(is_ready);
+        let queues = [&self.settling, &self.settling_in_hand];
+        let firsts = queues.into_iter().filter_map(VecDeque::front);
+        let settled = firsts.map(|first| first.until).min();
+        settled.map_or(sleep, |until| {
+            sleep.min(until.saturating_duration_since(Instant::now()))
+        })
+    }
+
+    fn sleep_by_book(&self, is_ready: bool) -> Duration {
         let Some(next) = self.book.next().filter(|_| is_ready) else {
             return SLEEP_MAX;
         };

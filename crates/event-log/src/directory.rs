@@ -8,6 +8,7 @@ use std::sync::{Arc, RwLock};
 
 use casement_domain::halt::Known;
 use casement_domain::id::BusinessNumber;
+use casement_domain::number_health::{Health, Limit};
 use casement_event::convert::{self, instant};
 use casement_event::subject::{ALL_HALTS, stream, template_token};
 use casement_event::{Event, Stored, v1};
@@ -44,11 +45,16 @@ pub type Halts = BTreeMap<String, Halt>;
 struct Entries {
     brands: HashMap<String, v1::Brand>,
     numbers: HashMap<String, v1::Number>,
+    /// What the platform says of each number, and under which of its ids.
+    health: HashMap<String, (String, Arc<Health>)>,
     templates: HashMap<String, (u64, v1::Template)>,
     /// Handed out as a whole, since every message asks for them.
     halts: Arc<Halts>,
     /// The newest event about any halt.
     halts_sequence: u64,
+    /// The newest event about each number, and about any.
+    number_sequences: HashMap<String, u64>,
+    numbers_sequence: u64,
 }
 
 impl Directory {
@@ -56,7 +62,7 @@ impl Directory {
     ///
     /// Waits for a broker that is away; ends early, with what it has, if `stopping` is cancelled.
     pub async fn start(log: &Log, stopping: CancellationToken) -> Self {
-        let mut filters = ["brand", "number", "template"]
+        let mut filters = ["brand", "number", "health", "template"]
             .map(|kind| format!("casement.accounts.{kind}.>"))
             .to_vec();
         filters.push(ALL_HALTS.to_owned());
@@ -86,9 +92,14 @@ impl Directory {
         directory
     }
 
-    /// Returns a number's account.
+    /// Returns a number's account. What it leaves open of rates and limits is as the platform told.
     pub fn number(&self, number: &BusinessNumber) -> Option<v1::Number> {
-        self.read(|entries| entries.numbers.get(number.digits()).cloned())
+        self.read(|entries| entries.filled(number.digits()))
+    }
+
+    /// Returns what the platform says of a number; nothing if it never said anything.
+    pub fn health(&self, number: &str) -> Arc<Health> {
+        self.read(|entries| entries.health_of(number))
     }
 
     /// Returns when a number last moved to another business account or provider; `None` if it never
@@ -108,14 +119,14 @@ impl Directory {
         self.read(|entries| entries.numbers.values().filter_map(moved).collect())
     }
 
-    /// Returns the account that Meta's id of a number belongs to.
+    /// Returns the account that Meta's id of a number belongs to: its own, one that it had before it
+    /// moved, or the one that it is about to have.
     pub fn by_phone_number_id(&self, phone_number_id: &str) -> Option<v1::Number> {
         self.read(|entries| {
-            entries
-                .numbers
-                .values()
-                .find(|number| number.phone_number_id == phone_number_id)
-                .cloned()
+            let all = || entries.numbers.values();
+            let by_own = || all().find(|number| number.phone_number_id == phone_number_id);
+            let by_another = || all().find(|number| has_another_id(number, phone_number_id));
+            by_own().or_else(by_another).cloned()
         })
     }
 
@@ -147,7 +158,12 @@ impl Directory {
         self.read(|entries| entries.halts_sequence)
     }
 
-    /// Takes up an event about a halt that somebody has read who could not wait for the follower.
+    /// Returns the sequence of the newest event about a number that is known here.
+    pub fn numbers_sequence(&self) -> u64 {
+        self.read(|entries| entries.numbers_sequence)
+    }
+
+    /// Takes up an event about a halt or a number that somebody has read who could not wait for the follower.
     pub fn hear(&self, stored: &Stored) {
         take(&self.entries, &self.change, stored);
     }
@@ -155,6 +171,17 @@ impl Directory {
     /// Returns a brand.
     pub fn brand(&self, brand: &str) -> Option<v1::Brand> {
         self.read(|entries| entries.brands.get(brand).cloned())
+    }
+
+    /// Returns whether a number's brand may use a template of its WABA, by the brand's record.
+    pub fn may_use(&self, account: &v1::Number, template: &str) -> bool {
+        self.read(|entries| {
+            let brand = entries.brands.get(&account.brand_id);
+            let access = brand.and_then(|brand| brand.templates.as_ref());
+            access.is_none_or(|stored| {
+                convert::brand::access(stored).allows(&account.waba_id, template)
+            })
+        })
     }
 
     /// Returns all numbers, in no order.
@@ -168,7 +195,7 @@ impl Directory {
         self.read(|entries| {
             let all = entries.numbers.values();
             let of_portfolio = all.filter(|number| number.portfolio_id == portfolio);
-            let limits = of_portfolio.map(|number| number.messaging_limit);
+            let limits = of_portfolio.map(|number| entries.messaging_limit(number));
             limits.filter(|limit| *limit > 0).min()
         })
     }
@@ -186,6 +213,14 @@ impl Directory {
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         )
     }
+}
+
+/// Whether an id was a number's before it moved, or will be once it has.
+fn has_another_id(number: &v1::Number, phone_number_id: &str) -> bool {
+    let mut before = number.previous_phone_number_ids.iter();
+    let next = number.moving.as_ref().map(|moving| &moving.phone_number_id);
+    !phone_number_id.is_empty()
+        && (before.any(|id| id == phone_number_id) || next.is_some_and(|id| id == phone_number_id))
 }
 
 fn migrated_at(account: &v1::Number) -> Option<Timestamp> {
@@ -231,6 +266,40 @@ fn take(entries: &RwLock<Entries>, change: &watch::Sender<u64>, stored: &Stored)
 }
 
 impl Entries {
+    /// A number's account, with what the platform told where the record leaves it open.
+    fn filled(&self, digits: &str) -> Option<v1::Number> {
+        let mut number = self.numbers.get(digits)?.clone();
+        number.messaging_limit = self.messaging_limit(&number);
+        if number.throughput == 0 {
+            let told = self.health_of(digits).throughput();
+            number.throughput = told.unwrap_or_default();
+        }
+        Some(number)
+    }
+
+    fn messaging_limit(&self, number: &v1::Number) -> u32 {
+        if number.messaging_limit > 0 {
+            return number.messaging_limit;
+        }
+        match self.health_of(&number.number).messaging_limit() {
+            Limit::Customers(limit) => limit,
+            Limit::Unlimited | Limit::Unknown => 0,
+        }
+    }
+
+    /// What was said under an id that the number has no longer counts as far as it moves along.
+    fn health_of(&self, digits: &str) -> Arc<Health> {
+        let Some((phone_number_id, health)) = self.health.get(digits) else {
+            return Arc::default();
+        };
+        let number = self.numbers.get(digits);
+        if number.is_none_or(|number| number.phone_number_id == *phone_number_id) {
+            Arc::clone(health)
+        } else {
+            Arc::new(health.as_ref().clone().moved())
+        }
+    }
+
     fn apply(&mut self, sequence: u64, event: Event) {
         match event {
             event @ (Event::SendsHalted(_) | Event::SendsResumed(_)) => {
@@ -252,8 +321,24 @@ impl Entries {
             | Event::NumberResumed(v1::NumberResumed {
                 number: Some(number),
                 ..
+            })
+            | Event::NumberMigratedAway(v1::NumberMigratedAway {
+                number: Some(number),
+                ..
+            })
+            | Event::NumberReturned(v1::NumberReturned {
+                number: Some(number),
+                ..
             }) => {
-                self.numbers.insert(number.number.clone(), number);
+                self.apply_number(sequence, number);
+            }
+            Event::NumberHealthChanged(v1::NumberHealthChanged {
+                health: Some(stored),
+                ..
+            }) => {
+                let health = convert::number_health::read(&stored);
+                let entry = (stored.phone_number_id, Arc::new(health));
+                self.health.insert(stored.number, entry);
             }
             Event::TemplateRecorded(v1::TemplateRecorded {
                 template: Some(template),
@@ -263,6 +348,19 @@ impl Entries {
                 self.templates.insert(token, (sequence, template));
             }
             _ => {}
+        }
+    }
+
+    /// Numbers come by two ways, as halts do.
+    fn apply_number(&mut self, sequence: u64, number: v1::Number) {
+        self.numbers_sequence = self.numbers_sequence.max(sequence);
+        let known = self
+            .number_sequences
+            .entry(number.number.clone())
+            .or_default();
+        if *known < sequence {
+            *known = sequence;
+            self.numbers.insert(number.number.clone(), number);
         }
     }
 

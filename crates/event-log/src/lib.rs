@@ -12,6 +12,7 @@ mod error;
 mod follow;
 mod group;
 mod metrics;
+mod mirror;
 mod position;
 mod read;
 mod scan;

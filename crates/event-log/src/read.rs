@@ -30,12 +30,10 @@ pub struct StreamState {
 impl Log {
     /// Returns the newest message on a subject, or on a wildcard over several.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, ReadError> {
-        let request = self
-            .inner
-            .open(stream)?
-            .raw_message_builder()
-            .last_by_subject(subject);
-        self.inner.raw(stream, subject, request).await
+        match self.inner.mirror_for(stream, subject) {
+            Some(mirror) => mirror.last(&self.inner, subject).await,
+            None => self.inner.last(stream, subject).await,
+        }
     }
 
     /// Returns the message at a sequence.
@@ -152,6 +150,19 @@ impl Inner {
                 what: stream.to_owned(),
                 problem: "not a stream of the log".to_owned(),
             })
+    }
+
+    /// Asks the leader, whatever is mirrored.
+    pub(crate) async fn last(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<Stored>, ReadError> {
+        let request = self
+            .open(stream)?
+            .raw_message_builder()
+            .last_by_subject(subject);
+        self.raw(stream, subject, request).await
     }
 
     pub(crate) async fn at(

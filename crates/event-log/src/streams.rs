@@ -19,6 +19,9 @@ const COMMAND_BYTES_MAX: i32 = 1024 * 1024;
 /// How old a key may become. A message is worth sending for 30 days at most.
 const KEY_AGE_MAX: Duration = Duration::from_hours(35 * 24);
 
+/// Room for stored secrets: of tens of thousands, one KiB each.
+const SECRETS_BYTES_MAX: i64 = 32 * 1024 * 1024;
+
 /// How long the broker remembers append ids.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
@@ -97,6 +100,7 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
     all.push(commands(sizes, replicas));
     all.push(leases(replicas));
     all.push(sensitive_keys(sizes, replicas));
+    all.push(secrets(replicas));
     all
 }
 
@@ -156,6 +160,26 @@ fn sensitive_keys(sizes: &Sizes, replicas: usize) -> StreamConfig {
         duplicate_window: DUPLICATE_WINDOW,
         num_replicas: replicas,
         allow_atomic_publish: true,
+        ..StreamConfig::default()
+    }
+}
+
+/// Secrets that arrived at run time, sealed. Only the newest word about each is kept: what one was
+/// before it was rotated or deleted is nobody's business. Read through its leader, and by consumers.
+fn secrets(replicas: usize) -> StreamConfig {
+    StreamConfig {
+        name: stream::SECRETS.to_owned(),
+        description: Some("secrets that arrived at run time, sealed".to_owned()),
+        subjects: vec![append_subject(subject::ALL_SECRETS)],
+        subject_transform: Some(stored_under_its_own_subject()),
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_messages_per_subject: 1,
+        max_bytes: SECRETS_BYTES_MAX,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: replicas,
+        allow_atomic_publish: true,
+        deny_delete: true,
         ..StreamConfig::default()
     }
 }

@@ -3,11 +3,16 @@
 //! Writing never fails. Reading fails with the field that does not fit, since what was stored
 //! may come from a newer version or from a broken disk.
 
+pub mod application;
+pub mod brand;
+pub mod colleague;
 pub mod consent;
 pub mod halt;
 pub mod inbound;
 pub mod message;
+pub mod number_health;
 pub mod reason;
+pub mod template;
 pub mod window;
 
 use casement_domain::id::InvalidId;

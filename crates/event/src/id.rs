@@ -37,6 +37,11 @@ pub fn inbound(number: &BusinessNumber, provider_id: &str) -> Uuid {
     of("inbound", &[number.digits(), provider_id])
 }
 
+/// That an account cannot make use of what a fact tells.
+pub fn not_supported(fact: Uuid) -> Uuid {
+    of("not_supported", &[&fact.to_string()])
+}
+
 /// A status of a message.
 pub fn status(
     number: &BusinessNumber,
@@ -137,6 +142,16 @@ pub fn account(subject: &str, payload_hash: &str, at: Timestamp) -> Uuid {
     of("account", &[subject, payload_hash, &at.to_string()])
 }
 
+/// An application for a number, by the brand and request id of its caller.
+pub fn application(brand: &str, request_id: &str) -> Uuid {
+    of("application", &[brand, request_id])
+}
+
+/// An onboarding of a number, by the brand and request id of its caller.
+pub fn onboarding(brand: &str, request_id: &str) -> Uuid {
+    of("onboarding", &[brand, request_id])
+}
+
 /// A customer's link.
 pub fn link(subject: &str, customer: &CustomerId) -> Uuid {
     of("link", &[subject, customer.as_str()])
@@ -181,6 +196,11 @@ pub fn media(number: &BusinessNumber, provider_message_id: &str, provider_media_
 /// What became of a file: its id, and `stored`, `unavailable`, or the try that was not the last.
 pub fn media_event(media: &MediaId, outcome: &str) -> Uuid {
     of("media-event", &[media.as_str(), outcome])
+}
+
+/// What a colleague did in a conversation, by a request id of their own or a random one.
+pub fn colleague(number: &BusinessNumber, customer: &CustomerId, request: &str) -> Uuid {
+    of("colleague", &[number.digits(), customer.as_str(), request])
 }
 
 /// A halt: its scope, which one of it, and what set it.

@@ -58,6 +58,8 @@ pub enum Extension {
     Priority,
     /// When the customer was last written to first by this message, outside their window.
     InitiateTime,
+    /// When the message counts against its brand's quota, if not when it was requested.
+    QuotaTime,
 }
 
 impl Extension {
@@ -76,6 +78,7 @@ impl Extension {
             Self::RequestTime => "ce-requesttime",
             Self::Priority => "ce-priority",
             Self::InitiateTime => "ce-initiatetime",
+            Self::QuotaTime => "ce-quotatime",
         }
     }
 }

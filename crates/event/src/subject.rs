@@ -25,6 +25,8 @@ pub mod stream {
     pub const LEASES: &str = "LEASES";
     /// Keys of sensitive messages that are not over; not part of the record.
     pub const SENSITIVE_KEYS: &str = "SENSITIVE_KEYS";
+    /// Secrets that arrived at run time, sealed; not part of the record.
+    pub const SECRETS: &str = "SECRETS";
 }
 
 /// Families of subjects whose last token is a customer, a message or a file.
@@ -145,6 +147,16 @@ pub fn consent(portfolio: &PortfolioId, customer: &CustomerId) -> String {
     format!("casement.customers.consent.{portfolio}.{customer}")
 }
 
+/// The filter over the links of a portfolio.
+pub fn links(portfolio: &PortfolioId) -> String {
+    format!("casement.customers.link.{portfolio}.*")
+}
+
+/// The filter over what all customers of a portfolio allow.
+pub fn consents(portfolio: &PortfolioId) -> String {
+    format!("casement.customers.consent.{portfolio}.*")
+}
+
 /// Returns the subject of an account record: `brand`, `number` or `template`, and its id.
 pub fn account(kind: &str, id: &str) -> String {
     format!("casement.accounts.{kind}.{id}")
@@ -154,6 +166,9 @@ pub fn account(kind: &str, id: &str) -> String {
 pub fn reported(kind: &str, id: &str) -> String {
     format!("casement.accounts.reported.{kind}.{id}")
 }
+
+/// Matches the record of every number.
+pub const ALL_NUMBERS: &str = "casement.accounts.number.*";
 
 /// Matches every halt.
 pub const ALL_HALTS: &str = "casement.accounts.halt.>";
@@ -224,6 +239,14 @@ pub const ALL_CONTENT_KEYS: &str = "casement.keys.>";
 pub fn content_key(id: &MessageId) -> String {
     let number = id.number();
     format!("casement.keys.{}.{number}.{id}", number.partition())
+}
+
+/// Matches all stored secrets.
+pub const ALL_SECRETS: &str = "casement.secrets.>";
+
+/// Returns the subject of a stored secret.
+pub fn secret(brand: &str, name: &str) -> String {
+    format!("casement.secrets.{brand}.{name}")
 }
 
 /// Returns the message whose key a subject is for.

@@ -9,10 +9,12 @@ use casement_event::{Event, Extension, header};
 
 const PAGE: &str = include_str!("../../../docs/asyncapi.yaml");
 
-/// Leases and keys are no part of the record: nobody is to subscribe to them.
-const NOT_PUBLISHED: [&str; 2] = [
+/// Leases, keys and stored secrets are no part of the record: nobody is to subscribe to them.
+const NOT_PUBLISHED: [&str; 4] = [
     "casement.events.v1.LeaseTaken",
     "casement.events.v1.ContentKeyStored",
+    "casement.events.v1.SecretStored",
+    "casement.events.v1.SecretDeleted",
 ];
 
 /// What stands behind `key:` in the lines of the page.

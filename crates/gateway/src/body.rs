@@ -31,22 +31,27 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Limited {
     inner: axum::body::Body,
     left: usize,
-    was_exceeded: Exceeded,
+    /// An upstream only sees that it broke off.
+    was_exceeded: Flag,
 }
 
-/// Whether a body was too long: an upstream only sees that it broke off.
+/// What became of a body, for whoever has given it away.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Exceeded(Arc<AtomicBool>);
+pub(crate) struct Flag(Arc<AtomicBool>);
 
-impl Exceeded {
+impl Flag {
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Limited {
-    pub(crate) fn new(inner: axum::body::Body, bytes_max: usize) -> (Self, Exceeded) {
-        let was_exceeded = Exceeded::default();
+    pub(crate) fn new(inner: axum::body::Body, bytes_max: usize) -> (Self, Flag) {
+        let was_exceeded = Flag::default();
         let body = Self {
             inner,
             left: bytes_max,
@@ -73,7 +78,7 @@ impl Body for Limited {
             self.left = left;
             return polled.map_err(Into::into);
         }
-        self.was_exceeded.0.store(true, Ordering::Relaxed);
+        self.was_exceeded.set();
         Poll::Ready(Some(Err("request is too large".into())))
     }
 
@@ -90,22 +95,15 @@ impl Body for Limited {
 #[derive(Debug)]
 pub(crate) struct Read {
     inner: axum::body::Body,
-    is_over: Over,
-}
-
-/// Whether a body was read to its end.
-#[derive(Debug, Clone)]
-pub(crate) struct Over(Arc<AtomicBool>);
-
-impl Over {
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+    is_over: Flag,
 }
 
 impl Read {
-    pub(crate) fn new(inner: axum::body::Body) -> (Self, Over) {
-        let is_over = Over(Arc::new(AtomicBool::new(inner.is_end_stream())));
+    pub(crate) fn new(inner: axum::body::Body) -> (Self, Flag) {
+        let is_over = Flag::default();
+        if inner.is_end_stream() {
+            is_over.set();
+        }
         let body = Self {
             inner,
             is_over: is_over.clone(),
@@ -124,7 +122,7 @@ impl Body for Read {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.inner.is_end_stream() {
-            self.is_over.0.store(true, Ordering::Relaxed);
+            self.is_over.set();
         }
         polled.map_err(Into::into)
     }

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use casement_proto::message::v1 as api;
-use casement_shell::grpc::{code_name, reason, refuse};
+use casement_shell::grpc::{refuse, said};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
@@ -17,7 +17,6 @@ use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
 use crate::body::{Flight, stopping as stopping_status, too_large};
 use crate::problem::Problem;
@@ -290,19 +289,15 @@ fn refused(
     index: u64,
     status: &Status,
 ) -> Result<DynamicMessage, Status> {
-    let fields = status.get_details_bad_request().into_iter();
-    let info = status.get_details_error_info();
+    let said = said(status);
+    let fields = said.fields.into_iter();
     let refusal = api::Refusal {
-        code: code_name(status.code()).to_owned(),
-        reason: reason(status).unwrap_or_default(),
-        message: status.message().to_owned(),
-        metadata: info.map(|info| info.metadata).unwrap_or_default(),
+        code: said.code.to_owned(),
+        reason: said.reason,
+        message: said.message,
+        metadata: said.metadata,
         fields: fields
-            .flat_map(|request| request.field_violations)
-            .map(|violation| api::FieldProblem {
-                field: violation.field,
-                description: violation.description,
-            })
+            .map(|(field, description)| api::FieldProblem { field, description })
             .collect(),
         retryable: false,
     };

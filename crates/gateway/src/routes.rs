@@ -15,11 +15,17 @@ mod find;
 pub(crate) use find::{Found, Table, variables_of};
 
 const ACCOUNTS: &str = "casement.account.v1.AccountService";
+const APPLICATIONS: &str = "casement.account.v1.ApplicationService";
 const AUDIT: &str = "casement.audit.v1.AuditService";
+const CONSENTS: &str = "casement.account.v1.ConsentService";
 const CONVERSATIONS: &str = "casement.conversation.v1.ConversationService";
 const MEDIA: &str = "casement.media.v1.MediaService";
 const MESSAGES: &str = "casement.message.v1.MessageService";
 const MESSAGE_QUERIES: &str = "casement.message.v1.MessageQueryService";
+const MIGRATIONS: &str = "casement.account.v1.MigrationService";
+const ONBOARDINGS: &str = "casement.account.v1.OnboardingService";
+const SECRETS: &str = "casement.account.v1.SecretService";
+const TEMPLATES: &str = "casement.account.v1.TemplateService";
 const WINDOWS: &str = "casement.window.v1.WindowService";
 
 /// One call of the API.
@@ -58,6 +64,7 @@ pub(crate) enum Verb {
     Get,
     Post,
     Put,
+    Patch,
 }
 
 /// What the HTTP body is.
@@ -82,6 +89,7 @@ impl Verb {
             Self::Get => Method::GET,
             Self::Post => Method::POST,
             Self::Put => Method::PUT,
+            Self::Patch => Method::PATCH,
         }
     }
 }
@@ -92,6 +100,7 @@ impl fmt::Display for Verb {
             Self::Get => "GET",
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Patch => "PATCH",
         })
     }
 }
@@ -245,6 +254,12 @@ pub(crate) const CALLS: &[Call] = &[
         &[get("/v1/messages:watch"), post("/v1/messages:watch")],
     ),
     call(
+        MESSAGE_QUERIES,
+        "GetBrandFigures",
+        Scope::Read,
+        &[get("/v1/brands/{brand_id}/figures"), get("/v1/figures")],
+    ),
+    call(
         WINDOWS,
         "GetWindow",
         Scope::Read,
@@ -298,12 +313,78 @@ pub(crate) const CALLS: &[Call] = &[
         )],
     ),
     call(
+        CONVERSATIONS,
+        "AddNote",
+        Scope::Colleague,
+        &[post(
+            "/v1/numbers/{number}/conversations/{customer_id}/notes",
+        )],
+    ),
+    call(
+        CONVERSATIONS,
+        "Assign",
+        Scope::Colleague,
+        &[post(
+            "/v1/numbers/{number}/conversations/{customer_id}:assign",
+        )],
+    ),
+    call(
+        CONVERSATIONS,
+        "MarkRead",
+        Scope::Colleague,
+        &[post(
+            "/v1/numbers/{number}/conversations/{customer_id}:markRead",
+        )],
+    ),
+    call(
+        CONVERSATIONS,
+        "Close",
+        Scope::Colleague,
+        &[post(
+            "/v1/numbers/{number}/conversations/{customer_id}:close",
+        )],
+    ),
+    call(
+        CONVERSATIONS,
+        "Reopen",
+        Scope::Colleague,
+        &[post(
+            "/v1/numbers/{number}/conversations/{customer_id}:reopen",
+        )],
+    ),
+    call(
+        CONVERSATIONS,
+        "ChangeLabels",
+        Scope::Colleague,
+        &[post(
+            "/v1/numbers/{number}/conversations/{customer_id}:changeLabels",
+        )],
+    ),
+    call(
+        CONVERSATIONS,
+        "ListMentions",
+        Scope::Read,
+        &[get("/v1/colleagues/{colleague}/mentions")],
+    ),
+    call(
         ACCOUNTS,
         "PutBrand",
         Scope::Admin,
         &[put("/v1/brands/{brand.brand_id}", "brand")],
     ),
     call(ACCOUNTS, "ListBrands", Scope::Read, &[get("/v1/brands")]),
+    call(
+        ACCOUNTS,
+        "GetBrand",
+        Scope::Read,
+        &[get("/v1/brands/{brand_id}")],
+    ),
+    call(
+        ACCOUNTS,
+        "UpdateBrand",
+        Scope::Admin,
+        &[post("/v1/brands/{brand.brand_id}:update")],
+    ),
     call(
         ACCOUNTS,
         "PutNumber",
@@ -331,6 +412,52 @@ pub(crate) const CALLS: &[Call] = &[
     ),
     call(
         ACCOUNTS,
+        "UpdateNumber",
+        Scope::Admin,
+        &[Binding {
+            verb: Verb::Patch,
+            template: "/v1/numbers/{number.number}",
+            body: Body::Field("number"),
+        }],
+    ),
+    call(
+        ACCOUNTS,
+        "CheckNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:check")],
+    ),
+    call(
+        ACCOUNTS,
+        "RequestDowngrade",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:requestDowngrade")],
+    ),
+    call(
+        ACCOUNTS,
+        "PlanDeregistration",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:planDeregistration")],
+    ),
+    call(
+        ACCOUNTS,
+        "DeregisterNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:deregister")],
+    ),
+    call(
+        ACCOUNTS,
+        "RegisterNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:register")],
+    ),
+    call(
+        ACCOUNTS,
+        "RequestInteraction",
+        Scope::Send,
+        &[post("/v1/numbers/{number}:requestInteraction")],
+    ),
+    call(
+        ACCOUNTS,
         "PutTemplate",
         Scope::Admin,
         &[put(
@@ -343,6 +470,251 @@ pub(crate) const CALLS: &[Call] = &[
         "ListTemplates",
         Scope::Read,
         &[get("/v1/templates"), get("/v1/wabas/{waba_id}/templates")],
+    ),
+    call(
+        ONBOARDINGS,
+        "StartOnboarding",
+        Scope::Admin,
+        &[post("/v1/onboardings")],
+    ),
+    call(
+        ONBOARDINGS,
+        "GetOnboarding",
+        Scope::Read,
+        &[get("/v1/onboardings/{onboarding_id}")],
+    ),
+    call(
+        ONBOARDINGS,
+        "ListOnboardings",
+        Scope::Read,
+        &[get("/v1/onboardings")],
+    ),
+    call(
+        ONBOARDINGS,
+        "RetryOnboarding",
+        Scope::Admin,
+        &[post("/v1/onboardings/{onboarding_id}:retry")],
+    ),
+    call(
+        ONBOARDINGS,
+        "CancelOnboarding",
+        Scope::Admin,
+        &[post("/v1/onboardings/{onboarding_id}:cancel")],
+    ),
+    call(SECRETS, "PutToken", Scope::Admin, &[post("/v1/secrets")]),
+    call(
+        SECRETS,
+        "RotateToken",
+        Scope::Admin,
+        &[post("/v1/secrets:rotate")],
+    ),
+    call(SECRETS, "ListSecrets", Scope::Admin, &[get("/v1/secrets")]),
+    call(
+        SECRETS,
+        "DeleteSecret",
+        Scope::Admin,
+        &[post("/v1/secrets:delete")],
+    ),
+    call(
+        SECRETS,
+        "ReencryptSecrets",
+        Scope::Admin,
+        &[post("/v1/secrets:reencrypt")],
+    ),
+    call(
+        TEMPLATES,
+        "SyncTemplates",
+        Scope::Admin,
+        &[post("/v1/wabas/{waba_id}/templates:sync")],
+    ),
+    call(
+        TEMPLATES,
+        "GetTemplate",
+        Scope::Read,
+        &[get("/v1/wabas/{waba_id}/templates/{name}/{language}")],
+    ),
+    call(
+        TEMPLATES,
+        "CreateTemplate",
+        Scope::Admin,
+        &[post("/v1/templates")],
+    ),
+    call(
+        TEMPLATES,
+        "UpdateTemplate",
+        Scope::Admin,
+        &[post("/v1/templates:update")],
+    ),
+    call(
+        TEMPLATES,
+        "DeleteTemplate",
+        Scope::Admin,
+        &[
+            post("/v1/wabas/{waba_id}/templates/{name}:delete"),
+            post("/v1/wabas/{waba_id}/templates/{name}/{language}:delete"),
+        ],
+    ),
+    call(
+        TEMPLATES,
+        "RenderTemplate",
+        Scope::Read,
+        &[post(
+            "/v1/wabas/{waba_id}/templates/{name}/{language}:render",
+        )],
+    ),
+    call(
+        MIGRATIONS,
+        "CheckMigration",
+        Scope::Admin,
+        &[post("/v1/migrations:check")],
+    ),
+    call(
+        MIGRATIONS,
+        "StartMigration",
+        Scope::Admin,
+        &[post("/v1/migrations")],
+    ),
+    call(
+        MIGRATIONS,
+        "ResendMigrationCode",
+        Scope::Admin,
+        &[post("/v1/migrations/{migration_id}:resendCode")],
+    ),
+    call(
+        MIGRATIONS,
+        "SubmitMigrationCode",
+        Scope::Admin,
+        &[post("/v1/migrations/{migration_id}:submitCode")],
+    ),
+    call(
+        MIGRATIONS,
+        "GetMigration",
+        Scope::Read,
+        &[get("/v1/migrations/{migration_id}")],
+    ),
+    call(
+        MIGRATIONS,
+        "ListMigrations",
+        Scope::Read,
+        &[
+            get("/v1/migrations"),
+            get("/v1/numbers/{number}/migrations"),
+        ],
+    ),
+    call(
+        MIGRATIONS,
+        "CancelMigration",
+        Scope::Admin,
+        &[post("/v1/migrations/{migration_id}:cancel")],
+    ),
+    call(
+        MIGRATIONS,
+        "RecordMigratedAway",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:recordMigratedAway")],
+    ),
+    call(
+        MIGRATIONS,
+        "RecordReturned",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:recordReturned")],
+    ),
+    call(
+        APPLICATIONS,
+        "StartApplication",
+        Scope::Admin,
+        &[post("/v1/applications")],
+    ),
+    call(
+        APPLICATIONS,
+        "GetApplication",
+        Scope::Read,
+        &[get("/v1/applications/{application_id}")],
+    ),
+    call(
+        APPLICATIONS,
+        "ListApplications",
+        Scope::Read,
+        &[
+            get("/v1/applications"),
+            get("/v1/numbers/{number}/applications"),
+        ],
+    ),
+    call(
+        APPLICATIONS,
+        "UpdateApplication",
+        Scope::Admin,
+        &[post("/v1/applications/{application.application_id}:update")],
+    ),
+    call(
+        APPLICATIONS,
+        "AcceptInvite",
+        Scope::Admin,
+        &[post("/v1/applications/{application_id}:acceptInvite")],
+    ),
+    call(
+        APPLICATIONS,
+        "RecordVerification",
+        Scope::Admin,
+        &[post("/v1/applications/{application_id}:recordVerification")],
+    ),
+    call(
+        APPLICATIONS,
+        "SignTerms",
+        Scope::Admin,
+        &[post("/v1/applications/{application_id}:signTerms")],
+    ),
+    call(
+        APPLICATIONS,
+        "ActivateNumber",
+        Scope::Admin,
+        &[post("/v1/applications/{application_id}:activateNumber")],
+    ),
+    call(
+        APPLICATIONS,
+        "CancelApplication",
+        Scope::Admin,
+        &[post("/v1/applications/{application_id}:cancel")],
+    ),
+    call(
+        CONSENTS,
+        "GetConsent",
+        Scope::Read,
+        &[
+            get("/v1/numbers/{number}/customers/{customer_id}/consent"),
+            get("/v1/numbers/{number}/consent"),
+        ],
+    ),
+    call(
+        CONSENTS,
+        "ListConsentChanges",
+        Scope::Read,
+        &[
+            get("/v1/numbers/{number}/customers/{customer_id}/consent/changes"),
+            get("/v1/numbers/{number}/consent/changes"),
+        ],
+    ),
+    call(
+        CONSENTS,
+        "RecordConsent",
+        Scope::Send,
+        &[Binding {
+            verb: Verb::Post,
+            template: "/v1/numbers/{item.number}/consents:record",
+            body: Body::Field("item"),
+        }],
+    ),
+    call(
+        CONSENTS,
+        "ImportConsents",
+        Scope::Send,
+        &[lines("/v1/consents:import", "item")],
+    ),
+    call(
+        CONSENTS,
+        "ExportConsents",
+        Scope::Audit,
+        &[get("/v1/numbers/{number}/consents:export")],
     ),
     call(
         MEDIA,

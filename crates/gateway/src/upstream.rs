@@ -69,7 +69,15 @@ impl Area {
         match self {
             Self::Windows => &["casement.window.v1.WindowService"],
             Self::Messages => &["casement.message.v1.MessageService"],
-            Self::Accounts => &["casement.account.v1.AccountService"],
+            Self::Accounts => &[
+                "casement.account.v1.AccountService",
+                "casement.account.v1.ApplicationService",
+                "casement.account.v1.SecretService",
+                "casement.account.v1.OnboardingService",
+                "casement.account.v1.ConsentService",
+                "casement.account.v1.MigrationService",
+                "casement.account.v1.TemplateService",
+            ],
             Self::Media => &["casement.media.v1.MediaService"],
             Self::Archive => &[
                 "casement.conversation.v1.ConversationService",

@@ -18,8 +18,8 @@ use crate::media::MediaConfig;
 
 use crate::http::Trust;
 use crate::sms::config::{GenericSms, SmsKeys, Vonage};
-use crate::sms::words::Words;
 use crate::sms::{self, Readers};
+use crate::words::{self, BrandKeywords, Lexicon, WhatsappKeywords, Words};
 
 /// The name of the application and of the account that the paths without a name mean.
 pub const DEFAULT_NAME: &str = "default";
@@ -53,6 +53,10 @@ pub struct Config {
     pub generic_sms: BTreeMap<String, GenericSms>,
     /// The words by which customers stop SMS and take them up again, by language.
     pub sms_keywords: BTreeMap<String, Words>,
+    /// What words in WhatsApp messages do.
+    pub whatsapp_keywords: WhatsappKeywords,
+    /// What is different for single brands.
+    pub brand_keywords: BTreeMap<String, BrandKeywords>,
     /// Which customer events open or refresh the window.
     pub qualifying: Qualifying,
     /// How far the time of an event may lie ahead of its receipt; beyond, it counts as of then.
@@ -186,7 +190,9 @@ impl Default for Config {
             twilio: Twilio::default(),
             vonage: Vonage::default(),
             generic_sms: BTreeMap::new(),
-            sms_keywords: sms::words::defaults(),
+            sms_keywords: words::sms(),
+            whatsapp_keywords: WhatsappKeywords::default(),
+            brand_keywords: BTreeMap::new(),
             qualifying: Qualifying::default(),
             future_tolerance: SignedDuration::from_secs(60),
             media: MediaConfig::default(),
@@ -322,7 +328,11 @@ impl Config {
     pub(crate) fn sms_readers(&self) -> Result<Readers, ConfigError> {
         Ok(Readers {
             layouts: sms::config::layouts(&self.generic_sms)?,
-            keywords: sms::words::table(&self.sms_keywords)?,
+            keywords: Lexicon::new(
+                &self.sms_keywords,
+                &self.whatsapp_keywords,
+                &self.brand_keywords,
+            )?,
             senders: self.sms.clone(),
         })
     }

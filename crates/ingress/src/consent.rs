@@ -3,16 +3,17 @@
 //! Written before the fact that says it, so that whoever hears of the fact finds it in force.
 //! What a word means is decided by whoever heard it.
 
+use casement_domain::consent::keywords::Keyword;
 use casement_domain::consent::{Choice, Consent, Provenance, Topic};
 use casement_domain::inbound::Addresses;
 use casement_event_log::consent::{self, Change};
 use casement_event_log::customers;
-use casement_whatsapp::webhook::{Item, Preference, UserPreference};
+use casement_whatsapp::webhook::{InboundMessage, Item, MessageKind, Preference, UserPreference};
 use jiff::Timestamp;
 
 use crate::SOURCE;
 use crate::conversation::{self, ROUNDS_MAX};
-use crate::draft::item_id;
+use crate::draft::{Draft, item_id};
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
 
@@ -74,13 +75,48 @@ fn change(said: &Said, post: &Post) -> Change {
             source: said.source.to_owned(),
             wording: said.wording.chars().take(WORDING_CHARS_MAX).collect(),
             reference: cause.clone(),
+            ..Provenance::default()
         },
     };
     Change {
         consent: Consent::of(said.topic, choice),
         cause,
         traceparent: post.traceparent.clone(),
+        ..Change::default()
     }
+}
+
+/// Writes down what a WhatsApp message says, if it is one of the words of the number's brand and
+/// nothing else, written or tapped. An answer that the customer's app gave by itself says nothing.
+pub(crate) async fn message(
+    desk: &Desk,
+    home: &Home,
+    post: &Post,
+    message: &InboundMessage,
+    draft: &Draft,
+) -> Result<(), Setback> {
+    let is_said = matches!(message.kind, MessageKind::Text | MessageKind::Button);
+    let Some(text) = message.text.as_deref().filter(|_| is_said) else {
+        return Ok(());
+    };
+    let heard = desk.sms.keywords.whatsapp(&home.brand, text);
+    let (topic, is_refused) = match heard {
+        Some((topic, Keyword::Stop)) => (topic, true),
+        Some((topic, Keyword::Start)) => (topic, false),
+        Some((_, Keyword::Help)) | None => return Ok(()),
+    };
+    if message.automatic {
+        return Ok(());
+    }
+    let said = Said {
+        topic,
+        is_refused,
+        at: draft.at,
+        source: Provenance::WHATSAPP_KEYWORD,
+        wording: text.trim().to_owned(),
+        provider_id: message.wamid.clone(),
+    };
+    record(desk, home, post, &draft.addresses, &said).await
 }
 
 /// Writes down what a `user_preferences` webhook says. A category or a word that we do not know

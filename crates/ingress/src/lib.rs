@@ -41,7 +41,9 @@ mod sms;
 mod stored;
 mod token;
 mod trace;
+mod unsupported;
 mod whatsapp;
+mod words;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -53,6 +55,7 @@ use casement_event_log::Log;
 use casement_event_log::customers::Tokens;
 use casement_event_log::directory::Directory;
 use casement_proto::media::v1::media_service_server::MediaServiceServer;
+use casement_secrets::Secrets;
 use casement_shell::SharedClock;
 use casement_shell::server::Server;
 use casement_shell::tls::Tls;
@@ -71,7 +74,7 @@ pub use sms::config::{
     GenericSms, HmacAlgorithm, InboundPointers, SignatureEncoding, StatusPointers, StatusWords,
     Vonage, VonageAccount,
 };
-pub use sms::words::Words;
+pub use words::{BrandKeywords, Stops, WhatsappKeywords, Words};
 
 use config::Keys;
 use http::{Door, House, TWILIO, WHATSAPP};
@@ -148,6 +151,8 @@ pub async fn start(
         queues: queue::Queues::new(),
         horizon: search::Horizon::default(),
         recent: recent::Recent::default(),
+        reports: recent::Recent::default(),
+        report_turns: queue::Queues::new(),
         heads: heads::Heads::default(),
         replay: Arc::new(Notify::new()),
         tally: place::Tally::default(),
@@ -176,6 +181,13 @@ fn sms_gateways(keys: &Keys) -> Vec<&'static str> {
 }
 
 impl Role {
+    /// Lets accounts name secrets that are stored. To be told before it runs.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.media.know(secrets);
+        self
+    }
+
     /// Returns the address that webhooks are taken at.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -35,6 +35,9 @@ pub(crate) struct Desk {
     pub(crate) future_tolerance: SignedDuration,
     pub(crate) horizon: Horizon,
     pub(crate) recent: Recent,
+    /// The same for what was reported about messages.
+    pub(crate) reports: Recent,
+    pub(crate) report_turns: Queues,
     pub(crate) heads: Heads,
     pub(crate) queues: Queues,
     /// Told when something was parked whose number has become known meanwhile.

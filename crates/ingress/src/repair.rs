@@ -121,6 +121,8 @@ impl Repair {
             future_tolerance: config.future_tolerance,
             horizon: search::Horizon::default(),
             recent: crate::recent::Recent::default(),
+            reports: crate::recent::Recent::default(),
+            report_turns: queue::Queues::new(),
             heads: crate::heads::Heads::default(),
             queues: queue::Queues::new(),
             replay: Arc::new(Notify::new()),

@@ -17,6 +17,7 @@ use crate::conversation::ROUNDS_MAX;
 use crate::draft::addresses;
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
+use crate::recent::{Line, Page};
 use crate::stored;
 
 /// How many reports of a message are looked at for a repeat; a message has a handful.
@@ -149,26 +150,47 @@ fn record(
 /// Appends a report unless it stands there; returns whether it was new.
 async fn append_once(desk: &Desk, record: Record) -> Result<bool, Setback> {
     let subject = record.subject.clone();
-    let (mut from, mut newest) = (1, 0);
+    // Several of a message often come in one post.
+    let _turn = desk.report_turns.turn(&subject).await;
+    // A subject without a page is taken for empty: most reports are a message's first, and where
+    // it is not so the append is refused.
+    let mut page = desk.reports.take(&subject).unwrap_or_default();
     for _ in 0..ROUNDS_MAX {
-        for _ in 0..REPORTS_LEN_MAX {
-            let Some(stored) = desk.log.next(stream::MESSAGES, &subject, from).await? else {
-                break;
-            };
-            if stored.id() == Some(record.id) {
-                return Ok(false);
-            }
-            newest = stored.sequence;
-            from = newest + 1;
+        if page.has(record.id) {
+            desk.reports.put(&subject, page);
+            return Ok(false);
         }
-        let expect = Expect::last(subject.clone(), newest);
+        let expect = Expect::last(subject.clone(), page.newest());
         match desk.log.append(record.clone(), expect).await {
-            Ok(_) => return Ok(true),
+            Ok(position) => {
+                page.push(line(position.sequence, Some(record.id)));
+                desk.reports.put(&subject, page);
+                return Ok(true);
+            }
             Err(AppendError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        // From the start: what stood there may be gone since, too.
+        page = Page::default();
+        for _ in 0..REPORTS_LEN_MAX {
+            let from = page.newest() + 1;
+            let Some(stored) = desk.log.next(stream::MESSAGES, &subject, from).await? else {
+                break;
+            };
+            page.push(line(stored.sequence, stored.id()));
+        }
     }
     Err(Setback::Contended { subject })
+}
+
+/// A report on a page: what a message's reports say of customers stands elsewhere.
+fn line(sequence: u64, id: Option<Uuid>) -> Line {
+    Line {
+        sequence,
+        id,
+        last_event_at: None,
+        merged: None,
+    }
 }
 
 /// Returns how far an SMS came, in the stored form.

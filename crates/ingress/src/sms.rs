@@ -3,11 +3,10 @@
 //! Each gateway's format is read elsewhere; what is told is the same for all of them.
 
 pub(crate) mod config;
-pub(crate) mod words;
 
 use std::collections::HashMap;
 
-use casement_domain::consent::keywords::{Keyword, Keywords};
+use casement_domain::consent::keywords::Keyword;
 use casement_domain::consent::{Provenance, Topic};
 use casement_domain::inbound::Kind;
 use casement_event::{Uuid, id, v1};
@@ -27,6 +26,7 @@ use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
 use crate::report::{self, Attempt};
 use crate::token::hashed;
+use crate::words::Lexicon;
 
 /// For how long a gateway may repeat a post that it got no answer to, with room to spare.
 const REPEATS_WITHIN: SignedDuration = SignedDuration::from_hours(24);
@@ -35,7 +35,7 @@ const REPEATS_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     pub(crate) layouts: HashMap<String, Layout>,
-    pub(crate) keywords: Keywords,
+    pub(crate) keywords: Lexicon,
     /// Senders that are configured, beside those in the numbers' records.
     pub(crate) senders: Config,
 }
@@ -159,12 +159,14 @@ async fn inbound(
         return Ok("kept");
     };
     let home = Home::of(account)?;
-    let keyword = keyword(&desk.sms.keywords, sms);
-    let draft = draft(&home, sent.gateway, sms, keyword, post.received);
+    let lexicon = &desk.sms.keywords;
+    let heard = keyword(lexicon, &home.brand, sms);
+    let draft = draft(&home, sent.gateway, sms, heard, post.received);
     // Consent comes first: whoever hears of the message finds it in force, and if we die in
     // between, the post comes again and finds it written.
-    if let Some(said) = said(sms, keyword, draft.at) {
-        for home in homes(&accounts)? {
+    for home in homes(&accounts)? {
+        let keyword = keyword(lexicon, &home.brand, sms);
+        if let Some(said) = said(sms, keyword, draft.at) {
             Box::pin(consent::record(desk, &home, post, &draft.addresses, &said)).await?;
         }
     }
@@ -186,13 +188,13 @@ async fn inbound(
 }
 
 /// Returns what a message asks for: by the gateway's own reading, if there is one, since it acts
-/// on it; else by our table.
-fn keyword(keywords: &Keywords, sms: &Inbound) -> Option<Keyword> {
+/// on it; else by the brand's table.
+fn keyword(lexicon: &Lexicon, brand: &str, sms: &Inbound) -> Option<Keyword> {
     match sms.opt_out {
         Some(OptOut::Stop) => Some(Keyword::Stop),
         Some(OptOut::Start) => Some(Keyword::Start),
         Some(OptOut::Help) => Some(Keyword::Help),
-        None => keywords.read(&sms.text),
+        None => lexicon.sms(brand, &sms.text),
     }
 }
 
@@ -336,10 +338,13 @@ fn body_id(sent: &Sent<'_>) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn keywords() -> Keywords {
-        words::table(&words::defaults()).unwrap()
+    fn keywords() -> Lexicon {
+        let whatsapp = crate::words::WhatsappKeywords::default();
+        Lexicon::new(&crate::words::sms(), &whatsapp, &BTreeMap::new()).unwrap()
     }
 
     fn sms(text: &str, opt_out: Option<OptOut>) -> Inbound {
@@ -361,7 +366,7 @@ mod tests {
             ("stop", Some(OptOut::Start), Some(Keyword::Start)),
         ] {
             assert_eq!(
-                keyword(&keywords(), &sms(text, opt_out)),
+                keyword(&keywords(), "acme", &sms(text, opt_out)),
                 expected,
                 "{text}"
             );
@@ -373,7 +378,7 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let refused = |text: &str| {
             let sms = sms(text, None);
-            said(&sms, keyword(&keywords(), &sms), at).map(|said| said.is_refused)
+            said(&sms, keyword(&keywords(), "acme", &sms), at).map(|said| said.is_refused)
         };
         assert_eq!(refused("STOP"), Some(true));
         assert_eq!(refused("start"), Some(false));

@@ -9,7 +9,7 @@ use crate::draft::{self, Draft};
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
 use crate::report::{self, Attempt};
-use crate::{aside, consent, parked};
+use crate::{aside, consent, parked, unsupported};
 
 /// Puts an item on the log.
 pub(crate) async fn item(desk: &Desk, post: &Post, item: &Item) -> Result<(), Setback> {
@@ -72,10 +72,18 @@ async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str,
     let draft = match &item.kind {
         ItemKind::Message(message) => match &message.group_id {
             Some(group_id) => return group(desk, &home, post, item, message, group_id).await,
-            None => draft::message(&home.number, item, message),
+            None => {
+                let draft = draft::message(&home.number, item, message);
+                // Before the fact, so that whoever hears of it finds it in force.
+                consent::message(desk, &home, post, message, &draft).await?;
+                draft
+            }
         },
         ItemKind::Status(report) => return status(desk, &home, post, item, report).await,
-        ItemKind::Call(call) => draft::call(&home.number, item, call),
+        ItemKind::Call(call) => {
+            unsupported::call(desk, &home, post, item, call).await?;
+            draft::call(&home.number, item, call)
+        }
         ItemKind::CallStatus(call) => draft::call_status(&home.number, item, call),
         ItemKind::Echo(echo) => draft::echo(&home.number, item, echo),
         ItemKind::UserIdUpdate(update) => draft::user_id_update(item, update),
@@ -171,6 +179,7 @@ async fn group(
     group_id: &str,
 ) -> Result<&'static str, Setback> {
     aside::group_message(desk, home, post, item, message, group_id).await?;
+    unsupported::group_message(desk, home, post, item, message, group_id).await?;
     Ok("group")
 }
 

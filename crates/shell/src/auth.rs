@@ -40,8 +40,10 @@ pub const MISSING_SCOPE: &str = "MISSING_SCOPE";
 pub enum Scope {
     /// Ask for windows, conversations and messages.
     Read,
-    /// Send, cancel, add notes.
+    /// Send, cancel.
     Send,
+    /// Add notes, assign, close, label, mark as read.
+    Colleague,
     /// Change brands, numbers, templates, policies.
     Admin,
     /// Read every event, verify and export the archive, erase.
@@ -50,13 +52,20 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Send, Self::Admin, Self::Audit];
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Send,
+        Self::Colleague,
+        Self::Admin,
+        Self::Audit,
+    ];
 
     /// As written in a configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Send => "send",
+            Self::Colleague => "colleague",
             Self::Admin => "admin",
             Self::Audit => "audit",
         }

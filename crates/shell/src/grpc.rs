@@ -119,6 +119,38 @@ pub fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// What a refusal says, in plain data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// The code's name.
+    pub code: &'static str,
+    /// The stable reason; empty if it carries none.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Facts about it.
+    pub metadata: std::collections::HashMap<String, String>,
+    /// Fields of the request, each with what is wrong with it.
+    pub fields: Vec<(String, String)>,
+}
+
+/// Returns what a [`refusal`] says, as a client reads it.
+pub fn said(status: &Status) -> Said {
+    let info = status.get_details_error_info();
+    let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unzip();
+    let fields = status.get_details_bad_request().into_iter();
+    Said {
+        code: code_name(status.code()),
+        reason: reason.unwrap_or_default(),
+        message: status.message().to_owned(),
+        metadata: metadata.unwrap_or_default(),
+        fields: fields
+            .flat_map(|request| request.field_violations)
+            .map(|violation| (violation.field, violation.description))
+            .collect(),
+    }
+}
+
 /// Returns the name of a gRPC code, as `google.rpc.Code` writes it.
 pub fn code_name(code: Code) -> &'static str {
     match code {

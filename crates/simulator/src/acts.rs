@@ -119,6 +119,11 @@ impl Handle {
     /// Lets a customer send anything; returns its `wamid`.
     pub fn inbound(&self, spec: &InboundSpec) -> Result<String, Error> {
         let wamid = mint_wamid();
+        // Whoever writes to a phone reaches it wherever it has moved.
+        let spec = &InboundSpec {
+            phone_number_id: self.present_id(&spec.phone_number_id),
+            ..spec.clone()
+        };
         self.act(&spec.customer, &spec.phone_number_id, |state, at, who| {
             let at = spec.at.unwrap_or(at);
             let opens = opens_window(&spec.content, state.books.reactions_open_window);
@@ -137,6 +142,7 @@ impl Handle {
     /// Lets a customer call the business; returns the call's id. Opens the window, answered or not.
     pub fn rings(&self, customer: &CustomerId, phone_number_id: &str) -> Result<String, Error> {
         let call_id = format!("wacid.{}", Uuid::new_v4().simple());
+        let phone_number_id = &self.present_id(phone_number_id);
         self.act(customer, phone_number_id, |state, at, who| {
             state.books.note_inbound(phone_number_id, &who.id, at, true);
             let shown = shown(state, phone_number_id, who);
@@ -153,6 +159,7 @@ impl Handle {
         phone_number_id: &str,
         wanted: bool,
     ) -> Result<(), Error> {
+        let phone_number_id = &self.present_id(phone_number_id);
         self.act(customer, phone_number_id, |state, at, who| {
             if let Some(known) = state.books.customer_mut(who.id.as_str()) {
                 known.marketing_stopped = !wanted;
@@ -221,6 +228,11 @@ impl Handle {
             })
         })?;
         Ok(id)
+    }
+
+    fn present_id(&self, phone_number_id: &str) -> String {
+        self.shared()
+            .look(|state| state.books.present_id(phone_number_id))
     }
 
     /// Does something as a customer towards a number and publishes the change it makes.

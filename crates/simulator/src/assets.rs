@@ -97,7 +97,6 @@ pub(crate) struct Assets {
     /// Accounts whose webhooks the app does not get.
     unsubscribed: HashSet<String>,
     test_numbers: HashMap<String, BTreeSet<String>>,
-    number_status: HashMap<String, String>,
 }
 
 impl Assets {
@@ -109,7 +108,6 @@ impl Assets {
             tokens: HashMap::new(),
             unsubscribed: HashSet::new(),
             test_numbers: HashMap::new(),
-            number_status: HashMap::new(),
         }
     }
 
@@ -176,24 +174,5 @@ impl Assets {
             }
             _ => Ok(()),
         }
-    }
-
-    pub(crate) fn put_number_status(&mut self, phone_number_id: &str, status: &str) {
-        self.number_status
-            .insert(phone_number_id.to_owned(), status.to_owned());
-    }
-
-    pub(crate) fn number_status(&self, phone_number_id: &str) -> &str {
-        self.number_status
-            .get(phone_number_id)
-            .map_or("CONNECTED", String::as_str)
-    }
-
-    /// Checks that a number is registered.
-    pub(crate) fn check_registered(&self, phone_number_id: &str) -> Result<(), Refusal> {
-        if self.number_status(phone_number_id) == "CONNECTED" {
-            return Ok(());
-        }
-        Err(Refusal::new(133_010, "the number is not registered"))
     }
 }

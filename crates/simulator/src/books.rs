@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use crate::ads::{Device, EntryPoint, Free};
 use crate::assets::Assets;
-use crate::config::{
-    Config, Limits, NumberConfig, RefusalStyle, TemplateCategory, TemplateConfig, TemplateStatus,
-};
+use crate::config::{Config, Limits, NumberConfig, RefusalStyle, TemplateCategory, TemplateConfig};
 use crate::error::Error;
 use crate::graph_body::is_user_id;
+use crate::platform::Estate;
 use crate::records::{ApiCall, Customer, CustomerId, CustomerSpec, ReadMark, SentMessage};
 use crate::ring::Ring;
 use crate::rules::{self, PairRate, Throughput};
+use crate::templates::Catalog;
 
 /// How many sends the books keep.
 pub const SENT_KEPT_MAX: usize = 100_000;
@@ -80,9 +80,12 @@ pub(crate) struct Books {
     pub(crate) reactions_open_window: bool,
     pub(crate) numbers: Vec<NumberConfig>,
     pub(crate) templates: Vec<TemplateConfig>,
+    pub(crate) catalog: Catalog,
     pub(crate) assets: Assets,
+    pub(crate) estate: Estate,
     pub(crate) calls: Ring<ApiCall>,
     pub(crate) read_marks: Ring<ReadMark>,
+    migration_keeps_windows: bool,
     limits: Limits,
     strangers_on_whatsapp: bool,
     sms_senders: Vec<String>,
@@ -108,14 +111,17 @@ impl Books {
         }
         Self {
             assets,
+            estate: Estate::default(),
             window: config.window,
             free_entry_point: config.free_entry_point,
             refusal: config.refusal,
             reactions_open_window: config.reactions_open_window,
             numbers: config.numbers.clone(),
             templates: config.templates.clone(),
+            catalog: Catalog::default(),
             calls: Ring::new(CALLS_KEPT_MAX),
             read_marks: Ring::new(CALLS_KEPT_MAX),
+            migration_keeps_windows: config.migration_keeps_windows,
             limits: config.limits,
             strangers_on_whatsapp: config.strangers_on_whatsapp,
             sms_senders: config.twilio.senders.clone(),
@@ -280,20 +286,6 @@ impl Books {
                     .is_some_and(|tie| tie.knows_phone))
     }
 
-    /// Changes a template's review state.
-    pub(crate) fn set_template_status(
-        &mut self,
-        template: (&str, &str, &str),
-        status: TemplateStatus,
-    ) -> Option<TemplateConfig> {
-        let (waba_id, name, language) = template;
-        let found = self.templates.iter_mut().find(|known| {
-            known.waba_id == waba_id && known.name == name && known.language == language
-        })?;
-        found.status = status;
-        Some(found.clone())
-    }
-
     /// Returns whether a phone has sent STOP to a sender.
     pub(crate) fn has_stopped(&self, sender: &str, phone: &str) -> bool {
         let pair = (sender_key(sender), rules::digits(phone));
@@ -346,6 +338,22 @@ impl Books {
     /// Finds a send by the id the platform gave it.
     pub(crate) fn sent_seq(&self, message_id: &str) -> Option<u64> {
         self.sent_by_id.get(message_id).copied()
+    }
+
+    /// Ties a number's customers to the id that it has now. Whether an open window goes along,
+    /// Meta's pages do not say.
+    pub(crate) fn move_ties(&mut self, from: &str, to: &str) {
+        let (moving, staying) = std::mem::take(&mut self.ties)
+            .into_iter()
+            .partition::<HashMap<_, _>, _>(|(key, _)| key.phone_number_id == from);
+        self.ties = staying;
+        for (key, mut tie) in moving {
+            if !self.migration_keeps_windows {
+                tie.last_qualifying_at = None;
+                tie.entry_point = EntryPoint::default();
+            }
+            self.ties.insert(tie_key(to, &key.customer), tie);
+        }
     }
 
     fn tie(&mut self, phone_number_id: &str, customer: &CustomerId) -> &mut Tie {

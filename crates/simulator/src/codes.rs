@@ -114,7 +114,18 @@ pub(crate) fn graph_title(code: i64) -> &'static str {
         132_012 => "Template parameter format mismatch",
         132_015 => "Template is paused",
         132_016 => "Template is disabled",
+        133_005 => "Two step verification PIN mismatch",
+        133_006 => "Phone number re-verification needed",
+        133_008 => "Too many two step verification PIN guesses",
+        133_009 => "Two step verification PIN guessed too fast",
         133_010 => "Phone number not registered",
+        133_015 => "Please wait a few minutes before attempting to register this phone number",
+        133_016 => "Account register deregister rate limit exceeded",
+        136_024 | 136_025 => "Verification code failure",
+        2_388_012 => "Phone number already exists in your account",
+        2_388_091 => "Phone number not eligible for registration code",
+        2_388_093 => "Phone number not eligible for verification",
+        2_388_103 => "Phone number migration failed",
         _ => "Error",
     }
 }

@@ -63,6 +63,9 @@ pub struct Config {
     pub refusal: RefusalStyle,
     /// Whether a customer's reaction opens the window. Meta's pages do not say; off by default.
     pub reactions_open_window: bool,
+    /// Whether open windows go along when a number moves to another account. Meta's pages do not
+    /// say; on by default.
+    pub migration_keeps_windows: bool,
     /// Whether a phone that no customer was declared for has WhatsApp.
     pub strangers_on_whatsapp: bool,
     /// When webhooks that were not answered with 200 are sent again.
@@ -96,6 +99,7 @@ impl Config {
             auto_status: AutoStatus::default(),
             refusal: RefusalStyle::default(),
             reactions_open_window: false,
+            migration_keeps_windows: true,
             strangers_on_whatsapp: true,
             webhook_retry: WebhookRetry::default(),
             seed: 0,

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::faults::{FaultId, FaultSpec};
 use crate::handle::Handle;
 use crate::media::MediaSpec;
+use crate::platform::control as platform;
 use crate::records::{CustomerId, CustomerSpec, InboundContent, InboundSpec, InboundVia, Status};
 use crate::script::Script;
 
@@ -56,13 +57,18 @@ POST   /_sim/tokens             {token, scopes?, expires_at?, revoked?, app_id?}
 DELETE /_sim/subscriptions/{waba_id}
 POST   /_sim/templates          {waba_id, name, language, category, body, parameter_count}
 POST   /_sim/templates/status   {waba_id, name, language, status}
+POST   /_sim/templates/review   \"hold\" | \"approve\" | {reject: REASON}; what becomes of new ones
+POST   /_sim/templates/act      {waba_id, name, language, act: \"pause\" | \"unpause\" | \"approve\" | {reject | quality | announce_category | change_category | components}}
 POST   /_sim/script             {customers, steps}
 ";
 
 /// Returns the control routes.
 pub(crate) fn routes() -> Router<Handle> {
     Router::new()
-        .route("/_sim", get(|| async { INDEX }))
+        .route(
+            "/_sim",
+            get(|| async { format!("{INDEX}{}", platform::INDEX) }),
+        )
         .route("/_sim/customers", get(customers).post(put_customer))
         .route("/_sim/says", post(says))
         .route("/_sim/clicks", post(clicks))
@@ -96,6 +102,7 @@ pub(crate) fn routes() -> Router<Handle> {
         .route("/_sim/templates", post(add_template))
         .route("/_sim/templates/status", post(template_status))
         .route("/_sim/script", post(script))
+        .merge(platform::routes())
 }
 
 type Answer = Result<Json<Value>, Error>;
@@ -104,10 +111,14 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::UnknownCustomer
+            | Self::UnknownBusiness
+            | Self::UnknownAccount
             | Self::UnknownNumber
             | Self::UnknownMessage
             | Self::UnknownTemplate => StatusCode::NOT_FOUND,
-            Self::InvalidCustomer(_) | Self::InvalidMedia(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidCustomer(_) | Self::InvalidMedia(_) | Self::InvalidPlatform(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoWebhook => StatusCode::CONFLICT,
             Self::Unreachable(_) => StatusCode::BAD_GATEWAY,

@@ -17,6 +17,15 @@ pub enum Error {
     /// No template has that account, name and language.
     #[error("unknown template")]
     UnknownTemplate,
+    /// The books know no such business.
+    #[error("unknown business")]
+    UnknownBusiness,
+    /// The books know no such business account.
+    #[error("unknown business account")]
+    UnknownAccount,
+    /// Meta's side cannot be told this.
+    #[error("invalid: {0}")]
+    InvalidPlatform(&'static str),
     /// The customer cannot be put into the books.
     #[error("invalid customer: {0}")]
     InvalidCustomer(&'static str),

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -21,9 +22,11 @@ use crate::config::NumberConfig;
 use crate::graph::bearer;
 use crate::handle::Handle;
 use crate::media;
-use crate::payload::{category_word, template_status_word};
+use crate::outbox::{self, Parcel};
+use crate::payload::Change;
+use crate::platform::{account_node, business_node, number_node, upsets};
 use crate::records::Channel;
-use crate::serving;
+use crate::{serving, shared, templates};
 
 /// Items of a page, unless asked otherwise (Meta: paginated results).
 const PAGE_ITEMS: usize = 25;
@@ -33,13 +36,21 @@ const PAGE_ITEMS_MAX: usize = 100;
 const NUMBER_FIELDS: &str = "id,display_phone_number,verified_name,quality_rating,status,\
                              code_verification_status,platform_type,throughput";
 
+/// What a template shows if no fields are asked for.
+const TEMPLATE_FIELDS: &str = "id,name,parameter_format,components,language,status,category";
+
 /// Returns the management routes.
 pub(crate) fn routes() -> Router<Handle> {
     Router::new()
         .route("/{version}/debug_token", get(debug_token))
         .route("/{version}/app", get(get_app))
         .route("/{version}/{id}", get(get_node))
-        .route("/{version}/{id}/message_templates", get(get_templates))
+        .route(
+            "/{version}/{id}/message_templates",
+            get(get_templates)
+                .post(create_template)
+                .delete(delete_template),
+        )
         .route("/{version}/{id}/phone_numbers", get(get_numbers))
         .route(
             "/{version}/{id}/subscribed_apps",
@@ -62,6 +73,10 @@ struct Asked {
     after: Option<String>,
     #[serde(default)]
     phone_number_id: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    hsm_id: Option<String>,
 }
 
 /// A call, with its token wherever it stood.
@@ -96,7 +111,7 @@ pub(crate) fn allowed(
     let number = books
         .number(phone_number_id)
         .ok_or_else(|| no_such_object(phone_number_id))?;
-    if number.token.expose_secret() == token {
+    if is_of(number, token) || books.estate.may(token, &number.waba_id) {
         Ok(())
     } else {
         Err(Refusal::new(10, "the token has no access to this number"))
@@ -120,7 +135,9 @@ fn known<'a>(
 }
 
 fn is_known(books: &Books, token: &str) -> bool {
-    books.assets.token(token).is_some() || books.numbers.iter().any(|number| is_of(number, token))
+    books.assets.token(token).is_some()
+        || books.estate.knows(token)
+        || books.numbers.iter().any(|number| is_of(number, token))
 }
 
 fn is_of(number: &NumberConfig, token: &str) -> bool {
@@ -141,23 +158,26 @@ fn account<'a>(
     waba_id: &str,
     call: &Call,
 ) -> Result<Vec<&'a NumberConfig>, Refusal> {
-    let token = known(books, call.token.as_deref(), MANAGEMENT, call.now)?;
-    let numbers: Vec<_> = books
-        .numbers
-        .iter()
-        .filter(|number| number.waba_id == waba_id)
-        .collect();
-    if numbers.is_empty() {
+    allowed_account(books, waba_id, call.token.as_deref(), call.now)?;
+    Ok(books.numbers_of(waba_id))
+}
+
+/// Checks that a token is good for a business account (100/33, 200).
+pub(crate) fn allowed_account(
+    books: &Books,
+    waba_id: &str,
+    token: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let token = known(books, token, MANAGEMENT, now)?;
+    if !books.has_account(waba_id) {
         return Err(no_such_object(waba_id));
     }
-    if numbers.iter().any(|number| is_of(number, token)) {
-        Ok(numbers)
-    } else {
-        Err(Refusal::new(
-            200,
-            "the token has no access to this business account",
-        ))
+    if books.may_touch(token, waba_id) {
+        return Ok(());
     }
+    let told = "the token has no access to this business account";
+    Err(Refusal::new(200, told))
 }
 
 async fn debug_token(
@@ -211,12 +231,13 @@ fn debugged(books: &Books, entry: Option<&TokenConfig>, token: &str, now: Timest
     };
     let mut data = json!({"is_valid": invalid.is_none(), "scopes": []});
     if let Some(entry) = entry {
-        let accounts: Vec<&str> = books
+        let mut accounts: Vec<&str> = books
             .numbers
             .iter()
             .filter(|number| is_of(number, token))
             .map(|number| number.waba_id.as_str())
             .collect();
+        accounts.extend(books.estate.granted(token));
         let granted: Vec<Value> = entry
             .scopes
             .iter()
@@ -277,22 +298,20 @@ async fn get_node(
     }
     let call = Call::new(&handle, asked, &uri, &headers);
     read(&handle, &call, |books| {
-        let Some(number) = books.number(&id) else {
-            account(books, &id, &call)?;
-            let portfolio = json!({"id": books.assets.portfolio_id, "name": "Simulated portfolio"});
-            let node = json!({
-                "id": id,
-                "name": "Simulated business account",
-                "timezone_id": "1",
-                "owner_business_info": portfolio,
-                "on_behalf_of_business_info": null,
-            });
-            return shown(node, call.asked.fields.as_deref().unwrap_or("id,name"));
-        };
+        let fields = call.asked.fields.as_deref();
         let token = call.token.as_deref();
+        let Some(number) = books.live_number(&id) else {
+            if let Some(node) = business_node(books, &id, token.unwrap_or_default()) {
+                known(books, token, MANAGEMENT, call.now)?;
+                return shown(node, fields.unwrap_or("id,name"));
+            }
+            account(books, &id, &call)?;
+            let node = account_node(books, &id, call.now);
+            return shown(node, fields.unwrap_or("id,name"));
+        };
         allowed(books, &id, token, MANAGEMENT, call.now)?;
-        let fields = call.asked.fields.as_deref().unwrap_or(NUMBER_FIELDS);
-        shown(number_node(books, number), fields)
+        let node = number_node(books, number, call.now);
+        shown(node, fields.unwrap_or(NUMBER_FIELDS))
     })
 }
 
@@ -309,7 +328,7 @@ async fn get_numbers(
         let fields = call.asked.fields.as_deref().unwrap_or(NUMBER_FIELDS);
         let nodes: Result<Vec<_>, _> = numbers
             .into_iter()
-            .map(|number| shown(number_node(books, number), fields))
+            .map(|number| shown(number_node(books, number, call.now), fields))
             .collect();
         page(nodes?, &call)
     })
@@ -323,26 +342,60 @@ async fn get_templates(
     headers: HeaderMap,
 ) -> Response {
     let call = Call::new(&handle, asked, &uri, &headers);
-    read(&handle, &call, |books| {
+    change(&handle, "GET", &call, |books| {
         account(books, &waba_id, &call)?;
-        let nodes = books
-            .templates
-            .iter()
-            .enumerate()
-            .filter(|(_, template)| template.waba_id == waba_id)
-            .map(|(index, template)| {
-                json!({
-                    "id": template_id(index).to_string(),
-                    "name": template.name,
-                    "language": template.language,
-                    "status": template_status_word(template.status),
-                    "category": category_word(Some(template.category)).to_uppercase(),
-                    "components": [{"type": "BODY", "text": template.body}],
-                })
-            })
-            .collect();
-        page(nodes, &call)
+        let fields = call.asked.fields.as_deref().unwrap_or(TEMPLATE_FIELDS);
+        let nodes = books.template_nodes(&waba_id, call.asked.name.as_deref());
+        let nodes: Result<Vec<_>, _> = nodes.into_iter().map(|it| shown(it, fields)).collect();
+        page(nodes?, &call)
     })
+}
+
+async fn create_template(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    let given: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+    upsets::serve(&handle, "POST", &call.path, |state| {
+        account(&state.books, &waba_id, &call)?;
+        let (answer, changes) = templates::create(&mut state.books, &waba_id, &given, call.now)?;
+        tell(&handle, state, changes)?;
+        Ok(answer)
+    })
+}
+
+async fn delete_template(
+    State(handle): State<Handle>,
+    Path((_, waba_id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let call = Call::new(&handle, asked, &uri, &headers);
+    upsets::serve(&handle, "DELETE", &call.path, |state| {
+        account(&state.books, &waba_id, &call)?;
+        let name = call.asked.name.as_deref().unwrap_or_default();
+        let id = call.asked.hsm_id.as_deref();
+        let (answer, changes) = templates::delete(&mut state.books, &waba_id, name, id, call.now)?;
+        tell(&handle, state, changes)?;
+        Ok(answer)
+    })
+}
+
+/// Sends the webhooks about templates, in their order.
+fn tell(handle: &Handle, state: &mut shared::State, changes: Vec<Change>) -> Result<(), Refusal> {
+    for change in changes {
+        let lane = format!("templates/{}", change.waba_id);
+        let parcel = Parcel::Change { change, lane };
+        outbox::publish(handle.shared(), state, parcel, false)
+            .map_err(|error| Refusal::new(2, error.to_string()))?;
+    }
+    Ok(())
 }
 
 async fn get_subscriptions(
@@ -402,28 +455,6 @@ async fn unsubscribe(
         account(books, &waba_id, &call)?;
         books.assets.unsubscribe(&waba_id);
         Ok(json!({"success": true}))
-    })
-}
-
-/// Returns the id of the template at this place of the list.
-pub(crate) fn template_id(index: usize) -> u64 {
-    9_000_000_000_000_001 + index as u64
-}
-
-fn number_node(books: &Books, number: &NumberConfig) -> Value {
-    let is_test = books.assets.is_test_number(&number.phone_number_id);
-    let status = books.assets.number_status(&number.phone_number_id);
-    json!({
-        "id": number.phone_number_id,
-        "display_phone_number": number.display_phone_number,
-        "verified_name": "Simulated business",
-        "status": status,
-        "code_verification_status": "VERIFIED",
-        "name_status": "APPROVED",
-        "quality_rating": "GREEN",
-        "platform_type": if status == "CONNECTED" { "CLOUD_API" } else { "NOT_APPLICABLE" },
-        "throughput": {"level": "STANDARD"},
-        "account_mode": if is_test { "SANDBOX" } else { "LIVE" },
     })
 }
 
@@ -488,8 +519,7 @@ fn read(
     call: &Call,
     look: impl FnOnce(&Books) -> Result<Value, Refusal>,
 ) -> Response {
-    let outcome = handle.shared().look(|state| look(&state.books));
-    respond(handle, "GET", call, outcome)
+    upsets::serve(handle, "GET", &call.path, |state| look(&state.books))
 }
 
 fn change(
@@ -498,22 +528,7 @@ fn change(
     call: &Call,
     write: impl FnOnce(&mut Books) -> Result<Value, Refusal>,
 ) -> Response {
-    let outcome = handle.shared().change(|state| write(&mut state.books));
-    respond(handle, method, call, outcome)
-}
-
-fn respond(
-    handle: &Handle,
-    method: &str,
-    call: &Call,
-    outcome: Result<Value, Refusal>,
-) -> Response {
-    let answer = match outcome {
-        Ok(body) => (200, body),
-        Err(refusal) => refusal.as_graph(),
-    };
-    let path = call.path.clone();
-    serving::respond(handle.shared(), Channel::Whatsapp, method, path, answer)
+    upsets::serve(handle, method, &call.path, |state| write(&mut state.books))
 }
 
 /// Checks what sending asks for beyond the message itself.

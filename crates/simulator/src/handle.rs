@@ -15,9 +15,7 @@ use crate::assets::TokenConfig;
 use crate::config::{AutoStatus, NumberConfig, RefusalStyle, TemplateConfig, TemplateStatus};
 use crate::error::Error;
 use crate::faults::{ActiveFault, Fault, FaultId, FaultSpec};
-use crate::graph_manage::template_id;
 use crate::outbox::{self, Parcel};
-use crate::payload;
 use crate::records::{ApiCall, ReadMark, SentMessage, Status, WebhookRecord};
 use crate::reports;
 use crate::shared::Shared;
@@ -130,8 +128,8 @@ impl Handle {
     /// Changes a number's status; unless it is `CONNECTED`, sends are refused (133010).
     pub fn set_number_status(&self, phone_number_id: &str, status: &str) {
         self.shared.change(|state| {
-            let assets = &mut state.books.assets;
-            assets.put_number_status(phone_number_id, status);
+            let estate = &mut state.books.estate;
+            estate.put_number_status(phone_number_id, status);
         });
     }
 
@@ -163,14 +161,11 @@ impl Handle {
         status: TemplateStatus,
     ) -> Result<(), Error> {
         self.shared.change(|state| {
-            let template = state
+            let key = (waba_id.to_owned(), name.to_owned(), language.to_owned());
+            let change = state
                 .books
-                .set_template_status((waba_id, name, language), status)
+                .turn_template(&key, status, &serde_json::Value::Null)
                 .ok_or(Error::UnknownTemplate)?;
-            let index = state.books.templates.iter().position(|known| {
-                known.waba_id == waba_id && known.name == name && known.language == language
-            });
-            let change = payload::template_status(&template, template_id(index.unwrap_or(0)));
             let lane = format!("templates/{waba_id}");
             outbox::publish(&self.shared, state, Parcel::Change { change, lane }, false)
         })

@@ -7,8 +7,8 @@
 //! ([`Fault`]) and is driven in process ([`Handle`]), over HTTP (`/_sim`) or by a [`Script`].
 //!
 //! It is not a stand-in for the platforms' undocumented behaviour: where their pages are silent
-//! there is a switch in [`Config`], or the thing is absent (groups, files from a business,
-//! messaging limits per portfolio, sign-up).
+//! there is a switch in [`Config`], or the thing is absent (groups; messaging limits per portfolio
+//! are told and not kept).
 
 mod acts;
 mod ads;
@@ -28,6 +28,7 @@ mod jwt;
 mod media;
 mod outbox;
 mod payload;
+mod platform;
 mod records;
 mod reports;
 mod ring;
@@ -36,6 +37,7 @@ mod script;
 mod serving;
 mod shared;
 mod signature;
+mod templates;
 mod twilio;
 mod uploads;
 mod vonage;
@@ -66,6 +68,11 @@ pub use crate::media::{
 pub use crate::outbox::{
     ATTEMPTS_KEPT_MAX, BATCH_UPDATES_MAX, PENDING_WEBHOOKS_MAX, WEBHOOKS_KEPT_MAX,
 };
+pub use crate::platform::{
+    AccountSpec, BanState, BusinessSpec, CODE_LIFE, NumberSpec, Quality, REGISTER_WITHIN,
+    REGISTRATION_SPAN, REGISTRATIONS_MAX, Restriction, Review, SIGN_UP_CODE_LIFE, SignUp,
+    SignUpSpec, Upset, UpsetKind, Verification,
+};
 pub use crate::records::{
     ApiCall, Attempt, Channel, Customer, CustomerId, CustomerSpec, InboundContent, InboundSpec,
     InboundVia, MessageKind, Outcome, ReadMark, Report, SentMessage, Status, WebhookRecord,
@@ -73,6 +80,7 @@ pub use crate::records::{
 };
 pub use crate::script::{Played, Reply, SCRIPT_STEPS_MAX, Script, ScriptError, Step};
 use crate::shared::Shared;
+pub use crate::templates::TemplateReview;
 pub use crate::uploads::UPLOAD_LIFE;
 pub use crate::vonage::{VONAGE_PRIVATE_KEY, VonageConfig};
 
@@ -105,12 +113,14 @@ impl Simulator {
         let handle = Handle::new(shared.clone());
         let routes = Router::new()
             .merge(graph::routes())
+            .merge(platform::routes::routes())
             .merge(media::routes())
             .merge(uploads::routes())
             .merge(twilio::routes())
             .merge(vonage::routes())
             .merge(generic::routes())
             .merge(control::routes())
+            .merge(templates::routes())
             .fallback(graph::fallback)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(handle.clone());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::books::Sent;
 use crate::codes::graph_title;
-use crate::config::{NumberConfig, TemplateCategory, TemplateConfig, TemplateStatus};
+use crate::config::{NumberConfig, TemplateCategory, TemplateStatus};
 use crate::records::{Customer, InboundContent, InboundSpec, InboundVia, Report, Status};
 use crate::rules::digits;
 
@@ -149,22 +149,6 @@ pub(crate) fn preference(
         json!({"contacts": [who.contact()], "user_preferences": [preference]}),
     );
     change(number, "user_preferences", value)
-}
-
-/// Builds the change for a template whose review state changed.
-pub(crate) fn template_status(template: &TemplateConfig, id: u64) -> Change {
-    Change {
-        waba_id: template.waba_id.clone(),
-        field: "message_template_status_update",
-        value: json!({
-            "event": template_status_word(template.status),
-            "message_template_id": id,
-            "message_template_name": template.name,
-            "message_template_language": template.language,
-            "message_template_category": category_word(Some(template.category)).to_uppercase(),
-            "reason": "NONE",
-        }),
-    }
 }
 
 /// Builds the change for a report about a message.

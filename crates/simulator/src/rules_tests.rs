@@ -124,6 +124,7 @@ fn templates_are_refused_for_the_reason_that_applies() {
             name: name.to_owned(),
             language: language.to_owned(),
             body_parameters: vec!["x".to_owned(); count],
+            components: Vec::new(),
         };
         let refused = check_template(&templates, waba, &call).err();
         assert_eq!(
@@ -149,6 +150,7 @@ fn a_filled_in_template_has_a_longest_length() {
         name: "welcome".to_owned(),
         language: "en".to_owned(),
         body_parameters: vec!["x".repeat(1_024), "y".to_owned()],
+        components: Vec::new(),
     };
     let refused = check_template(&templates(), "waba", &call).unwrap_err();
     assert_eq!(refused.code, 132_005);

@@ -137,6 +137,12 @@ pub(crate) fn respond(
     json(status, &body)
 }
 
+/// Breaks the connection of a call that sends nothing, and keeps it as unanswered.
+pub(crate) fn lost(shared: &Shared, channel: Channel, method: &str, path: String) -> Response {
+    shared.change(|state| note_call(&mut state.books, channel, method, path, shared.now()));
+    dropped()
+}
+
 /// Keeps a call that was answered elsewhere.
 pub(crate) fn note(shared: &Shared, channel: Channel, method: &str, path: String, status: u16) {
     shared.change(|state| {

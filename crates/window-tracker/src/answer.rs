@@ -3,6 +3,7 @@
 //! Pure. What subscribers were told plays no part in whether it is permitted; it only gives the
 //! window its name, and that by telling, in thought, what is still to be told.
 
+use casement_domain::routing::Gone;
 use casement_domain::window::{FreeForm, Policy, Published, Refusal, decide, evolve};
 use casement_event::convert::{inbound, timestamp, window as stored};
 use casement_event::{id, v1};
@@ -55,6 +56,17 @@ pub(crate) fn window(key: &Key, present: &Present, policy: &Policy, now: Timesta
         window_id: told
             .map(|window| id::window(&key.number, &key.customer, window.opening_fact).to_string())
             .unwrap_or_default(),
+    }
+}
+
+/// Returns a window at a number that is somebody else's by now: it stays a fact, and permits us
+/// nothing.
+pub(crate) fn elsewhere(window: api::Window) -> api::Window {
+    api::Window {
+        free_form_allowed: false,
+        free_form_until_time: None,
+        refusal_reason: Gone::MigratedAway.as_str().to_owned(),
+        ..window
     }
 }
 

@@ -246,6 +246,11 @@ impl Windows {
         }
         let now = self.tracker.clock.now();
         let window = answer::window(&key, &present, self.tracker.policies.of(&key.number), now);
+        let window = if account.is_away {
+            answer::elsewhere(window)
+        } else {
+            window
+        };
         Ok(Reading {
             window: self.at(window, present.newest),
             conversations,
@@ -269,7 +274,11 @@ impl Windows {
                 "account of the number is not usable",
             )
         })?;
-        Ok(Account { number, portfolio })
+        Ok(Account {
+            number,
+            portfolio,
+            is_away: account.migrate_away_time.is_some(),
+        })
     }
 
     async fn find(
@@ -358,6 +367,8 @@ struct Reading {
 struct Account {
     number: BusinessNumber,
     portfolio: PortfolioId,
+    /// It is somebody else's number by now.
+    is_away: bool,
 }
 
 enum Wanted {

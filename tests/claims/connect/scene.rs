@@ -171,7 +171,7 @@ token_key = {{ file = "secrets/token-key" }}
 [[api.tokens]]
 name = "operator"
 token = {{ file = "secrets/api-token" }}
-scopes = ["read", "send", "admin", "audit"]
+scopes = ["read", "send", "colleague", "admin", "audit"]
 brand = "*"
 [ingress.apps.default]
 secrets = [{{ file = "secrets/app-secret" }}]
@@ -215,7 +215,9 @@ graph_url = "{graph_url}"
     /// Sends as the guide does, and returns the message.
     pub(super) async fn send(&self, to: &str, more: &[&str]) -> Value {
         let usual = ["send", "--number", NUMBER, "--to", to, "--json"];
-        let arguments: Vec<&str> = usual.iter().chain(more).copied().collect();
+        let vouched = ["--opt-in", "in-person"];
+        let arguments = usual.iter().chain(&vouched).chain(more);
+        let arguments: Vec<&str> = arguments.copied().collect();
         let output = self.casement(&arguments).await;
         assert!(output.status.success(), "{}", stderr(&output));
         json(&output)["message"].clone()

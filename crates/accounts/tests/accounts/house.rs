@@ -10,6 +10,7 @@ use casement_event::{Event, Record, Uuid, v1};
 use casement_event_log::{Expect, Log};
 use casement_proto::account::v1 as api;
 use casement_proto::account::v1::account_service_client::AccountServiceClient;
+use casement_secrets::Secrets;
 use casement_shell::auth::Caller;
 use casement_shell::{ManualClock, SharedClock};
 use casement_testkit::NatsServer;
@@ -44,11 +45,14 @@ impl House {
     pub(crate) fn file(&self, text: &str) -> Config {
         let path: PathBuf = self.folder.path().join("accounts.toml");
         std::fs::write(&path, text).unwrap();
-        Config { file: Some(path) }
+        Config {
+            file: Some(path),
+            ..Config::default()
+        }
     }
 
     pub(crate) async fn role(&self, config: Config) -> anyhow::Result<Role> {
-        start(config, self.log.clone(), clock()).await
+        start(config, self.log.clone(), Secrets::default(), clock()).await
     }
 
     pub(crate) async fn events_count(&self) -> u64 {
@@ -130,6 +134,7 @@ pub(crate) fn brand(brand_id: &str) -> api::PutBrandRequest {
         brand: Some(v1::Brand {
             brand_id: brand_id.to_owned(),
             display_name: "A brand".to_owned(),
+            ..v1::Brand::default()
         }),
     }
 }

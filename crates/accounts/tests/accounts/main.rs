@@ -5,7 +5,12 @@
     reason = "tests; clippy knows them only by their attribute, not the functions they share"
 )]
 
+mod applications;
+mod consent;
 mod house;
+mod numbers;
+mod onboarding;
+mod templates;
 
 use casement_accounts::{Config, start};
 use casement_event::subject::{account, stream};
@@ -101,6 +106,7 @@ async fn a_wrong_file_is_a_wrong_configuration_with_every_problem() {
     );
     let absent = Config {
         file: Some(house.folder.path().join("absent.toml")),
+        ..Config::default()
     };
     let absent = house.role(absent).await.err().unwrap();
     for error in [across, broken, absent] {
@@ -187,9 +193,14 @@ async fn a_pause_stands_on_the_log_and_survives_the_file() {
 #[tokio::test]
 async fn writers_of_two_processes_settle() {
     let house = House::new().await;
-    let theirs = start(Config::default(), connect(&house.server).await, clock())
-        .await
-        .unwrap();
+    let theirs = start(
+        Config::default(),
+        connect(&house.server).await,
+        casement_secrets::Secrets::default(),
+        clock(),
+    )
+    .await
+    .unwrap();
     let ours = house.role(Config::default()).await.unwrap();
     let mut ours = client(&ours, "*").await;
     let mut theirs = client(&theirs, "*").await;
@@ -388,6 +399,7 @@ async fn templates_are_counted_and_paged() {
             waba_id: "800".to_owned(),
             page_size: 3,
             page_token,
+            ..api::ListTemplatesRequest::default()
         };
         let page = client.list_templates(request).await.unwrap().into_inner();
         languages.extend(page.templates.into_iter().map(|template| template.language));

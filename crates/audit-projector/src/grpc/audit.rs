@@ -7,7 +7,9 @@ use casement_shell::auth::{Scope, require};
 use casement_shell::grpc::bad_field;
 use tonic::{Request, Response, Status};
 
-use super::{Backend, PAGE_BYTES_MAX, bad_token, brand_of, optional, page_size, unanswered};
+use super::{
+    Backend, PAGE_BYTES_MAX, bad_token, brand_of, one_brand, optional, page_size, unanswered,
+};
 use crate::chain::ChainReport;
 use crate::model::Row;
 use crate::progress::STREAMS;
@@ -34,8 +36,9 @@ impl AuditService for AuditApi {
         &self,
         request: Request<proto::ListEventsRequest>,
     ) -> Result<Response<proto::ListEventsResponse>, Status> {
-        let brand_id = brand_of(&require(&request, Scope::Audit)?)?;
+        let own = brand_of(&require(&request, Scope::Audit)?)?;
         let request = request.into_inner();
+        let brand_id = one_brand(own, &request.brand_id)?;
         let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;
         let question = [
             brand_id.clone().unwrap_or_default(),

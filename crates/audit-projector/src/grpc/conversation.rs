@@ -1,5 +1,6 @@
 //! `ConversationService`: conversations as projected, and what happened in them.
 
+use casement_domain::conversation::{Action, Colleague, Label, Status as Standing};
 use casement_domain::id::CustomerId;
 use casement_event::convert::{instant, timestamp};
 use casement_event::subject;
@@ -12,12 +13,13 @@ use casement_shell::grpc::{bad_field, refuse};
 use tonic::{Code, Request, Response, Status};
 
 use super::{
-    Backend, PAGE_BYTES_MAX, bad_token, brand_of, e164, number, optional, page_size, time,
-    unanswered,
+    Backend, PAGE_BYTES_MAX, bad_token, brand_of, colleague, e164, number, optional, page_size,
+    time, unanswered,
 };
+use crate::desk::{Deed, Desk, note_of};
 use crate::model::{Conversation, ConversationKey, Row, instant as of_nanoseconds, nanoseconds};
 use crate::page;
-use crate::store::{ConversationFilter, EventKey, ExpiryKey, Limit, TimelineKey};
+use crate::store::{ConversationFilter, EventKey, Limit, ListKey, Order, Page, TimelineKey};
 use crate::summary::summary;
 
 const PAGE_LEN: usize = 50;
@@ -27,10 +29,11 @@ const PAGE_LEN_MAX: usize = 500;
 #[derive(Debug, Clone)]
 pub struct ConversationApi {
     pub(crate) backend: Backend,
+    pub(crate) desk: Desk,
 }
 
-/// Where a page of conversations ends: expiry, number, customer.
-type ListKey = (Option<i64>, String, String);
+/// Where a page of conversations ends: its place in the order, number, customer.
+type ListPageKey = (i64, String, String);
 
 /// Where a page of a timeline ends: stored time, stream, incarnation, sequence.
 type TimelinePageKey = (i64, String, String, u64);
@@ -57,25 +60,21 @@ impl ConversationService for ConversationApi {
     ) -> Result<Response<proto::ListConversationsResponse>, Status> {
         let brand_id = brand_of(&require(&request, Scope::Read)?)?;
         let request = request.into_inner();
-        let number = match request.number.as_str() {
-            "" => None,
-            text => Some(number(text)?.digits().to_owned()),
-        };
-        let window_state = WindowState::try_from(request.window_state)
-            .map_err(|_| bad_field("window_state", "is not a state of a window"))?;
-        let expire_time_max = instant("expire_before_time", request.expire_before_time.as_ref())
-            .map_err(|error| bad_field("expire_before_time", error.to_string()))?;
         let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;
-        let question = [
-            brand_id.clone().unwrap_or_default(),
-            number.clone().unwrap_or_default(),
-            window_state.as_str_name().to_owned(),
-            expire_time_max.map(|at| at.to_string()).unwrap_or_default(),
-        ];
-        let question = question.each_ref().map(String::as_str);
-        let after = page::key::<ListKey>(&question, &request.page_token).map_err(bad_token)?;
-        let after = after.map(|(expire_time, number, customer_id)| ExpiryKey {
-            expire_time: expire_time.map(of_nanoseconds),
+        let filter = self.filter(&request, brand_id)?;
+        // All that decides which rows there are but the present time, which goes on while one
+        // pages.
+        let question = format!(
+            "{:?}",
+            ConversationFilter {
+                now: jiff::Timestamp::UNIX_EPOCH,
+                ..filter.clone()
+            }
+        );
+        let question = [question.as_str()];
+        let after = page::key::<ListPageKey>(&question, &request.page_token).map_err(bad_token)?;
+        let after = after.map(|(place, number, customer_id)| ListKey {
+            place,
             key: ConversationKey {
                 number,
                 customer_id,
@@ -83,13 +82,6 @@ impl ConversationService for ConversationApi {
         });
         self.backend.reach(&request.not_before).await?;
 
-        let filter = ConversationFilter {
-            number,
-            brand_id,
-            window_state: Some(window_state),
-            now: self.backend.clock.now(),
-            expire_time_max,
-        };
         let store = &self.backend.store;
         let mut rows = store
             .conversations(&filter, after.as_ref(), rows_max + 1)
@@ -100,11 +92,8 @@ impl ConversationService for ConversationApi {
         let last = rows.last().filter(|_| has_more);
         let next_page_token = last
             .map(|last| {
-                let ExpiryKey { expire_time, key } = ExpiryKey::of(last);
-                page::token(
-                    &question,
-                    (expire_time.map(nanoseconds), key.number, key.customer_id),
-                )
+                let ListKey { place, key } = ListKey::of(last, filter.order);
+                page::token(&question, (place, key.number, key.customer_id))
             })
             .unwrap_or_default();
         let conversations = rows.iter().map(|row| self.shown(row)).collect();
@@ -123,16 +112,7 @@ impl ConversationService for ConversationApi {
         let key = key(&request.number, &request.customer_id)?;
         let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;
         let question = [key.number.as_str(), key.customer_id.as_str()];
-        let before =
-            page::key::<TimelinePageKey>(&question, &request.page_token).map_err(bad_token)?;
-        let before = before.map(|(stored_time, stream, incarnation, sequence)| TimelineKey {
-            stored_time: of_nanoseconds(stored_time),
-            event: EventKey {
-                stream,
-                incarnation,
-                sequence,
-            },
-        });
+        let before = timeline_key(&question, &request.page_token)?;
         self.backend.reach(&request.not_before).await?;
         // Refuses what is not there, and what is not the caller's.
         self.find(&key, brand_id.as_deref()).await?;
@@ -146,27 +126,228 @@ impl ConversationService for ConversationApi {
             .timeline(&key, before.as_ref(), limit)
             .await
             .map_err(|error| unanswered(&error))?;
-        let last = page.rows.last().filter(|_| page.has_more);
-        let next_page_token = last
-            .map(|last| {
-                let EventKey {
-                    stream,
-                    incarnation,
-                    sequence,
-                } = EventKey::of(last);
-                let stored_time = nanoseconds(last.stored.stored_at);
-                page::token(&question, (stored_time, stream, incarnation, sequence))
-            })
-            .unwrap_or_default();
+        let next_page_token = timeline_token(&question, &page);
         let items = page.rows.iter().map(item).collect();
         Ok(Response::new(proto::GetTimelineResponse {
             items,
             next_page_token,
         }))
     }
+
+    async fn add_note(
+        &self,
+        request: Request<proto::AddNoteRequest>,
+    ) -> Result<Response<proto::AddNoteResponse>, Status> {
+        let who = colleague::of(&request)?;
+        let request = request.into_inner();
+        let author = who.author(&request.author)?;
+        let note = colleague::note(&request.text, &author)?;
+        let wish = colleague::Asked {
+            key: key(&request.number, &request.customer_id)?,
+            author,
+            request_id: request.request_id,
+            etag: request.etag,
+            not_before: request.not_before,
+        };
+        let done = self.handle(who, wish, Deed::Note(note)).await?;
+        Ok(Response::new(proto::AddNoteResponse {
+            note: done.event.as_ref().and_then(note_of),
+            position: position(&done),
+            conversation: Some(self.shown(&done.conversation)),
+        }))
+    }
+
+    async fn assign(
+        &self,
+        request: Request<proto::AssignRequest>,
+    ) -> Result<Response<proto::AssignResponse>, Status> {
+        let who = colleague::of(&request)?;
+        let request = request.into_inner();
+        let author = who.author(&request.author)?;
+        let action = match request.assignee.as_str() {
+            "" => Action::Unassign,
+            name => Action::Assign(colleague::name("assignee", name)?),
+        };
+        let wish = colleague::Asked {
+            key: key(&request.number, &request.customer_id)?,
+            author,
+            request_id: request.request_id,
+            etag: request.etag,
+            not_before: request.not_before,
+        };
+        let done = self.handle(who, wish, Deed::Act(action)).await?;
+        Ok(Response::new(proto::AssignResponse {
+            position: position(&done),
+            conversation: Some(self.shown(&done.conversation)),
+        }))
+    }
+
+    async fn mark_read(
+        &self,
+        request: Request<proto::MarkReadRequest>,
+    ) -> Result<Response<proto::MarkReadResponse>, Status> {
+        let who = colleague::of(&request)?;
+        let request = request.into_inner();
+        let through = colleague::through(request.through_time.as_ref())?;
+        let wish = colleague::Asked {
+            key: key(&request.number, &request.customer_id)?,
+            author: who.author(&request.author)?,
+            request_id: request.request_id,
+            etag: String::new(),
+            not_before: request.not_before,
+        };
+        let deed = Deed::Act(Action::Read { through });
+        let done = self.handle(who, wish, deed).await?;
+        Ok(Response::new(proto::MarkReadResponse {
+            position: position(&done),
+            conversation: Some(self.shown(&done.conversation)),
+        }))
+    }
+
+    async fn close(
+        &self,
+        request: Request<proto::CloseRequest>,
+    ) -> Result<Response<proto::CloseResponse>, Status> {
+        let who = colleague::of(&request)?;
+        let request = request.into_inner();
+        let through = colleague::through(request.through_time.as_ref())?;
+        let wish = colleague::Asked {
+            key: key(&request.number, &request.customer_id)?,
+            author: who.author(&request.author)?,
+            request_id: request.request_id,
+            etag: request.etag,
+            not_before: request.not_before,
+        };
+        let deed = Deed::Act(Action::Close { through });
+        let done = self.handle(who, wish, deed).await?;
+        Ok(Response::new(proto::CloseResponse {
+            position: position(&done),
+            conversation: Some(self.shown(&done.conversation)),
+        }))
+    }
+
+    async fn reopen(
+        &self,
+        request: Request<proto::ReopenRequest>,
+    ) -> Result<Response<proto::ReopenResponse>, Status> {
+        let who = colleague::of(&request)?;
+        let request = request.into_inner();
+        let wish = colleague::Asked {
+            key: key(&request.number, &request.customer_id)?,
+            author: who.author(&request.author)?,
+            request_id: request.request_id,
+            etag: request.etag,
+            not_before: request.not_before,
+        };
+        let done = self.handle(who, wish, Deed::Act(Action::Reopen)).await?;
+        Ok(Response::new(proto::ReopenResponse {
+            position: position(&done),
+            conversation: Some(self.shown(&done.conversation)),
+        }))
+    }
+
+    async fn change_labels(
+        &self,
+        request: Request<proto::ChangeLabelsRequest>,
+    ) -> Result<Response<proto::ChangeLabelsResponse>, Status> {
+        let who = colleague::of(&request)?;
+        let request = request.into_inner();
+        let deed = colleague::labelled(&request.add_labels, &request.remove_labels)?;
+        let wish = colleague::Asked {
+            key: key(&request.number, &request.customer_id)?,
+            author: who.author(&request.author)?,
+            request_id: request.request_id,
+            etag: request.etag,
+            not_before: request.not_before,
+        };
+        let done = self.handle(who, wish, deed).await?;
+        Ok(Response::new(proto::ChangeLabelsResponse {
+            position: position(&done),
+            conversation: Some(self.shown(&done.conversation)),
+        }))
+    }
+
+    async fn list_mentions(
+        &self,
+        request: Request<proto::ListMentionsRequest>,
+    ) -> Result<Response<proto::ListMentionsResponse>, Status> {
+        let brand_id = brand_of(&require(&request, Scope::Read)?)?;
+        let request = request.into_inner();
+        let name = colleague::name("colleague", &request.colleague)?;
+        let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;
+        let question = [
+            "mentions",
+            name.as_str(),
+            brand_id.as_deref().unwrap_or_default(),
+        ];
+        let before = timeline_key(&question, &request.page_token)?;
+        self.backend.reach(&request.not_before).await?;
+        let limit = Limit {
+            rows_max,
+            bytes_max: PAGE_BYTES_MAX,
+        };
+        let store = &self.backend.store;
+        let page = store
+            .mentions(name.as_str(), brand_id.as_deref(), before.as_ref(), limit)
+            .await
+            .map_err(|error| unanswered(&error))?;
+        let next_page_token = timeline_token(&question, &page);
+        let event = |row: &Row| row.stored.event().ok();
+        let notes = page.rows.iter().filter_map(|row| note_of(&event(row)?));
+        Ok(Response::new(proto::ListMentionsResponse {
+            notes: notes.collect(),
+            next_page_token,
+        }))
+    }
 }
 
 impl ConversationApi {
+    fn filter(
+        &self,
+        request: &proto::ListConversationsRequest,
+        brand_id: Option<String>,
+    ) -> Result<ConversationFilter, Status> {
+        let number = match request.number.as_str() {
+            "" => None,
+            text => Some(number(text)?.digits().to_owned()),
+        };
+        let window_state = WindowState::try_from(request.window_state)
+            .map_err(|_| bad_field("window_state", "is not a state of a window"))?;
+        let expire_time_max = instant("expire_before_time", request.expire_before_time.as_ref())
+            .map_err(|error| bad_field("expire_before_time", error.to_string()))?;
+        let statuses = request.statuses.iter().map(|status| asked_status(*status));
+        let assignee = match request.assignee.as_str() {
+            "" => None,
+            name => Some(colleague::name("assignee", name)?.as_str().to_owned()),
+        };
+        let labels = request.labels.iter().map(|label| {
+            let label = Label::parse(label).map_err(|error| bad_field("labels", error.to_string()));
+            Ok::<_, Status>(label?.as_str().to_owned())
+        });
+        let order = match request.order_by.as_str() {
+            "" | "expire_time" => Order::Expiry,
+            "heard_time desc" => Order::Heard,
+            _ => {
+                let problem = "is neither `expire_time` nor `heard_time desc`";
+                return Err(bad_field("order_by", problem));
+            }
+        };
+        Ok(ConversationFilter {
+            number,
+            brand_id,
+            window_state: Some(window_state),
+            now: self.backend.clock.now(),
+            expire_time_max,
+            statuses: statuses.collect::<Result<_, _>>()?,
+            assignee,
+            is_assigned: request.assigned,
+            is_unread: request.unread,
+            is_closed: request.closed,
+            labels: labels.collect::<Result<_, _>>()?,
+            order,
+        })
+    }
+
     /// Another brand's conversation is as unknown as one that never was.
     async fn find(
         &self,
@@ -187,7 +368,12 @@ impl ConversationApi {
     }
 
     fn shown(&self, of: &Conversation) -> proto::Conversation {
-        let (window_state, closed_reason) = of.window(self.backend.clock.now());
+        let now = self.backend.clock.now();
+        let (window_state, closed_reason) = of.window(now);
+        let handling = &of.handling;
+        let name = |name: Option<&Colleague>| name.map(ToString::to_string).unwrap_or_default();
+        let closing = handling.closing.as_ref();
+        let closing = closing.filter(|_| handling.is_closed(of.heard_time));
         proto::Conversation {
             number: e164(&of.key.number),
             customer_id: of.key.customer_id.clone(),
@@ -208,8 +394,82 @@ impl ConversationApi {
                 sequence: of.position.sequence,
             }
             .to_string(),
+            status: status_of(of.course().status(now)).into(),
+            closed: closing.is_some(),
+            closer: name(closing.map(|closing| &closing.by)),
+            close_time: time(closing.map(|closing| closing.at)),
+            unread: handling.is_unread(of.heard_time),
+            assignee: name(handling.assignee()),
+            assign_time: time(handling.assignment.as_ref().map(|assigned| assigned.at)),
+            labels: handling
+                .labels
+                .iter()
+                .map(|label| label.as_str().to_owned())
+                .collect(),
+            note_count: i64::try_from(handling.note_count).unwrap_or(i64::MAX),
+            etag: of.handled.etag(),
+            last_template_time: time(of.template_time),
+            heard_time: time(of.heard_time),
         }
     }
+}
+
+fn status_of(of: Standing) -> proto::ConversationStatus {
+    match of {
+        Standing::Open => proto::ConversationStatus::Open,
+        Standing::Expiring => proto::ConversationStatus::Expiring,
+        Standing::Locked => proto::ConversationStatus::Locked,
+        Standing::AwaitingReply => proto::ConversationStatus::AwaitingReply,
+    }
+}
+
+fn asked_status(asked: i32) -> Result<Standing, Status> {
+    Standing::ALL
+        .into_iter()
+        .find(|status| i32::from(status_of(*status)) == asked)
+        .ok_or_else(|| bad_field("statuses", "names what is no status of a conversation"))
+}
+
+fn position(of: &crate::desk::Done) -> String {
+    let of = of.position.clone();
+    of.map_or_else(String::new, |of| {
+        Position {
+            stream: of.stream,
+            incarnation: of.incarnation,
+            sequence: of.sequence,
+        }
+        .to_string()
+    })
+}
+
+/// Reads where a page of a timeline begins.
+fn timeline_key(question: &[&str], token: &str) -> Result<Option<TimelineKey>, Status> {
+    let before = page::key::<TimelinePageKey>(question, token).map_err(bad_token)?;
+    Ok(
+        before.map(|(stored_time, stream, incarnation, sequence)| TimelineKey {
+            stored_time: of_nanoseconds(stored_time),
+            event: EventKey {
+                stream,
+                incarnation,
+                sequence,
+            },
+        }),
+    )
+}
+
+/// Returns the token of the page after this one; empty if there is none.
+fn timeline_token(question: &[&str], page: &Page<Row>) -> String {
+    let last = page.rows.last().filter(|_| page.has_more);
+    let token = last.map(|last| {
+        let EventKey {
+            stream,
+            incarnation,
+            sequence,
+        } = EventKey::of(last);
+        let stored_time = nanoseconds(last.stored.stored_at);
+        page::token(question, (stored_time, stream, incarnation, sequence))
+    });
+    token.unwrap_or_default()
 }
 
 fn key(number_: &str, customer_id: &str) -> Result<ConversationKey, Status> {

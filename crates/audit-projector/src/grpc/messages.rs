@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
+use super::figures;
 use super::watch::{self, Answers, Watched};
 use super::{Backend, bad_token, brand_of, e164, number, optional, page_size, time, unanswered};
 use crate::model::{Message, instant as of_nanoseconds, nanoseconds};
@@ -106,6 +107,15 @@ impl MessageQueryService for MessageQueryApi {
             messages: rows.into_iter().map(shown).collect(),
             next_page_token,
         }))
+    }
+
+    async fn get_brand_figures(
+        &self,
+        request: Request<proto::GetBrandFiguresRequest>,
+    ) -> Result<Response<proto::GetBrandFiguresResponse>, Status> {
+        let own = brand_of(&require(&request, Scope::Read)?)?;
+        let figures = figures::answer(&self.backend, own, request.get_ref()).await?;
+        Ok(Response::new(figures))
     }
 
     type WatchMessagesStream = Answers;

@@ -184,6 +184,10 @@ fn the_business_is_counted_once_a_message_and_for_what_it_writes_by_phone() {
             change: ConversationChange::Outbound {
                 fact: format!("accepted/{MESSAGE}"),
                 at: at(5),
+                attempt: Some(AttemptKey {
+                    message_id: MESSAGE.to_owned(),
+                    number: 0,
+                }),
             },
         },
         Change::Message {
@@ -208,7 +212,11 @@ fn the_business_is_counted_once_a_message_and_for_what_it_writes_by_phone() {
     let fact = fact_id(&echo.clone().into());
     assert_eq!(
         of_conversation(echo),
-        ConversationChange::Outbound { fact, at: at(7) }
+        ConversationChange::Outbound {
+            fact,
+            at: at(7),
+            attempt: None,
+        }
     );
 }
 
@@ -231,6 +239,8 @@ fn every_window_event_carries_the_whole_window() {
         closed_reason,
         open_time: Some(at(10)),
         expire_time: Some(at(20)),
+        lock_time: Some(at(20)),
+        is_end_announced: false,
     };
     let (published, closed) = (Some(published), Some(closed));
     let open: [Event; 3] = [

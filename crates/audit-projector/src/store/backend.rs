@@ -11,10 +11,10 @@ use casement_proto::message::v1 as proto;
 use jiff::Timestamp;
 
 use super::read::Columns;
-use super::sql::{self, NEVER_NS, Query, Value};
+use super::sql::{self, Query, Value};
 use super::{
-    Answer, Chain, ConversationFilter, EndKey, Error, EventFilter, EventKey, ExpiryKey, Limit,
-    MessageFilter, Page, Rebuild, RequestKey, Store, TimelineKey, read,
+    Answer, Chain, ConversationFilter, EndKey, Error, EventFilter, EventKey, Figure, Limit,
+    ListKey, MessageFilter, Page, Rebuild, RequestKey, Store, TimelineKey, conversations, read,
 };
 use crate::batch::{Batch, Entry};
 use crate::chain::Head;
@@ -62,11 +62,6 @@ pub(super) fn integer(of: u64) -> i64 {
 /// How headers are written: JSON, an array of pairs.
 pub(super) fn headers(row: &Row) -> String {
     serde_json::to_string(&row.stored.headers).expect("pairs of strings are JSON")
-}
-
-/// When a window ends, as it is written.
-pub(super) fn expiry(time: Option<Timestamp>) -> i64 {
-    time.map_or(NEVER_NS, nanoseconds)
 }
 
 async fn all<B: Backend, T: Send>(
@@ -141,7 +136,7 @@ async fn chains_with_rows<B: Backend>(backend: &B) -> Result<Vec<(String, String
     }
 }
 
-fn event_key(key: &EventKey) -> [Value; 3] {
+pub(super) fn event_key(key: &EventKey) -> [Value; 3] {
     [
         Value::Text(key.stream.clone()),
         Value::Text(key.incarnation.clone()),
@@ -205,6 +200,7 @@ impl<B: Backend> Store for B {
         query.and_text("stream = ?", filter.stream.as_ref());
         query.and_text("incarnation = ?", filter.incarnation.as_ref());
         query.and_text("event_type = ?", filter.event_type.as_ref());
+        query.and_text("event_id = ?", filter.event_id.as_ref());
         query.and_text("customer_id = ?", filter.customer_id.as_ref());
         query.and_text("message_id = ?", filter.message_id.as_ref());
         query.and_text("brand_id = ?", filter.brand_id.as_ref());
@@ -252,7 +248,7 @@ impl<B: Backend> Store for B {
     }
 
     fn conversation<'a>(&'a self, key: &'a ConversationKey) -> Answer<'a, Option<Conversation>> {
-        let query = conversation_query(key);
+        let query = conversations::one(key);
         Box::pin(optional(
             self,
             "read a conversation",
@@ -264,41 +260,22 @@ impl<B: Backend> Store for B {
     fn conversations<'a>(
         &'a self,
         filter: &'a ConversationFilter,
-        after: Option<&'a ExpiryKey>,
+        after: Option<&'a ListKey>,
         rows_max: usize,
     ) -> Answer<'a, Vec<Conversation>> {
-        let mut query = Query::new(sql::CONVERSATION_COLUMNS);
-        query.and_text("number = ?", filter.number.as_ref());
-        query.and_text("brand_id = ?", filter.brand_id.as_ref());
-        let open = || {
-            let open = Value::Integer(i64::from(i32::from(WindowState::Open)));
-            [open, Value::Integer(nanoseconds(filter.now))]
-        };
-        match filter.window_state {
-            Some(WindowState::Open) => {
-                query.and("window_state = ? AND expire_time_ns > ?", open());
-            }
-            Some(WindowState::Closed) => {
-                query.and("(window_state <> ? OR expire_time_ns <= ?)", open());
-            }
-            Some(WindowState::Unspecified) | None => {}
-        }
-        if let Some(expire_time_max) = filter.expire_time_max {
-            query.and(
-                "expire_time_ns <= ?",
-                [Value::Integer(nanoseconds(expire_time_max))],
-            );
-        }
-        if let Some(after) = after {
-            let key = [
-                Value::Integer(expiry(after.expire_time)),
-                Value::Text(after.key.number.clone()),
-                Value::Text(after.key.customer_id.clone()),
-            ];
-            query.and("(expire_time_ns, number, customer_id) > (?, ?, ?)", key);
-        }
-        query.order("expire_time_ns, number, customer_id", rows_max);
+        let query = conversations::listed(filter, after, rows_max);
         Box::pin(all(self, "list conversations", query, read::conversation))
+    }
+
+    fn mentions<'a>(
+        &'a self,
+        colleague: &'a str,
+        brand_id: Option<&'a str>,
+        before: Option<&'a TimelineKey>,
+        limit: Limit,
+    ) -> Answer<'a, Page<Row>> {
+        let query = conversations::mentioning(colleague, brand_id, before, limit.rows_max);
+        Box::pin(page(self, query, limit))
     }
 
     fn message<'a>(&'a self, message_id: &'a str) -> Answer<'a, Option<Message>> {
@@ -314,6 +291,34 @@ impl<B: Backend> Store for B {
     ) -> Answer<'a, Vec<Message>> {
         let query = messages_query(filter, before, rows_max);
         Box::pin(all(self, "list messages", query, read::message))
+    }
+
+    fn figures<'a>(
+        &'a self,
+        brand_id: &'a str,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Answer<'a, Vec<Figure>> {
+        let values = [
+            Value::Text(brand_id.to_owned()),
+            Value::Integer(nanoseconds(from)),
+            Value::Integer(nanoseconds(until)),
+        ];
+        let query = Query::whole(sql::FIGURES, values);
+        Box::pin(all(self, "count messages", query, read::figure))
+    }
+
+    fn open_windows<'a>(&'a self, brand_id: &'a str, now: Timestamp) -> Answer<'a, u64> {
+        let values = [
+            Value::Text(brand_id.to_owned()),
+            Value::Integer(i64::from(i32::from(WindowState::Open))),
+            Value::Integer(nanoseconds(now)),
+        ];
+        let query = Query::whole(sql::OPEN_WINDOWS, values);
+        Box::pin(async move {
+            let count = optional(self, "count windows", query, read::window_count).await?;
+            Ok(count.unwrap_or_default())
+        })
     }
 
     fn rebuild(&self, version: i64) -> Answer<'_, Rebuild> {
@@ -441,6 +446,18 @@ fn messages_query(filter: &MessageFilter, before: Option<&RequestKey>, rows_max:
     query
 }
 
+/// What a message cost so far, and in which currency; nothing if none of its attempts has a price.
+pub(super) fn cost(message: &Message) -> (i64, &str) {
+    let costs = message.attempts.iter().filter_map(|it| it.cost.as_ref());
+    let amounts: Vec<_> = costs.filter_map(|cost| cost.amount.as_ref()).collect();
+    let micros = amounts.iter().map(|amount| amount.micros);
+    let micros = micros.fold(0, |sum: i64, one| {
+        sum.saturating_add(i64::try_from(one).unwrap_or(i64::MAX))
+    });
+    let currency = amounts.first().map(|amount| amount.currency.as_str());
+    (micros, currency.unwrap_or_default())
+}
+
 /// What is kept of a message and looked up by nothing.
 pub(super) fn details(message: &Message) -> Vec<u8> {
     let details = proto::Message {
@@ -457,15 +474,20 @@ pub(super) fn details(message: &Message) -> Vec<u8> {
     prost::Message::encode_to_vec(&details)
 }
 
+/// Notes how far messages are projected again with the last of some rows, if nobody else has gone
+/// on from there.
+pub(super) fn advance_rebuild(version: i64, from: &Rebuild, last: &Row) -> Query {
+    let values = [
+        Value::Integer(version),
+        Value::Text(last.stored.incarnation.clone()),
+        Value::Integer(integer(last.stored.sequence)),
+        Value::Text(from.incarnation.clone()),
+        Value::Integer(integer(from.sequence)),
+    ];
+    Query::whole(sql::ADVANCE_REBUILD, values)
+}
+
 /// Where a message stands in the order of requests, as it is written.
 pub(super) fn requested_ns(message: &Message) -> i64 {
     message.request_time.map_or(0, nanoseconds)
-}
-
-/// Asks for one conversation.
-pub(super) fn conversation_query(key: &ConversationKey) -> Query {
-    let mut query = Query::new(sql::CONVERSATION_COLUMNS);
-    query.and_text("number = ?", Some(&key.number));
-    query.and_text("customer_id = ?", Some(&key.customer_id));
-    query
 }

@@ -2,6 +2,7 @@
 //!
 //! A store joins with [`suite!`], given a function that makes an empty one.
 
+pub(super) mod colleagues;
 pub(super) mod messages;
 pub(super) mod models;
 pub(super) mod oddities;
@@ -54,9 +55,14 @@ macro_rules! suite {
             messages::a_message_is_found_by_whatever_is_known_of_it
             messages::a_page_of_messages_goes_on_where_it_ended_whatever_comes_meanwhile
             messages::what_became_of_each_attempt_is_kept
+            messages::figures_of_a_brand_are_counted_and_summed
             messages::messages_are_projected_again_from_the_archive
             models::a_report_joins_the_conversation_of_its_message
             models::a_message_leaves_the_log_once_unless_something_new_comes
+            colleagues::conversations_are_listed_by_where_they_stand
+            colleagues::conversations_are_found_by_how_they_are_handled
+            colleagues::pages_in_the_order_of_the_newest_heard_follow_each_other
+            colleagues::mentions_are_paged_newest_first
             rows::the_first_row_since_a_time_bounds_the_purge
             oddities::text_of_every_kind_survives_and_is_found
             oddities::ids_of_any_length_are_archived

@@ -4,6 +4,7 @@
 //! and interprets no event. Every store must pass the suite in `contract`.
 
 mod backend;
+mod conversations;
 mod postgres;
 mod read;
 mod sql;
@@ -17,7 +18,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use casement_event::v1::{MessageOutcome, WindowState};
+use casement_domain::conversation::Status;
+use casement_event::v1::{DeliveryStatus, MessageOutcome, Route, WindowState};
 use casement_proto::message::v1::MessageState;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -128,14 +130,22 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// Returns a conversation.
     fn conversation<'a>(&'a self, key: &'a ConversationKey) -> Answer<'a, Option<Conversation>>;
 
-    /// Returns conversations in the order of when their windows end; at last those that never
-    /// had one.
+    /// Returns conversations in the order that is asked for.
     fn conversations<'a>(
         &'a self,
         filter: &'a ConversationFilter,
-        after: Option<&'a ExpiryKey>,
+        after: Option<&'a ListKey>,
         rows_max: usize,
     ) -> Answer<'a, Vec<Conversation>>;
+
+    /// Returns the notes that mention a colleague, newest first.
+    fn mentions<'a>(
+        &'a self,
+        colleague: &'a str,
+        brand_id: Option<&'a str>,
+        before: Option<&'a TimelineKey>,
+        limit: Limit,
+    ) -> Answer<'a, Page<Row>>;
 
     /// Returns an outbound message.
     #[cfg_attr(
@@ -154,6 +164,17 @@ pub(crate) trait Store: Debug + Send + Sync {
         before: Option<&'a RequestKey>,
         rows_max: usize,
     ) -> Answer<'a, Vec<Message>>;
+
+    /// Counts what a brand asked for from one time on and before another, by what became of it.
+    fn figures<'a>(
+        &'a self,
+        brand_id: &'a str,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Answer<'a, Vec<Figure>>;
+
+    /// Returns how many windows of a brand are open at a time.
+    fn open_windows<'a>(&'a self, brand_id: &'a str, now: Timestamp) -> Answer<'a, u64>;
 
     /// Returns how far messages were projected again from the archive, by a version of projecting.
     fn rebuild(&self, version: i64) -> Answer<'_, Rebuild>;
@@ -221,6 +242,7 @@ pub(crate) struct EventFilter {
     pub(crate) incarnation: Option<String>,
     pub(crate) subject_prefix: Option<String>,
     pub(crate) event_type: Option<String>,
+    pub(crate) event_id: Option<String>,
     pub(crate) customer_id: Option<String>,
     pub(crate) message_id: Option<String>,
     pub(crate) brand_id: Option<String>,
@@ -261,19 +283,44 @@ pub(crate) struct ConversationFilter {
     pub(crate) window_state: Option<WindowState>,
     pub(crate) now: Timestamp,
     pub(crate) expire_time_max: Option<Timestamp>,
+    /// Any of them, as of `now`; all if empty.
+    pub(crate) statuses: Vec<Status>,
+    pub(crate) assignee: Option<String>,
+    pub(crate) is_assigned: Option<bool>,
+    pub(crate) is_unread: Option<bool>,
+    pub(crate) is_closed: Option<bool>,
+    /// All of them.
+    pub(crate) labels: Vec<String>,
+    pub(crate) order: Order,
 }
 
-/// Place of a conversation in the order of expiries.
+/// In which order conversations are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// By when their windows end; at last those that never had one.
+    #[default]
+    Expiry,
+    /// By when the log took the newest of their customers, newest first; at last those who were
+    /// never heard.
+    Heard,
+}
+
+/// Place of a conversation in an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExpiryKey {
-    pub(crate) expire_time: Option<Timestamp>,
+pub(crate) struct ListKey {
+    /// As the order has it, in nanoseconds.
+    pub(crate) place: i64,
     pub(crate) key: ConversationKey,
 }
 
-impl ExpiryKey {
-    pub(crate) fn of(conversation: &Conversation) -> Self {
+impl ListKey {
+    pub(crate) fn of(conversation: &Conversation, order: Order) -> Self {
+        let place = match order {
+            Order::Expiry => conversations::never_or(conversation.expire_time),
+            Order::Heard => conversations::not_yet_or(conversation.heard_time),
+        };
         Self {
-            expire_time: conversation.expire_time,
+            place,
             key: conversation.key.clone(),
         }
     }
@@ -322,6 +369,21 @@ impl MessageFilter {
                 .request_time_end
                 .is_none_or(|end| requested_at.is_some_and(|at| at < end))
     }
+}
+
+/// Messages of a brand to which the same became, and how many there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Figure {
+    pub(crate) state: MessageState,
+    pub(crate) outcome: MessageOutcome,
+    /// Of the newest attempt.
+    pub(crate) route: Route,
+    pub(crate) delivery_status: DeliveryStatus,
+    pub(crate) message_count: u64,
+    /// What they cost so far, in millionths of the currency.
+    pub(crate) cost_micros: u64,
+    /// Empty for what has no price.
+    pub(crate) currency: String,
 }
 
 /// Place of a message in the order of requests.

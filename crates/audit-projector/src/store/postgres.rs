@@ -15,8 +15,9 @@
 //!
 //! ```sql
 //! GRANT SELECT ON _sqlx_migrations TO archivist;
-//! GRANT SELECT, INSERT ON archive, counted_facts TO archivist;
-//! GRANT SELECT, INSERT, UPDATE ON archive_heads, conversations, messages TO archivist;
+//! GRANT SELECT, INSERT ON archive, counted_facts, message_terms, mentions TO archivist;
+//! GRANT SELECT, INSERT, UPDATE ON archive_heads, conversations, conversation_labels, messages,
+//!     message_rebuild TO archivist;
 //! ```
 //!
 //! No right to delete is ever needed, nor one to update archived rows. Verifying alone takes

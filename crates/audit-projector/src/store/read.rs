@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use casement_event::Stored;
 use casement_event::convert;
-use casement_event::v1::{ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
+use casement_event::v1::{self, ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
 use casement_proto::message::v1::{self as proto, MessageState};
 use jiff::Timestamp;
 use prost::Message as _;
@@ -11,10 +11,12 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use super::sql::NEVER_NS;
-use super::{EndKey, Error, Rebuild, text};
+use super::sql::{NEVER_NS, NOT_YET_NS};
+use super::{EndKey, Error, Figure, Rebuild, text};
 use crate::chain::Head;
-use crate::model::{Conversation, ConversationKey, Index, Message, Row, RowPosition, instant};
+use crate::model::{
+    Conversation, ConversationKey, Handled, Index, Message, Row, RowPosition, instant,
+};
 
 /// A row of some database, by its columns.
 pub(super) trait Columns: Send + Sync {
@@ -97,6 +99,12 @@ impl<'r, R: Columns> Table<'r, R> {
 
     fn time(&self, column: &'static str) -> Result<Option<Timestamp>, Error> {
         Ok(self.get(R::optional_integer, column)?.map(instant))
+    }
+
+    /// A time that comes before every other until it is known.
+    fn time_if_any(&self, column: &'static str) -> Result<Option<Timestamp>, Error> {
+        let nanoseconds = self.integer(column)?;
+        Ok((nanoseconds != NOT_YET_NS).then(|| instant(nanoseconds)))
     }
 
     fn constant<T>(&self, column: &'static str) -> Result<T, Error>
@@ -192,6 +200,10 @@ pub(super) fn conversation<R: Columns>(row: &R) -> Result<Conversation, Error> {
         row,
     };
     let expire_time_ns = table.integer("expire_time_ns")?;
+    let handling = v1::Handling::decode(table.get(R::bytes, "handling")?)
+        .map_err(|error| table.inconsistent("handling", &error))?;
+    let handling = convert::colleague::read_handling(&handling)
+        .map_err(|error| table.inconsistent("handling", &error))?;
     Ok(Conversation {
         key: table.conversation_key()?,
         brand_id: table.text("brand_id")?,
@@ -207,6 +219,16 @@ pub(super) fn conversation<R: Columns>(row: &R) -> Result<Conversation, Error> {
         inbound_count: table.integer("inbound_count")?,
         outbound_count: table.integer("outbound_count")?,
         position: table.position()?,
+        is_end_announced: table.get(R::boolean, "is_end_announced")?,
+        lock_time: table.time_if_any("lock_time_ns")?,
+        heard_time: table.time_if_any("heard_time_ns")?,
+        template_time: table.time_if_any("template_time_ns")?,
+        template_attempt: table.text("template_attempt")?,
+        handling,
+        handled: Handled {
+            incarnation: table.text("handled_incarnation")?,
+            sequence: table.count("handled_sequence")?,
+        },
     })
 }
 
@@ -247,6 +269,30 @@ pub(super) fn message<R: Columns>(row: &R) -> Result<Message, Error> {
         held_message_id: details.held_message_id,
         position: table.position()?,
     })
+}
+
+pub(super) fn figure<R: Columns>(row: &R) -> Result<Figure, Error> {
+    let table = Table {
+        name: "messages",
+        row,
+    };
+    Ok(Figure {
+        state: table.constant("state")?,
+        outcome: table.constant("outcome")?,
+        route: table.constant("route")?,
+        delivery_status: table.constant("delivery_status")?,
+        message_count: table.count("message_count")?,
+        cost_micros: table.count("cost_micros")?,
+        currency: table.text("cost_currency")?,
+    })
+}
+
+pub(super) fn window_count<R: Columns>(row: &R) -> Result<u64, Error> {
+    let table = Table {
+        name: "conversations",
+        row,
+    };
+    table.count("window_count")
 }
 
 pub(super) fn rebuild<R: Columns>(row: &R) -> Result<Rebuild, Error> {

@@ -5,6 +5,9 @@
 /// The value that stands for "never": it comes after every time.
 pub(super) const NEVER_NS: i64 = i64::MAX;
 
+/// The value that stands for "not yet": it comes before every time.
+pub(super) const NOT_YET_NS: i64 = i64::MIN;
+
 pub(super) const HEAD: &str = "\
 SELECT stream, incarnation, last_sequence, link, row_count
 FROM archive_heads WHERE stream = $1 AND incarnation = $2";
@@ -45,7 +48,9 @@ macro_rules! conversations_from {
     number, customer_id, brand_id, window_id, window_state, closed_reason, open_time_ns,
     expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
     profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
-    position_sequence
+    position_sequence, is_end_announced, lock_time_ns, heard_time_ns, template_time_ns,
+    template_attempt, assignee, closed_through_time_ns, read_through_time_ns, handling,
+    handled_incarnation, handled_sequence
 ) ",
             $source,
             "
@@ -64,7 +69,18 @@ ON CONFLICT (number, customer_id) DO UPDATE SET
     outbound_count = EXCLUDED.outbound_count,
     position_stream = EXCLUDED.position_stream,
     position_incarnation = EXCLUDED.position_incarnation,
-    position_sequence = EXCLUDED.position_sequence"
+    position_sequence = EXCLUDED.position_sequence,
+    is_end_announced = EXCLUDED.is_end_announced,
+    lock_time_ns = EXCLUDED.lock_time_ns,
+    heard_time_ns = EXCLUDED.heard_time_ns,
+    template_time_ns = EXCLUDED.template_time_ns,
+    template_attempt = EXCLUDED.template_attempt,
+    assignee = EXCLUDED.assignee,
+    closed_through_time_ns = EXCLUDED.closed_through_time_ns,
+    read_through_time_ns = EXCLUDED.read_through_time_ns,
+    handling = EXCLUDED.handling,
+    handled_incarnation = EXCLUDED.handled_incarnation,
+    handled_sequence = EXCLUDED.handled_sequence"
         )
     };
 }
@@ -76,7 +92,8 @@ macro_rules! messages_from {
             "INSERT INTO messages (
     message_id, number, customer_id, brand_id, state, outcome, reason, delivery_status,
     attempt_count, route, client_reference, request_time_ns, expire_time_ns, update_time_ns,
-    end_time_ns, is_purged, details, position_stream, position_incarnation, position_sequence
+    end_time_ns, is_purged, details, position_stream, position_incarnation, position_sequence,
+    cost_micros, cost_currency
 ) ",
             $source,
             "
@@ -99,7 +116,9 @@ ON CONFLICT (message_id) DO UPDATE SET
     details = EXCLUDED.details,
     position_stream = EXCLUDED.position_stream,
     position_incarnation = EXCLUDED.position_incarnation,
-    position_sequence = EXCLUDED.position_sequence"
+    position_sequence = EXCLUDED.position_sequence,
+    cost_micros = EXCLUDED.cost_micros,
+    cost_currency = EXCLUDED.cost_currency"
         )
     };
 }
@@ -110,7 +129,8 @@ macro_rules! conversation_columns {
         "SELECT number, customer_id, brand_id, window_id, window_state, closed_reason, open_time_ns,
     expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
     profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
-    position_sequence
+    position_sequence, is_end_announced, lock_time_ns, heard_time_ns, template_time_ns,
+    template_attempt, handling, handled_incarnation, handled_sequence
 FROM conversations"
     };
 }
@@ -171,6 +191,19 @@ ORDER BY end_time_ns, message_id LIMIT $4";
 pub(super) const MARK_PURGED: &str = "\
 UPDATE messages SET is_purged = TRUE WHERE message_id = $1 AND position_sequence <= $2";
 
+/// What a brand asked for between two times, counted by what became of it.
+pub(super) const FIGURES: &str = "\
+SELECT state, outcome, route, delivery_status, cost_currency, COUNT(*) AS message_count,
+    CAST(SUM(cost_micros) AS BIGINT) AS cost_micros
+FROM messages
+WHERE brand_id = $1 AND request_time_ns >= $2 AND request_time_ns < $3
+GROUP BY state, outcome, route, delivery_status, cost_currency";
+
+/// How many windows of a brand are open at a time.
+pub(super) const OPEN_WINDOWS: &str = "\
+SELECT COUNT(*) AS window_count FROM conversations
+WHERE brand_id = $1 AND window_state = $2 AND expire_time_ns > $3";
+
 /// A parameter of a statement that is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
@@ -204,6 +237,10 @@ impl Query {
     /// Adds a condition, in which each `?` stands for the next value.
     pub(super) fn and(&mut self, condition: &'static str, values: impl IntoIterator<Item = Value>) {
         self.sql.push_str(" AND ");
+        self.append(condition, values);
+    }
+
+    fn append(&mut self, condition: &'static str, values: impl IntoIterator<Item = Value>) {
         let mut values = values.into_iter();
         for char in condition.chars() {
             if char != '?' {
@@ -214,6 +251,20 @@ impl Query {
             self.sql.push('$');
             self.sql.push_str(&self.values.len().to_string());
         }
+    }
+
+    /// Adds that one of some conditions holds, if any are given.
+    pub(super) fn and_one_of(&mut self, conditions: Vec<(&'static str, Vec<Value>)>) {
+        if conditions.is_empty() {
+            return;
+        }
+        self.and("(FALSE", []);
+        for (condition, values) in conditions {
+            self.append(" OR (", []);
+            self.append(condition, values);
+            self.append(")", []);
+        }
+        self.append(")", []);
     }
 
     /// Adds a condition on text if there is one.
@@ -259,12 +310,14 @@ mod tests {
         query.and("(d, e) > (?, ?)", [Value::Integer(1), Value::Integer(2)]);
         query.and_any("f", &[]);
         query.and_any("g", &[7, 8]);
+        query.and_one_of(Vec::new());
+        query.and_one_of(vec![("h", Vec::new()), ("i = ?", vec![Value::Integer(9)])]);
         query.order("d", 10);
         assert_eq!(
             query.sql,
             "SELECT a FROM t\nWHERE 1 = 1 AND b = $1 AND (d, e) > ($2, $3) AND g IN ($4, $5) \
-             ORDER BY d LIMIT $6"
+             AND (FALSE OR (h) OR (i = $6)) ORDER BY d LIMIT $7"
         );
-        assert_eq!(query.values.len(), 6);
+        assert_eq!(query.values.len(), 7);
     }
 }

@@ -78,6 +78,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         program,
         customers: customers.min(messages).max(1),
         numbers: NUMBERS,
+        other_brands: 0,
         dispatcher: DISPATCHER,
         is_limited: true,
         seed: options.seed,

@@ -49,6 +49,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         program,
         customers,
         numbers: NUMBERS,
+        other_brands: 0,
         dispatcher: "",
         is_limited: false,
         seed: 0,

@@ -39,6 +39,8 @@ pub(super) struct Plan<'a> {
     pub(super) program: &'a Path,
     pub(super) customers: usize,
     pub(super) numbers: usize,
+    /// How many of the numbers, from the last one on, are each of a brand of their own.
+    pub(super) other_brands: usize,
     /// Keys of the section `[dispatcher]`.
     pub(super) dispatcher: &'a str,
     /// Whether the provider keeps to its limits; off where calls are compared that no limit slows.
@@ -104,7 +106,14 @@ impl Scene {
         for number in 0..plan.numbers {
             let (digits, id) = who.number(number);
             let token = v1::secret_ref::Source::File(token.display().to_string());
+            let is_other = number >= plan.numbers - plan.other_brands;
+            let brand_id = if is_other {
+                format!("brand-{number}")
+            } else {
+                String::new()
+            };
             let number = v1::Number {
+                brand_id,
                 number: digits,
                 waba_id: WABA.to_owned(),
                 phone_number_id: id,

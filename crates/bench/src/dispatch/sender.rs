@@ -38,9 +38,29 @@ const TEXT: &str = "Yes, the blue one is here in size 42. Shall we keep it for y
 pub(super) struct Sender {
     clients: Vec<MessageServiceClient<Channel>>,
     who: Who,
+    side: Side,
     /// How often an unanswered request was repeated.
     repeats: Arc<AtomicUsize>,
 }
+
+/// Whom a sender writes to, and how urgently.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Side {
+    /// Stands in the ids of its requests.
+    pub(super) name: &'static str,
+    pub(super) priority: v1::Priority,
+    /// Every `step`th customer from here on.
+    pub(super) offset: usize,
+    pub(super) step: usize,
+}
+
+/// Everybody, as urgently as the purpose says.
+const EVERYBODY: Side = Side {
+    name: "bench",
+    priority: v1::Priority::Unspecified,
+    offset: 0,
+    step: 1,
+};
 
 /// A request at a rate.
 pub(super) struct Asked {
@@ -57,8 +77,15 @@ impl Sender {
         Ok(Self {
             clients: clients.collect::<anyhow::Result<_>>()?,
             who,
+            side: EVERYBODY,
             repeats: Arc::default(),
         })
+    }
+
+    /// Writes to some customers only.
+    pub(super) fn of(mut self, side: Side) -> Self {
+        self.side = side;
+        self
     }
 
     /// How often an unanswered request was repeated.
@@ -68,7 +95,8 @@ impl Sender {
 
     /// Asks for a message, and returns its id.
     async fn send(&self, index: usize) -> Result<String, Status> {
-        let customer = self.who.customer(index);
+        let side = self.side;
+        let customer = self.who.customer(index * side.step + side.offset);
         let request = SendMessageRequest {
             number: format!("+{}", self.who.number(customer).0),
             customer: Some(Customer::To(format!("+{}", Who::phone(customer)))),
@@ -80,7 +108,8 @@ impl Sender {
                 ..v1::Content::default()
             }),
             purpose: v1::Purpose::Service.into(),
-            request_id: format!("bench-{index}"),
+            priority: side.priority.into(),
+            request_id: format!("{}-{index}", side.name),
             ..SendMessageRequest::default()
         };
         let request = authorised(request).map_err(|error| Status::internal(error.to_string()))?;

@@ -3,17 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use casement_proto::audit::v1::{ChainReport, VerifyChainRequest};
+use casement_proto::audit::v1::{ChainReport, ListEventsRequest, VerifyChainRequest};
 use clap::{Args, Subcommand};
 
 use crate::cli::ApiArgs;
 use crate::client::{Api, explain};
 use crate::{json, output};
 
+/// Events on a page of an export.
+const EXPORT_PAGE_SIZE: i32 = 1_000;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Recompute the chain; fails if a row does not fit
     Verify(VerifyArgs),
+    /// Write archived events to standard output, one line of JSON each, in stream order
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -28,8 +33,54 @@ pub(crate) struct VerifyArgs {
     api: ApiArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Only events of this brand; a token sees its own brand's anyway
+    #[arg(long, value_name = "BRAND", default_value = "")]
+    brand: String,
+    /// EVENTS, MESSAGES, ACCOUNTS or CUSTOMERS; all if left out
+    #[arg(long, value_name = "STREAM", default_value = "")]
+    stream: String,
+    /// Only this type, such as casement.events.v1.MessageEnded
+    #[arg(long, value_name = "TYPE", default_value = "")]
+    event_type: String,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
 pub(crate) async fn run(command: AuditCommand) -> anyhow::Result<()> {
-    let AuditCommand::Verify(args) = command;
+    match command {
+        AuditCommand::Verify(args) => verify(args).await,
+        AuditCommand::Export(args) => export(args).await,
+    }
+}
+
+/// Writes events page by page, so that an archive of any size takes no more memory than a page.
+async fn export(args: ExportArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.api).await?;
+    let mut page_token = String::new();
+    loop {
+        let request = ListEventsRequest {
+            stream: args.stream.clone(),
+            event_type: args.event_type.clone(),
+            brand_id: args.brand.clone(),
+            page_size: EXPORT_PAGE_SIZE,
+            page_token,
+            ..ListEventsRequest::default()
+        };
+        let asked = api.audit().list_events(request).await;
+        let answer = asked.map_err(explain)?.into_inner();
+        for event in &answer.events {
+            output::json(&json::of("casement.audit.v1.ArchivedEvent", event)?)?;
+        }
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+async fn verify(args: VerifyArgs) -> anyhow::Result<()> {
     let reports = if let Some(path) = &args.database {
         in_file(path, &args.stream).await?
     } else {

@@ -2,8 +2,8 @@
 
 use casement_event::v1;
 use casement_proto::conversation::v1::{
-    Conversation, GetConversationRequest, GetTimelineRequest, ListConversationsRequest,
-    TimelineItem,
+    Conversation, ConversationStatus, GetConversationRequest, GetTimelineRequest,
+    ListConversationsRequest, TimelineItem,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use crate::cli::{ApiArgs, CustomerArgs, NumberArgs};
 use crate::client::{Api, explain};
 use crate::{json, output, person};
+
+mod handle;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConversationCommand {
@@ -20,6 +22,22 @@ pub(crate) enum ConversationCommand {
     List(ListArgs),
     /// Tell what happened in a conversation, newest first
     Timeline(TimelineArgs),
+    /// Add a note for colleagues, which no customer ever gets
+    Note(handle::NoteArgs),
+    /// Give a conversation to a colleague
+    Assign(handle::AssignArgs),
+    /// Give a conversation to nobody
+    Unassign(handle::HandleArgs),
+    /// Note that colleagues have read what the customer wrote
+    Read(handle::HandleArgs),
+    /// Close a conversation until the customer writes again
+    Close(handle::HandleArgs),
+    /// Reopen a closed conversation
+    Reopen(handle::HandleArgs),
+    /// Add or remove labels
+    Label(handle::LabelArgs),
+    /// List the notes that mention a colleague, newest first
+    Mentions(handle::MentionsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +69,27 @@ pub(crate) struct ListArgs {
     /// Only with an open, or only with a closed window
     #[arg(long, value_enum)]
     state: Option<State>,
+    /// Only where it stands so; may be given more than once
+    #[arg(long, value_enum)]
+    status: Vec<Status>,
+    /// Only this colleague's
+    #[arg(long, value_name = "NAME", default_value = "")]
+    assignee: String,
+    /// Only somebody's (true) or nobody's (false)
+    #[arg(long, value_name = "BOOL")]
+    assigned: Option<bool>,
+    /// Only with (true) or without (false) something that no colleague has read
+    #[arg(long, value_name = "BOOL")]
+    unread: Option<bool>,
+    /// Only closed by a colleague (true) or not (false)
+    #[arg(long, value_name = "BOOL")]
+    closed: Option<bool>,
+    /// Only with this label; may be given more than once
+    #[arg(long, value_name = "LABEL")]
+    label: Vec<String>,
+    /// In which order
+    #[arg(long, value_enum, default_value = "expiry")]
+    order: Order,
     /// Only windows that end at or before this time, RFC 3339
     #[arg(long, value_name = "TIME")]
     expire_before: Option<Timestamp>,
@@ -76,11 +115,36 @@ enum State {
     Closed,
 }
 
+/// Where a conversation stands.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Status {
+    Open,
+    Expiring,
+    Locked,
+    AwaitingReply,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Order {
+    /// By the end of the window
+    Expiry,
+    /// By what was heard of the customer, newest first
+    Heard,
+}
+
 pub(crate) async fn run(command: ConversationCommand) -> anyhow::Result<()> {
     match command {
         ConversationCommand::Get(args) => get(args).await,
         ConversationCommand::List(args) => list(args).await,
         ConversationCommand::Timeline(args) => timeline(args).await,
+        ConversationCommand::Note(args) => handle::note(args).await,
+        ConversationCommand::Assign(args) => handle::assign(args).await,
+        ConversationCommand::Unassign(args) => handle::unassign(args).await,
+        ConversationCommand::Read(args) => handle::read(args).await,
+        ConversationCommand::Close(args) => handle::close(args).await,
+        ConversationCommand::Reopen(args) => handle::reopen(args).await,
+        ConversationCommand::Label(args) => handle::label(args).await,
+        ConversationCommand::Mentions(args) => handle::mentions(args).await,
     }
 }
 
@@ -104,6 +168,7 @@ async fn get(args: OneArgs) -> anyhow::Result<()> {
     }
     let conversation = answer.conversation.unwrap_or_default();
     output::line(line_of(&conversation))?;
+    output::line(handle::line_of(&conversation))?;
     output::line(format!(
         "  last wrote     {}",
         person::time(conversation.last_inbound_time.as_ref())
@@ -129,6 +194,16 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
         page_size: args.page.page_size,
         page_token: args.page.page_token,
         not_before: String::new(),
+        statuses: args.status.iter().map(|one| status(*one)).collect(),
+        assignee: args.assignee,
+        assigned: args.assigned,
+        unread: args.unread,
+        closed: args.closed,
+        labels: args.label,
+        order_by: match args.order {
+            Order::Expiry => "expire_time".to_owned(),
+            Order::Heard => "heard_time desc".to_owned(),
+        },
     };
     let answer = api
         .conversations()
@@ -186,6 +261,16 @@ pub(crate) fn item_line(item: &TimelineItem) -> String {
     )
 }
 
+fn status(of: Status) -> i32 {
+    match of {
+        Status::Open => ConversationStatus::Open,
+        Status::Expiring => ConversationStatus::Expiring,
+        Status::Locked => ConversationStatus::Locked,
+        Status::AwaitingReply => ConversationStatus::AwaitingReply,
+    }
+    .into()
+}
+
 fn line_of(conversation: &Conversation) -> String {
     let state = if conversation.window_state() == v1::WindowState::Open {
         format!(
@@ -196,13 +281,28 @@ fn line_of(conversation: &Conversation) -> String {
         let reason = person::word(conversation.closed_reason().as_str_name(), "CLOSED_REASON_");
         format!("closed ({reason})")
     };
-    format!(
+    let mut line = format!(
         "{}  {}  {state}  {} in, {} out",
         conversation.number,
         conversation.customer_id,
         conversation.inbound_count,
         conversation.outbound_count
-    )
+    );
+    if conversation.status() == ConversationStatus::AwaitingReply {
+        line.push_str("  awaiting a reply");
+    }
+    if !conversation.assignee.is_empty() {
+        line.push_str("  @");
+        line.push_str(&conversation.assignee);
+    }
+    if conversation.closed {
+        line.push_str("  closed by a colleague");
+    }
+    for label in &conversation.labels {
+        line.push_str("  #");
+        line.push_str(label);
+    }
+    line
 }
 
 fn tell_next_page(token: &str) {

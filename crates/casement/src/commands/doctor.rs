@@ -139,6 +139,8 @@ async fn examine(args: &DoctorArgs, config: &Config, report: &mut Report) {
 
     let (of_accounts, numbers) = settings::accounts(config, &broker);
     let numbers = chosen(args, numbers);
+    let mut of_secrets = Report::default();
+    let numbers = stored(config, numbers, &mut of_secrets);
     let http = http::client(&http::ClientOptions {
         timeout: CALL_MAX,
         ..http::ClientOptions::default()
@@ -163,6 +165,7 @@ async fn examine(args: &DoctorArgs, config: &Config, report: &mut Report) {
         ),
     }
     report.append(of_accounts);
+    report.append(of_secrets);
     report.append(of_places);
     report.append(of_broker);
     report.append(of_archive);
@@ -196,12 +199,55 @@ fn chosen(args: &DoctorArgs, numbers: Vec<v1::Number>) -> Vec<v1::Number> {
     numbers.into_iter().filter(is_wanted).collect()
 }
 
+/// Leaves out the numbers whose secrets are stored sealed: only the roles open them. Says whether
+/// they can.
+fn stored(config: &Config, numbers: Vec<v1::Number>, report: &mut Report) -> Vec<v1::Number> {
+    use v1::secret_ref::Source;
+    let is_stored = |of: Option<&v1::SecretRef>| {
+        let source = of.and_then(|of| of.source.as_ref());
+        matches!(source, Some(Source::Stored(_)))
+    };
+    let (left_out, rest): (Vec<_>, Vec<_>) = numbers.into_iter().partition(|number| {
+        let sms = number.sms.as_ref().and_then(|sms| sms.auth_token.as_ref());
+        is_stored(number.token.as_ref()) || is_stored(sms)
+    });
+    if left_out.is_empty() {
+        return rest;
+    }
+    match config.secrets.keys() {
+        Ok(keys) if keys.is_empty() => report.fail(
+            "stored secrets",
+            format!("{} numbers name one, and no key opens any", left_out.len()),
+            "set secrets.master_key for ingress, dispatcher and accounts",
+        ),
+        // Told by the configuration's own check.
+        Err(_) => report.skip("stored secrets", "secrets.master_key cannot be read"),
+        Ok(_) => report.ok(
+            "stored secrets",
+            format!(
+                "{} numbers name one; `casement secrets list` says whether each opens",
+                left_out.len()
+            ),
+        ),
+    }
+    for number in &left_out {
+        let check = format!("meta number +{}", number.number);
+        report.skip(
+            check,
+            "only the roles open its token, which is stored sealed",
+        );
+    }
+    rest
+}
+
 /// Returns where a record's secret is kept; `None` if the record does not say.
 fn place_of(reference: Option<&v1::SecretRef>) -> Option<(String, Secret)> {
     use v1::secret_ref::Source;
     Some(match reference?.source.as_ref()? {
         Source::File(path) => (path.clone(), Secret::File(path.into())),
         Source::Env(name) => (format!("${name}"), Secret::Env(name.clone())),
+        // Only the roles open it; see `stored`.
+        Source::Stored(_) => return None,
     })
 }
 

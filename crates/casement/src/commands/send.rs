@@ -9,11 +9,13 @@ use casement_proto::message::v1::{
     PreviewRouteRequest, SendMessageRequest, WaitFor as WireWait, send_message_request,
 };
 use casement_shell::config::ConfigError;
+use casement_shell::{Clock as _, SystemClock};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::{ApiArgs, CustomerArgs, NumberArgs, assignment};
 use crate::client::{Api, explain};
+use crate::commands::consent::Source;
 use crate::commands::message;
 use crate::{json, output, person};
 
@@ -92,6 +94,44 @@ struct RequestArgs {
     /// The account that pays, where the number has several
     #[arg(long, value_name = "ID", default_value = "")]
     messaging_account: String,
+    #[command(flatten)]
+    opt_in: OptInArgs,
+}
+
+/// The opt-in that a message rests on, where none is on record.
+#[derive(Debug, Default, Args)]
+struct OptInArgs {
+    /// Vouch for the customer's opt-in, from this source
+    #[arg(long = "opt-in", value_name = "SOURCE", value_enum)]
+    source: Option<Source>,
+    /// When the customer opted in, RFC 3339; now if left out
+    #[arg(long = "opt-in-time", value_name = "TIME", requires = "source")]
+    time: Option<Timestamp>,
+    /// Where the proof is
+    #[arg(
+        long = "opt-in-evidence",
+        value_name = "TEXT",
+        default_value = "",
+        requires = "source"
+    )]
+    evidence: String,
+    /// Write it into the customer's record, too
+    #[arg(long = "opt-in-record", requires = "source")]
+    record: bool,
+}
+
+impl OptInArgs {
+    fn build(self) -> Option<v1::ConsentAssertion> {
+        let source = self.source?;
+        let time = self.time.unwrap_or_else(|| SystemClock::new().now());
+        Some(v1::ConsentAssertion {
+            source: source.wire().into(),
+            time: Some(casement_event::convert::timestamp(time)),
+            evidence: self.evidence,
+            record: self.record,
+            ..v1::ConsentAssertion::default()
+        })
+    }
 }
 
 /// What to say, by route; at least one.
@@ -251,6 +291,7 @@ impl RequestArgs {
                 Some(Priority::Bulk) => v1::Priority::Bulk,
             }
             .into(),
+            consent: self.opt_in.build(),
             policy: self.policy,
             ttl: self.ttl.map(casement_event::convert::duration),
             send_time: self.send_time.map(casement_event::convert::timestamp),

@@ -13,13 +13,14 @@ use super::{Config, Mode};
 use crate::process::Which;
 
 /// Secrets that everybody knows.
-pub(crate) const DEMO_SECRETS: [&str; 6] = [
+pub(crate) const DEMO_SECRETS: [&str; 7] = [
     "demo-app-secret",
     "demo-verify-token",
     "demo-token",
     "demo-twilio-token",
     "demo-token-key-that-is-no-secret",
     "demo-sensitive-key-that-is-no-secret",
+    "demo-master-key-that-is-no-secret",
 ];
 
 /// Shorter keys can be guessed.
@@ -181,7 +182,7 @@ fn addresses(config: &Config, which: Which, mode: Mode, problems: &mut Vec<Strin
 }
 
 fn secrets(config: &Config, which: Which, mode: Mode, problems: &mut Vec<String>) {
-    if which.has_customers() {
+    if which.names_customers() {
         match config.token_key() {
             Ok(key) if key.expose_secret().len() < TOKEN_KEY_LEN_MIN => problems.push(format!(
                 "`customers.token_key` is shorter than {TOKEN_KEY_LEN_MIN} characters"
@@ -209,7 +210,7 @@ fn secrets(config: &Config, which: Which, mode: Mode, problems: &mut Vec<String>
 /// Returns the secrets a process uses, but for those of [`Config::tokens`], which checks its own.
 pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret)> {
     let mut all = Vec::new();
-    if which.has_customers() {
+    if which.names_customers() {
         let key = config.customers.token_key.iter();
         all.extend(key.map(|secret| ("customers.token_key".to_owned(), secret)));
     }
@@ -220,6 +221,14 @@ pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret
     if which.runs(Which::AuditProjector) {
         let url = config.archive.database_url.iter();
         all.extend(url.map(|url| ("archive.database_url".to_owned(), &url.0)));
+    }
+    if which.has_secrets() {
+        let key = config.secrets.master_key.iter();
+        all.extend(key.map(|secret| ("secrets.master_key".to_owned(), secret)));
+    }
+    if which.runs(Which::Accounts) {
+        let apps = config.accounts.apps.iter();
+        all.extend(apps.map(|(name, app)| (format!("accounts.apps.{name}.secret"), &app.secret)));
     }
     if which.runs(Which::Dispatcher) {
         let key = config.dispatcher.sensitive_key.iter();

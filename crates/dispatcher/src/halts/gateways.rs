@@ -14,7 +14,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::orders::digest;
 use crate::engine::Engine;
-use crate::secrets;
 
 /// After how long one message tries whether a gateway is back, as for an account of Meta's that
 /// owes money.
@@ -102,7 +101,8 @@ pub(crate) fn credentials(engine: &Engine, key: &str) -> Credentials {
                 .filter_map(|number| number.sms.as_ref())
                 .find(|record| record.account_sid == account);
             record.map(|record| {
-                let token = secrets::resolve(record.auth_token.as_ref()).ok();
+                let secrets = &engine.caller.secrets;
+                let token = secrets.resolve(record.auth_token.as_ref()).ok();
                 token.map(|token| vec![token])
             })
         }

@@ -17,12 +17,14 @@ use std::time::Duration;
 use casement_domain::halt::{self, Cause, Channels, Halt, Known, Order, Scope, Sending, Stops};
 use casement_domain::halt::{Target, Traffic};
 use casement_event::convert::halt::{self as stored, Details};
-use casement_event::subject::{self, ALL_HALTS, stream};
+use casement_event::subject::{self, ALL_HALTS, ALL_NUMBERS, stream};
 use casement_event::{convert, v1};
 use casement_event_log::directory::{Directory, Halt as KnownHalt};
 use casement_event_log::{AppendError, Expect, Log, Position, ReadError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+
+use crate::standing;
 
 /// How old the proof may be, at the moment of the call, that every halt is known.
 const PROOF_AGE_MAX: Duration = Duration::from_secs(1);
@@ -93,7 +95,8 @@ impl Halts {
         }
     }
 
-    /// Proves that every halt is known that was stored half a second ago.
+    /// Proves that every halt is known that was stored half a second ago, and every word about a
+    /// number.
     pub(crate) async fn prove(&self) -> Result<(), ReadError> {
         self.prove_within(PROOF_AGE_AT_START).await
     }
@@ -119,6 +122,12 @@ impl Halts {
     async fn catch_up(&self) -> Result<(), ReadError> {
         let mut from = self.directory.halts_sequence() + 1;
         while let Some(stored) = self.log.next(stream::ACCOUNTS, ALL_HALTS, from).await? {
+            self.directory.hear(&stored);
+            from = stored.sequence + 1;
+        }
+        // What a number's record stops is a halt, too: one that waits while it moves.
+        let mut from = self.directory.numbers_sequence() + 1;
+        while let Some(stored) = self.log.next(stream::ACCOUNTS, ALL_NUMBERS, from).await? {
             self.directory.hear(&stored);
             from = stored.sequence + 1;
         }
@@ -150,7 +159,7 @@ impl Halts {
             .chain(in_memory)
             .chain(by_account)
             .filter(|(id, _)| Some(*id) != without);
-        Stops::of(all, sending, now)
+        standing::stops(&self.directory, account, Stops::of(all, sending, now), now)
     }
 
     /// Returns when the short waits that the platform asked for are over.
@@ -185,6 +194,7 @@ impl Halts {
             .chain(in_memory)
             .filter(|(_, halt)| halt.is_in_force(now))
             .map(|(id, halt)| (id, halt.until))
+            .chain(standing::in_force(&self.directory, now))
             .collect()
     }
 

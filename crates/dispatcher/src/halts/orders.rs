@@ -4,6 +4,7 @@ use casement_domain::halt::{Cause, Channels, End, Order, Scope, Sending, Target,
 use casement_domain::sms::Senders;
 use casement_event::v1;
 use casement_event_log::conversation::Key;
+use casement_secrets::Secrets;
 use casement_whatsapp::errors::{self, Action, ErrorRule, Lift};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -11,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::gateways;
 use crate::aggregate::Loaded;
-use crate::secrets;
 
 /// After how long a token that was refused is tried again although it has not changed.
 const TOKEN_PROBE: SignedDuration = SignedDuration::from_hours(1);
@@ -196,13 +196,14 @@ pub(crate) fn token(account: &v1::Number) -> Option<String> {
     Some(match source {
         Source::File(path) => format!("file:{path}"),
         Source::Env(name) => format!("env:{name}"),
+        Source::Stored(name) => format!("stored:{name}"),
     })
 }
 
 /// Returns what tells a number's access token from another one in the same place; `None` if it
 /// cannot be had. Tokens are long and random, so that the few digits of a hash tell nothing.
-pub(crate) fn fingerprint(account: &v1::Number) -> Option<String> {
-    let token = secrets::resolve(account.token.as_ref()).ok()?;
+pub(crate) fn fingerprint(secrets: &Secrets, account: &v1::Number) -> Option<String> {
+    let token = secrets.resolve(account.token.as_ref()).ok()?;
     Some(digest(&[token]))
 }
 

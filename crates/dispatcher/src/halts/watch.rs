@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use casement_domain::halt::{Cause, Scope};
+use casement_domain::halt::{Cause, Halt, Scope};
+use casement_domain::id::BusinessNumber;
 use casement_event::v1;
 use casement_event_log::deadline::Progress;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{HaltError, Lifting, gateways, orders};
 use crate::engine::Engine;
 use crate::lanes::Lanes;
-use crate::metrics;
+use crate::{metrics, standing};
 
 /// How often facts are looked for that lift halts, and halts that may be probed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +43,7 @@ pub(crate) async fn run(
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept = Instant::now();
     let mut before = BTreeMap::new();
+    let mut gone = Vec::new();
     let (mut follows_accounts, mut follows_lease) = (true, true);
     let mut is_due = true;
     loop {
@@ -54,6 +56,7 @@ pub(crate) async fn run(
                 before = in_force;
                 swept = Instant::now();
             }
+            gone = see_off(&lanes, &gone);
             // A halt that cannot be lifted now is looked at again.
             if let Err(error) = by_facts(engine, now).await {
                 tracing::warn!(error = %error, "halts could not be lifted");
@@ -98,6 +101,16 @@ fn sweep(
     }
 }
 
+/// Wakes all that waits at numbers that are gone since `before`, so that it ends. Returns those
+/// that are gone now.
+fn see_off(lanes: &Lanes, before: &[String]) -> Vec<String> {
+    let gone = standing::all_gone(&lanes.engine.directory);
+    for number in gone.iter().filter(|number| !before.contains(number)) {
+        lanes.wake_all_at(number);
+    }
+    gone
+}
+
 /// Lifts what facts have ended: a token that is another one, a template that is approved again.
 async fn by_facts(engine: &Engine, now: Timestamp) -> Result<(), HaltError> {
     for (halt, known) in engine.halts.standing(now) {
@@ -112,6 +125,7 @@ async fn by_facts(engine: &Engine, now: Timestamp) -> Result<(), HaltError> {
             {
                 v1::HaltLift::TokenChanged
             }
+            Scope::Number if has_moved_since(engine, &halt) => v1::HaltLift::NumberMoved,
             Scope::Template if is_approved_since(engine, &known.stored, known.sequence) => {
                 v1::HaltLift::TemplateApproved
             }
@@ -123,6 +137,13 @@ async fn by_facts(engine: &Engine, now: Timestamp) -> Result<(), HaltError> {
     Ok(())
 }
 
+/// Whether what the platform said was of the number where it was before: it has another id now.
+fn has_moved_since(engine: &Engine, halt: &Halt) -> bool {
+    let number = BusinessNumber::parse(&halt.target.key).ok();
+    let moved_at = number.and_then(|number| engine.directory.migrated_at(&number));
+    moved_at.is_some_and(|moved_at| halt.since <= moved_at)
+}
+
 fn has_another_token(engine: &Engine, halt: &v1::Halt) -> bool {
     let numbers = engine.directory.numbers();
     let place = Some(&halt.key);
@@ -132,7 +153,9 @@ fn has_another_token(engine: &Engine, halt: &v1::Halt) -> bool {
     // Without a number that uses it, it halts nobody.
     let Some(account) = account else { return true };
     let is_known = !halt.token_fingerprint.is_empty();
-    is_known && orders::fingerprint(account).is_some_and(|now| now != halt.token_fingerprint)
+    is_known
+        && orders::fingerprint(&engine.caller.secrets, account)
+            .is_some_and(|now| now != halt.token_fingerprint)
 }
 
 fn is_approved_since(engine: &Engine, halt: &v1::Halt, sequence: u64) -> bool {

@@ -29,6 +29,7 @@ use casement_domain::window::{EntryPointState, Facts, Policy};
 use casement_event::convert::message::money::{cost_of, owner_of, read_spend, reserve, reserved};
 use casement_event::subject::{Family, stream};
 use casement_event::{Event, v1};
+use casement_event_log::directory::Directory;
 use casement_event_log::{Log, ReadError};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -61,6 +62,8 @@ pub(crate) enum MoneyError {
 pub(crate) struct Money {
     /// `None` without a rate card: nothing is priced, counted or capped.
     plan: Option<Plan>,
+    /// Where the caps of brands stand that change at run time.
+    directory: Option<Directory>,
     book: Mutex<Book>,
     /// The sequence up to which the log is in the sum; `None` before it has caught up once.
     through: watch::Sender<Option<u64>>,
@@ -97,10 +100,24 @@ impl Money {
     pub(crate) fn new(plan: Option<Plan>) -> Self {
         Self {
             plan,
+            directory: None,
             book: Mutex::default(),
             through: watch::channel(None).0,
             proven: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Has the caps of brands' records go before those of the configuration.
+    pub(crate) fn with_caps_of(mut self, directory: Directory) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// What a brand's month may cost, in millionths; `None` for any amount.
+    fn limit_of(&self, plan: &Plan, brand: &str) -> Option<u64> {
+        let record = self.directory.as_ref().and_then(|known| known.brand(brand));
+        let own = record.and_then(|record| money::parse_micros(&record.monthly_cap));
+        own.or_else(|| plan.brands.get(brand).copied())
     }
 
     /// Waits until everything that the log held at the start is in the sum.
@@ -149,6 +166,7 @@ impl Money {
             return Costs::default();
         };
         let month = plan.month(now);
+        let limit = self.limit_of(plan, &owner.brand);
         let book = self.book();
         let entry_point = facts.free_entry_point(policy, now);
         let at = Circumstances {
@@ -165,7 +183,7 @@ impl Money {
                 .free_service_messages,
         };
         let mut costs = money::estimate(&plan.card, of, &at);
-        costs.caps = caps(plan, &book.ledger, owner, month);
+        costs.caps = caps(plan, limit, &book.ledger, owner, month);
         costs
     }
 
@@ -215,10 +233,11 @@ impl Money {
         };
         let month = plan.month(now);
         let spend = reserve(&estimate);
+        let limit = self.limit_of(plan, &claim.owner.brand);
         let mut book = self.book();
         // Others were claimed since the decision.
         let costs = Costs {
-            caps: caps(plan, &book.ledger, claim.owner, month),
+            caps: caps(plan, limit, &book.ledger, claim.owner, month),
             ..of.clone()
         };
         let used = book.ledger.of_number(&claim.owner.number, month);
@@ -295,23 +314,25 @@ pub(crate) fn owner(of: &Loaded) -> Owner {
 }
 
 /// The caps that a message counts against, the brand's first.
-fn caps(plan: &Plan, ledger: &Ledger, owner: &Owner, month: Month) -> Vec<Cap> {
-    let cap = |of, limit: Option<&u64>, spent: Spend| {
+fn caps(
+    plan: &Plan,
+    of_brand: Option<u64>,
+    ledger: &Ledger,
+    owner: &Owner,
+    month: Month,
+) -> Vec<Cap> {
+    let cap = |of, limit: Option<u64>, spent: Spend| {
         Some(Cap {
             of,
-            limit: plan.card.amount(*limit?),
+            limit: plan.card.amount(limit?),
             spent: plan.card.amount(spent.micros),
         })
     };
     let (brand, number) = (&owner.brand, &owner.number);
-    let of_brand = cap(
-        "brand",
-        plan.brands.get(brand),
-        ledger.of_brand(brand, month),
-    );
+    let of_brand = cap("brand", of_brand, ledger.of_brand(brand, month));
     let of_number = cap(
         "number",
-        plan.numbers.get(number),
+        plan.numbers.get(number).copied(),
         ledger.of_number(number, month),
     );
     [of_brand, of_number].into_iter().flatten().collect()

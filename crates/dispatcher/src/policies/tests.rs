@@ -28,6 +28,14 @@ const CAREFUL: &str = r#"
 "#;
 
 #[test]
+fn a_limit_that_rules_out_everything_for_want_of_prices_is_told_with_its_policies() {
+    let problem = read(CAREFUL).unwrap().unpriced().unwrap();
+    assert!(problem.contains("policies careful, but"), "{problem}");
+    assert!(problem.contains("money.rate_card"), "{problem}");
+    assert_eq!(Policies::default().unpriced(), None);
+}
+
+#[test]
 fn a_policy_is_read_as_it_is_written() {
     use Route::{FreeForm, Hold, Sms, Template};
 
@@ -135,6 +143,16 @@ fn every_mistake_is_named_with_what_to_write_instead() {
             step("route = 'sms', purposes = ['fun']"),
             "purposes` is `fun`",
             "use service",
+        ),
+        (
+            step("route = 'sms', opted_in = ['gossip']"),
+            "opted_in` is `gossip`",
+            "double_opt_in",
+        ),
+        (
+            step("route = 'hold', opted_in = ['any']"),
+            "opted_in` is `any`",
+            "another route",
         ),
         (
             step("route = 'sms', unless_stopped = ['rain']"),

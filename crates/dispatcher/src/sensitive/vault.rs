@@ -1,65 +1,20 @@
-//! Sealing and opening, as pure as that can be: bytes in, bytes out.
+//! Sealing and opening what messages say, as pure as that can be: bytes in, bytes out.
 //!
-//! XChaCha20-Poly1305 throughout, whose nonces are long enough to be drawn. A message's key is
-//! drawn, too, and seals once; what wraps it is derived from the text that the configuration names.
-//! What is sealed is bound to its message, so that none can be passed off as another's.
+//! A message's key is drawn, and seals once; what wraps it is derived from the text that the
+//! configuration names. What is sealed is bound to its message, so that none can be passed off as
+//! another's. How that is done stands in [`casement_secrets::keys`].
 
 use casement_domain::id::MessageId;
 use casement_event::v1;
-use casement_shell::config::{Secret, SecretError};
-use chacha20poly1305::aead::{Aead as _, Payload};
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac as _};
-use rand::RngCore as _;
-use secrecy::ExposeSecret as _;
-use sha2::Sha256;
+use casement_secrets::keys::{self, ALGORITHM, BadKeys, Key, MasterKeys};
+use casement_shell::config::Secret;
 use zeroize::Zeroizing;
-
-/// The algorithm, as it is stored.
-const ALGORITHM: &str = "XCHACHA20-POLY1305";
-
-/// Shortest text that keys are derived from: as many as `openssl rand -hex 16` prints.
-const TEXT_LEN_MIN: usize = 32;
-
-/// How many keys of ours there may be, old ones included.
-const MASTERS_MAX: usize = 16;
-
-/// Bytes of a key.
-const KEY_LEN: usize = 32;
-
-/// Bytes of a nonce.
-const NONCE_LEN: usize = 24;
-
-type Key = Zeroizing<[u8; KEY_LEN]>;
-
-/// The setting cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BadKey {
-    /// It has no value.
-    #[error("dispatcher.sensitive_key cannot be read")]
-    Unreadable(#[from] SecretError),
-    /// Somebody could guess it.
-    #[error(
-        "dispatcher.sensitive_key has a line of fewer than {TEXT_LEN_MIN} characters: take what \
-         `openssl rand -hex 32` prints"
-    )]
-    Short,
-    /// More than are ever needed.
-    #[error("dispatcher.sensitive_key has more than {MASTERS_MAX} lines: take out the oldest")]
-    Many,
-}
 
 /// What wraps keys, and makes digests that nobody else can. Without a key it does neither.
 #[derive(Default)]
 pub(crate) struct Vault {
     /// The first is the one that seals; the others still open.
-    masters: Vec<Master>,
-}
-
-struct Master {
-    id: String,
-    wrapping: Key,
-    digesting: Key,
+    masters: MasterKeys,
 }
 
 /// What came of opening content by one key.
@@ -73,20 +28,8 @@ pub(crate) enum Unsealed {
 
 impl Vault {
     /// Reads the keys: one a line, the one that seals first.
-    pub(crate) fn new(setting: Option<&Secret>) -> Result<Self, BadKey> {
-        let Some(setting) = setting else {
-            return Ok(Self::default());
-        };
-        let text = setting.resolve()?;
-        let lines = text.expose_secret().lines().map(str::trim);
-        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        if lines.iter().any(|line| line.len() < TEXT_LEN_MIN) {
-            return Err(BadKey::Short);
-        }
-        if lines.len() > MASTERS_MAX {
-            return Err(BadKey::Many);
-        }
-        let masters = lines.into_iter().map(Master::new).collect();
+    pub(crate) fn new(setting: Option<&Secret>) -> Result<Self, BadKeys> {
+        let masters = MasterKeys::read("dispatcher.sensitive_key", setting, "sensitive")?;
         Ok(Self { masters })
     }
 
@@ -102,20 +45,19 @@ impl Vault {
         plain: &[u8],
     ) -> Option<(v1::SealedContent, v1::ContentKeyStored)> {
         let master = self.masters.first()?;
-        let mut key = Key::default();
-        rand::rng().fill_bytes(&mut key[..]);
-        let (nonce, ciphertext) = encrypt(&key, &bound(CONTENT, id), plain);
+        let key = keys::new_key();
+        let (nonce, ciphertext) = keys::encrypt(&key, &bound(CONTENT, id), plain);
         let sealed = v1::SealedContent {
             algorithm: ALGORITHM.to_owned(),
             nonce,
             ciphertext,
-            master_key_id: master.id.clone(),
+            master_key_id: master.id().to_owned(),
             ..v1::SealedContent::default()
         };
-        let (nonce, wrapped_key) = encrypt(&master.wrapping, &bound(KEY, id), &key[..]);
+        let (nonce, wrapped_key) = master.seal(&bound(KEY, id), &key[..]);
         let stored = v1::ContentKeyStored {
             message_id: id.to_string(),
-            master_key_id: master.id.clone(),
+            master_key_id: master.id().to_owned(),
             nonce,
             wrapped_key,
         };
@@ -129,15 +71,14 @@ impl Vault {
         sealed: &v1::SealedContent,
         stored: &v1::ContentKeyStored,
     ) -> Unsealed {
-        let Some(master) = self.master(&stored.master_key_id) else {
+        let Some(master) = self.masters.get(&stored.master_key_id) else {
             return Unsealed::Unknown(stored.master_key_id.clone());
         };
-        let (nonce, wrapped) = (&stored.nonce, &stored.wrapped_key);
-        let key = decrypt(&master.wrapping, &bound(KEY, id), nonce, wrapped);
+        let key = master.open(&bound(KEY, id), &stored.nonce, &stored.wrapped_key);
         let key: Option<Key> = key.and_then(|key| Some(Zeroizing::new(key[..].try_into().ok()?)));
         let plain = key.and_then(|key| {
             let (nonce, ciphertext) = (&sealed.nonce, &sealed.ciphertext);
-            decrypt(&key, &bound(CONTENT, id), nonce, ciphertext)
+            keys::decrypt(&key, &bound(CONTENT, id), nonce, ciphertext)
         });
         plain.map_or(Unsealed::Closed, Unsealed::Opened)
     }
@@ -145,26 +86,8 @@ impl Vault {
     /// Returns the digest of a request as it may be stored: who does not have our key cannot try
     /// out what the request may have said. `None` if the key of this id is not ours.
     pub(crate) fn digest(&self, master: &str, id: &MessageId, digest: &[u8]) -> Option<Vec<u8>> {
-        let mut mac = keyed(&self.master(master)?.digesting[..]);
-        mac.update(id.as_str().as_bytes());
-        mac.update(&[0]);
-        mac.update(digest);
-        Some(mac.finalize().into_bytes().to_vec())
-    }
-
-    fn master(&self, id: &str) -> Option<&Master> {
-        self.masters.iter().find(|master| master.id == id)
-    }
-}
-
-impl Master {
-    fn new(text: &str) -> Self {
-        let id = derived(text, "id");
-        Self {
-            id: hex::encode(&id[..8]),
-            wrapping: derived(text, "wrap"),
-            digesting: derived(text, "digest"),
-        }
+        let master = self.masters.get(master)?;
+        Some(master.digest(&[id.as_str().as_bytes(), &[0], digest]))
     }
 }
 
@@ -176,44 +99,6 @@ const KEY: &str = "key";
 
 fn bound(what: &str, id: &MessageId) -> String {
     format!("casement sensitive {what} {id}")
-}
-
-fn derived(text: &str, what: &str) -> Key {
-    let mut mac = keyed(text.as_bytes());
-    mac.update(b"casement sensitive ");
-    mac.update(what.as_bytes());
-    Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length")
-}
-
-fn encrypt(key: &Key, bound: &str, plain: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let mut nonce = [0; NONCE_LEN];
-    rand::rng().fill_bytes(&mut nonce);
-    let payload = Payload {
-        msg: plain,
-        aad: bound.as_bytes(),
-    };
-    let ciphertext = cipher(key)
-        .encrypt(&XNonce::from(nonce), payload)
-        .expect("what is sealed is far below the cipher's limit");
-    (nonce.to_vec(), ciphertext)
-}
-
-fn decrypt(key: &Key, bound: &str, nonce: &[u8], ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
-    let payload = Payload {
-        msg: ciphertext,
-        aad: bound.as_bytes(),
-    };
-    let plain = cipher(key).decrypt(&XNonce::from(nonce), payload).ok()?;
-    Some(Zeroizing::new(plain))
-}
-
-fn cipher(key: &Key) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new_from_slice(&key[..]).expect("a key is as long as the cipher's")
 }
 
 #[cfg(test)]
@@ -279,7 +164,7 @@ mod tests {
     #[test]
     fn a_digest_says_the_same_of_the_same_alone_and_hangs_on_key_and_message() {
         let (old, new) = (vault(OLD), vault(NEW));
-        let master = |vault: &Vault| vault.masters[0].id.clone();
+        let master = |vault: &Vault| vault.masters.first().unwrap().id().to_owned();
         let digest = |vault: &Vault, unique, of: &[u8]| {
             vault.digest(&master(vault), &id(unique), of).unwrap()
         };
@@ -291,14 +176,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_could_be_guessed_is_refused_and_none_is_no_key() {
-        let bad = |text: &str| Vault::new(Some(&Secret::from_value(text))).err();
-        assert!(matches!(bad("short"), Some(BadKey::Short)));
-        assert!(matches!(bad(&format!("{OLD}\nshort")), Some(BadKey::Short)));
-        let many = vec![OLD; MASTERS_MAX + 1].join("\n");
-        assert!(matches!(bad(&many), Some(BadKey::Many)));
+    fn without_a_key_nothing_is_sealed_or_opened() {
+        let key = v1::ContentKeyStored::default();
         let none = Vault::new(None).unwrap();
         assert!(!none.has_key());
         assert!(none.seal(&id(1), b"493817").is_none());
+        let sealed = v1::SealedContent::default();
+        assert!(matches!(
+            none.open(&id(1), &sealed, &key),
+            Unsealed::Unknown(_)
+        ));
     }
 }

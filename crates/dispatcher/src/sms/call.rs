@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{offer, refusal};
 use crate::halts::orders::Told;
 use crate::provider::{Answer, Call, Caller, never_left};
-use crate::{compose, metrics, secrets};
+use crate::{compose, metrics};
 
 impl Caller {
     /// Sends an SMS through the gateway that the claim names. Never tries twice.
@@ -40,7 +40,7 @@ impl Caller {
         };
         let to = if gateway == OWN {
             let record = call.account.sms.clone().unwrap_or_default();
-            match secrets::resolve(record.auth_token.as_ref()) {
+            match self.secrets.resolve(record.auth_token.as_ref()) {
                 Ok(auth_token) => To::Account {
                     account_sid: record.account_sid,
                     auth_token,

@@ -134,6 +134,7 @@ async fn claim(stage: &Stage, message_id: &str) {
         )
         .expect("a time"),
         priority: casement_domain::turns::Priority::Reply,
+        quota_at: None,
     };
     let details = Details {
         claimant: "gone".to_owned(),

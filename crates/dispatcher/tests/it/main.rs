@@ -1,6 +1,7 @@
 //! The dispatcher against a real broker and a platform that enforces its own rules.
 
 mod answers;
+mod brands;
 mod bulk;
 mod commands;
 mod consent;
@@ -14,6 +15,7 @@ mod holds;
 mod money;
 mod moves;
 mod nudges;
+mod opt_in;
 mod policies;
 mod queues;
 mod rates;
@@ -24,6 +26,7 @@ mod routes;
 mod scheduled;
 mod sensitive;
 mod stage;
+mod standing;
 mod texts;
 mod unknown;
 mod withdrawals;

@@ -198,6 +198,7 @@ async fn held_by_one_who_is_gone(stage: &Stage, message_id: &str, at: Timestamp)
         requested_at: required_instant("request_time", request.request_time.as_ref())
             .expect("a time"),
         priority: casement_domain::turns::Priority::Reply,
+        quota_at: None,
     };
     let details = Details {
         nudge_message_id: nudge.clone(),

@@ -160,6 +160,16 @@ impl Stops {
         self
     }
 
+    /// Adds what stops every WhatsApp message besides halts.
+    #[must_use]
+    pub fn with_whatsapp(mut self, stop: Stop) -> Self {
+        self.free_form = Some(match self.free_form.take() {
+            Some(before) => before.and(stop.clone()),
+            None => stop.clone(),
+        });
+        self.with_template(stop)
+    }
+
     /// Returns what stops SMS through a gateway, besides what stops all SMS.
     pub fn on_gateway(&self, name: &str) -> Option<&Stop> {
         self.gateways.get(name)

@@ -8,7 +8,7 @@ use crate::failover::ErrorClass;
 use crate::halt::Stop;
 use crate::retry;
 use crate::routing::hold::HOLD_QUEUE_FULL;
-use crate::routing::{Decision, Route, Verdict};
+use crate::routing::{Candidate, Decision, Gone, Route, Verdict};
 
 /// How many claims of a message may meet a halt before their call, besides the attempts that it
 /// gets: each takes a halt that comes at that very moment, so that more are a fault of ours.
@@ -240,7 +240,13 @@ pub fn dead_end(message: &Message, decision: &Decision) -> (Outcome, String) {
     let found_no_place = decision
         .candidate(Route::Hold)
         .is_some_and(|hold| hold.reason == HOLD_QUEUE_FULL);
-    if found_no_place {
+    let is_gone = |one: &&Candidate| {
+        let all = [Gone::Deregistered, Gone::MigratedAway];
+        all.iter().any(|gone| one.reason == gone.as_str())
+    };
+    if let Some(one) = decision.candidates.iter().find(is_gone) {
+        (Outcome::Failed, one.reason.to_owned())
+    } else if found_no_place {
         (Outcome::Failed, HOLD_QUEUE_FULL.to_owned())
     } else if lacks_phone {
         (Outcome::UnreachableBySms, "NO_PHONE".to_owned())

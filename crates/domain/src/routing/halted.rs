@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::{Finding, Input, Route, against, sms};
 use crate::halt::{PORTFOLIO_LIMIT, Stop};
+use crate::number_health::{PLATFORM_RESTRICTION, PLATFORM_STATUS};
 
 /// The halts met before a route was chosen, in the policy's order of routes.
 #[derive(Debug, Default)]
@@ -44,11 +45,9 @@ impl Halted {
                     self.first.get_or_insert_with(|| stop.clone());
                 }
             }
-            let reason = if stop.cause == PORTFOLIO_LIMIT {
-                PORTFOLIO_LIMIT
-            } else {
-                "HALTED"
-            };
+            let own = [PORTFOLIO_LIMIT, PLATFORM_STATUS, PLATFORM_RESTRICTION];
+            let reason = own.into_iter().find(|own| stop.cause == *own);
+            let reason = reason.unwrap_or("HALTED");
             return against(reason, stop.facts.clone(), stop.text.clone());
         }
         let waits = match route {

@@ -70,6 +70,9 @@ pub(super) fn consider(input: &Input<'_>, now: Timestamp) -> Finding {
         let text = "The message has no free-form content to send once the customer writes.";
         return against("NO_FREE_FORM_CONTENT", facts, text);
     }
+    if let Some(gone) = input.sender.gone {
+        return against(gone.as_str(), facts, gone.text());
+    }
     if !input.sender.has_whatsapp || input.exhausted.contains(&Route::FreeForm) {
         let text = "Free-form could not be sent even if the customer wrote.";
         return against("FREE_FORM_IMPOSSIBLE", facts, text);

@@ -6,7 +6,8 @@
 use jiff::Timestamp;
 
 use super::quiet::QuietHours;
-use super::{Finding, Input, Purpose, Route, against, capital};
+use super::{Finding, Input, Purpose, Route, against, capital, opt_in};
+use crate::consent::Channel;
 use crate::money::Amount;
 
 /// A named order of routes.
@@ -36,6 +37,9 @@ pub struct Conditions {
     pub purposes: Vec<Purpose>,
     /// The customer must not have stopped any of these.
     pub unless_stopped: Vec<Stoppable>,
+    /// The customer must have opted in to what the message is for, on the route's channel, from one
+    /// of these sources, or from any if it names none; in an open window, too.
+    pub opt_in: Option<Vec<String>>,
     /// Not in these hours of the customer's day.
     pub quiet_hours: Option<QuietHours>,
     /// It must cost no more, and the cost be known.
@@ -139,12 +143,12 @@ pub(super) fn weigh(step: &Step, finding: Finding, input: &Input<'_>, now: Times
     for stoppable in &conditions.unless_stopped {
         let (is_stopped, reason, text) = match stoppable {
             Stoppable::Marketing => (
-                input.consent.marketing,
+                input.consent.refusals.marketing,
                 "MARKETING_STOPPED",
                 "The customer stopped marketing, and the policy heeds that here.",
             ),
             Stoppable::Sms => (
-                input.consent.sms,
+                input.consent.refusals.sms,
                 "SMS_STOPPED",
                 "The customer stopped SMS, and the policy heeds that here.",
             ),
@@ -154,9 +158,26 @@ pub(super) fn weigh(step: &Step, finding: Finding, input: &Input<'_>, now: Times
             return against(reason, finding.facts, text);
         }
     }
+    if let Some(sources) = &conditions.opt_in
+        && let Some(channel) = channel(step.route)
+    {
+        finding = opt_in::needed(finding, input, input.consent.on(channel), sources);
+        if !finding.is_eligible {
+            return finding;
+        }
+    }
     match conditions.max_cost {
         Some(limit) => within(step.route, limit, finding, input),
         None => finding,
+    }
+}
+
+/// The channel that a route goes by; `None` for a hold, which goes nowhere.
+fn channel(route: Route) -> Option<Channel> {
+    match route {
+        Route::FreeForm | Route::Template => Some(Channel::Whatsapp),
+        Route::Sms => Some(Channel::Sms),
+        Route::Hold => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be said for or against an SMS.
 
-use super::{Finding, Input, Purpose, against, for_it};
+use super::{Finding, Gone, Input, against, for_it};
 use crate::halt::Stop;
 use crate::sms::Offer;
 
@@ -27,6 +27,14 @@ pub(super) fn consider(input: &Input<'_>) -> Finding {
         facts.push(format!("gateways={}", gateways.join(",")));
     }
     facts.push(input.consent.fact());
+    // It may send SMS still, but in somebody else's conversations.
+    if input.sender.gone == Some(Gone::MigratedAway) {
+        return against(
+            Gone::MigratedAway.as_str(),
+            facts,
+            Gone::MigratedAway.text(),
+        );
+    }
     if !input.has_phone {
         return against(
             "NO_PHONE",
@@ -47,16 +55,6 @@ pub(super) fn consider(input: &Input<'_>) -> Finding {
     if gateways.is_empty() {
         let text = "No SMS gateway is left to be tried for this message.";
         return against("SMS_GATEWAYS_EXHAUSTED", facts, text);
-    }
-    if input.consent.sms {
-        return against("SMS_STOPPED", facts, "The customer stopped SMS.");
-    }
-    if input.purpose == Purpose::Marketing && input.consent.marketing {
-        return against(
-            "MARKETING_STOPPED",
-            facts,
-            "The customer stopped marketing.",
-        );
     }
     let text = format!("An SMS of {} segment(s) can be sent.", size.segments);
     for_it("SMS_POSSIBLE", facts, text)

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::consent::{Choice, Consent, Provenance, Refusals, Topic};
 use crate::id::FactId;
 use crate::inbound::{AsOf, Qualifying, ThreadOwner};
 use crate::window::Evidence;
@@ -11,8 +12,10 @@ use crate::window::Evidence;
 mod costs;
 mod halts;
 mod hold;
+mod opt_in;
 mod policies;
 mod quiet;
+mod templates;
 
 const DAY: i64 = 24 * 3600;
 
@@ -37,11 +40,16 @@ fn approved(category: TemplateCategory) -> Template {
     Template {
         name: "hello".to_owned(),
         given_parameters: 1,
+        misfit: None,
+        is_to_us: false,
         known: Some(KnownTemplate {
             category: Some(category),
             is_usable: true,
             status: "APPROVED".to_owned(),
             parameters: 1,
+            has_code: false,
+            paused_until: None,
+            facts: Vec::new(),
         }),
     }
 }
@@ -60,6 +68,9 @@ struct Case {
     has_address: bool,
     sender: Sender,
     consent: Refusals,
+    /// What was opted in to.
+    opt_ins: Consent,
+    opt_in: Requirement,
     exhausted: Vec<Route>,
     stops: Stops,
     costs: Costs,
@@ -88,8 +99,16 @@ impl Default for Case {
             has_sms_text: true,
             has_phone: true,
             has_address: true,
-            sender: Sender { has_whatsapp: true },
+            sender: Sender {
+                has_whatsapp: true,
+                gone: None,
+            },
             consent: Refusals::default(),
+            opt_ins: Consent::default(),
+            opt_in: Requirement {
+                need: Need::Never,
+                sources: Vec::new(),
+            },
             exhausted: Vec::new(),
             stops: Stops::default(),
             costs: Costs::default(),
@@ -101,6 +120,26 @@ impl Default for Case {
 }
 
 impl Case {
+    /// As if what is refused had been said after what was opted in to.
+    fn standing(&self) -> Standing {
+        let refusals = [
+            (self.consent.marketing, Topic::WHATSAPP_MARKETING),
+            (self.consent.sms, Topic::SMS),
+        ];
+        let refused = |topic| {
+            let choice = Choice {
+                at: at(DAY * 9),
+                is_refused: true,
+                provenance: Provenance::default(),
+            };
+            (topic, choice)
+        };
+        let said = refusals.into_iter().filter(|(is_said, _)| *is_said);
+        let refusals: Consent = said.map(|(_, topic)| refused(topic)).collect();
+        let consent = self.opt_ins.clone().join(refusals);
+        consent.standing(self.purpose.into(), self.consent.sequence)
+    }
+
     fn decide(&self, now: i64) -> Decision {
         let input = Input {
             policy: &self.policy,
@@ -121,7 +160,8 @@ impl Case {
             exhausted_gateways: &self.exhausted_gateways,
             has_whatsapp_address: self.has_address,
             sender: self.sender,
-            consent: self.consent,
+            consent: &self.standing(),
+            opt_in: &self.opt_in,
             exhausted: &self.exhausted,
             stops: &self.stops,
             costs: &self.costs,
@@ -251,7 +291,7 @@ fn the_first_permitted_route_is_chosen() {
                 ..Case::default()
             },
             DAY,
-            Some(Hold),
+            None,
         ),
         (
             "SMS stopped",
@@ -319,6 +359,7 @@ fn the_first_permitted_route_is_chosen() {
             Case {
                 sender: Sender {
                     has_whatsapp: false,
+                    gone: None,
                 },
                 ..Case::default()
             },
@@ -460,6 +501,7 @@ fn cases() -> impl Strategy<Value = Case> {
             has_address,
             sender: Sender {
                 has_whatsapp: whatsapp,
+                gone: None,
             },
             offer: if sms {
                 ways(&["main"])
@@ -480,6 +522,11 @@ fn cases() -> impl Strategy<Value = Case> {
             },
             stops: Stops::default(),
             costs: Costs::default(),
+            opt_ins: Consent::default(),
+            opt_in: Requirement {
+                need: if whatsapp { Need::Never } else { Need::Always },
+                sources: Vec::new(),
+            },
         }
     })
 }
@@ -542,7 +589,11 @@ proptest! {
             prop_assert_ne!(decision.template_category, Some(TemplateCategory::Marketing));
         }
         if case.consent.marketing && case.purpose == Purpose::Marketing {
-            prop_assert_ne!(decision.chosen, Some(Route::Sms));
+            prop_assert_eq!(decision.chosen, None);
+        }
+        // Nobody opted in to anything here.
+        if case.opt_in.need == Need::Always {
+            prop_assert!(matches!(decision.chosen, None | Some(Route::Hold)));
         }
     }
 

@@ -98,7 +98,7 @@ fn placed(name: &str) -> String {
 }
 
 /// Puts values in, from left to right, each once. What has none stays.
-fn substitute(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
+pub(crate) fn substitute(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
     let mut done = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {

@@ -39,6 +39,7 @@ pub async fn holder(
     tokens: &Tokens,
     portfolio: &PortfolioId,
     phone: &Phone,
+    own: &CustomerId,
 ) -> Result<Holder, ResolveError> {
     let addresses = Addresses {
         phone: Some(phone.clone()),
@@ -49,8 +50,12 @@ pub async fn holder(
     let Some(link) = rows.into_iter().find_map(|row| row.stored) else {
         return Ok(Holder::Nobody);
     };
-    let survivor = survivor(log, portfolio, &link.customer).await?;
-    let customer = survivor.unwrap_or(link.customer);
+    let customer = if link.customer == *own {
+        link.customer
+    } else {
+        let survivor = survivor(log, portfolio, &link.customer).await?;
+        survivor.unwrap_or(link.customer)
+    };
     Ok(match link.tenure.standing {
         Standing::GivenUp => Holder::GivenUpBy(customer),
         Standing::Alone | Standing::Held => Holder::Customer(customer),

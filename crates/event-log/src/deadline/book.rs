@@ -14,6 +14,9 @@ const HEAP_LEN_MIN: usize = 1_024;
 /// By which part of itself a list grows: doubling would leave half of it empty.
 const GROWTH: usize = 8;
 
+/// Where a deadline stands that is kept back.
+pub(super) const KEPT_BACK: Timestamp = Timestamp::MAX;
+
 /// What stands in a slot without a deadline.
 const VACANT: i64 = i64::MIN;
 
@@ -99,6 +102,17 @@ impl Book {
             && self.slot(slot).at != VACANT
         {
             self.set(key, Some(deadline), sequence);
+        }
+    }
+
+    /// Gives a deadline that was kept back its time, unless a newer message or a taker did.
+    pub(super) fn let_go(&mut self, key: Key, deadline: Timestamp, sequence: u64) {
+        let Some(slot) = self.slot_of.get(&key).copied() else {
+            return;
+        };
+        let Slot { at, sequence: of } = *self.slot(slot);
+        if of == sequence && at == millisecond_at_or_after(KEPT_BACK) {
+            self.place(slot, deadline, sequence);
         }
     }
 

@@ -5,7 +5,8 @@ use casement_domain::id::{CustomerId, Phone, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_event::subject::{self, stream};
 use casement_event::{Event, Record, Uuid, v1};
-use casement_event_log::consent::{self, Change, ConsentError, Known};
+use casement_event_log::consent::ledger::{Names, Present};
+use casement_event_log::consent::{self, Change, ConsentError, Known, Recorded, ledger};
 use casement_event_log::customers::{self, Tokens};
 use casement_event_log::{Expect, Log};
 use jiff::Timestamp;
@@ -30,12 +31,13 @@ fn word(topic: Topic, second: i64, is_refused: bool, message: &str) -> Change {
             source: Provenance::SMS_KEYWORD.to_owned(),
             wording: "stop".to_owned(),
             reference: consent::cause(message),
+            ..Provenance::default()
         },
     };
     Change {
         consent: Consent::of(topic, choice),
         cause: consent::cause(message),
-        traceparent: None,
+        ..Change::default()
     }
 }
 
@@ -204,4 +206,93 @@ async fn a_change_for_an_id_that_ended_is_in_force_for_who_carries_on() {
     assert_eq!(record(&log, &ended, &stop).await, known);
     let after = log.state(stream::CUSTOMERS).await.unwrap().messages;
     assert_eq!(after, before, "a repeat appends nothing");
+}
+
+#[tokio::test]
+async fn every_record_says_what_it_added_and_the_subject_is_the_ledger() {
+    let (_server, log) = stage().await;
+    let ana = customer("ana");
+    record(&log, &ana, &word(Topic::SMS, 5, true, "SM1")).await;
+    let by_hand = |second, is_refused, item: &str| Change {
+        caller: "crm".to_owned(),
+        is_kept: true,
+        ..word(Topic::SMS, second, is_refused, item)
+    };
+    // Older than the refusal: kept, and changes nothing that is in force.
+    let older = settle(&log, &ana, &by_hand(3, false, "form 1")).await;
+    assert!(older.is_written && older.known.refusals().sms);
+    let again = settle(&log, &ana, &by_hand(3, false, "form 1")).await;
+    assert!(!again.is_written, "the same item, once for all");
+    assert_eq!(again.known.sequence, older.known.sequence);
+    let newer = settle(&log, &ana, &by_hand(7, false, "form 2")).await;
+    assert!(newer.is_written && !newer.known.refusals().sms);
+
+    let history = ledger::history(&log, &portfolio(), &ana, 0, 10)
+        .await
+        .unwrap();
+    let added: Vec<(bool, String, String)> = history
+        .iter()
+        .map(|entry| {
+            let [added] = entry.record.changes.as_slice() else {
+                panic!("{entry:?}")
+            };
+            let reference = added.provider_message_hash.clone();
+            (added.allowed, reference, entry.record.caller.clone())
+        })
+        .collect();
+    let row =
+        |allowed, item: &str, caller: &str| (allowed, consent::cause(item), caller.to_owned());
+    assert_eq!(
+        added,
+        [
+            row(false, "SM1", ""),
+            row(true, "form 1", "crm"),
+            row(true, "form 2", "crm")
+        ]
+    );
+    // The refusal that was taken back is still known.
+    let last = &history[2].record;
+    assert!(last.also.iter().any(|one| !one.allowed), "{last:?}");
+
+    let after = history[0].sequence;
+    let rest = ledger::history(&log, &portfolio(), &ana, after, 1).await;
+    assert_eq!(rest.unwrap(), history[1..2]);
+    let nobody = ledger::history(&log, &portfolio(), &customer("bea"), 0, 10).await;
+    assert_eq!(nobody.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_all_customers_allow_is_read_once_each_and_with_their_names() {
+    let (_server, log) = stage().await;
+    let tokens = Tokens::new("a key".to_owned().into());
+    let addresses = Addresses {
+        phone: Some(Phone::parse("15550002222").unwrap()),
+        user_id: Some("US.1".to_owned()),
+        ..Addresses::default()
+    };
+    let resolved = customers::resolve(&log, &tokens, SOURCE, &portfolio(), &addresses, at(9)).await;
+    let ana = resolved.unwrap().customer;
+    let bea = customer("bea");
+    for (who, second, message) in [(&ana, 1, "a"), (&bea, 2, "b"), (&ana, 3, "c")] {
+        record(&log, who, &word(Topic::SMS, second, true, message)).await;
+    }
+    let mut present = Present::of(&log, &portfolio());
+    let mut all = Vec::new();
+    while let Some(record) = present.next().await.unwrap() {
+        all.push(record.customer_id);
+    }
+    all.sort();
+    let mut expected = [ana.to_string(), bea.to_string()];
+    expected.sort();
+    assert_eq!(all, expected);
+    let names = ledger::names(&log, &portfolio(), all).await.unwrap();
+    assert_eq!(names[ana.as_str()].phone, "15550002222");
+    assert_eq!(names[ana.as_str()].user_id, "US.1");
+    assert_eq!(names[bea.as_str()], Names::default());
+}
+
+async fn settle(log: &Log, who: &CustomerId, change: &Change) -> Recorded {
+    consent::settle(log, SOURCE, &portfolio(), who, change, at(99))
+        .await
+        .unwrap()
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use casement_event::subject::stream;
-use casement_event_log::deadline::{Due, Index, Now, Options};
+use casement_event_log::deadline::{Due, InHand, Index, Now, Options};
 use casement_event_log::{Expect, Log};
 use casement_testkit::eventually;
 use jiff::{SignedDuration, Timestamp};
@@ -63,6 +63,11 @@ fn options() -> Options {
 }
 
 fn start(log: &Log, options: Options, clock: &Arc<Clock>) -> Running {
+    start_for(log, options, clock, None)
+}
+
+/// An index for a taker who says what it has in hand.
+fn start_for(log: &Log, options: Options, clock: &Arc<Clock>, in_hand: Option<InHand>) -> Running {
     let stopping = CancellationToken::new();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
@@ -70,7 +75,10 @@ fn start(log: &Log, options: Options, clock: &Arc<Clock>) -> Running {
         count.fetch_add(1, Ordering::SeqCst);
     };
     let clock = Arc::clone(clock);
-    let index = Index::start(log, options, clock, stopping.clone(), see);
+    let index = match in_hand {
+        None => Index::start(log, options, clock, stopping.clone(), see),
+        Some(in_hand) => Index::start_for(log, options, clock, stopping.clone(), in_hand, see),
+    };
     Running {
         index,
         seen,
@@ -405,4 +413,23 @@ async fn nothing_is_handed_out_before_the_clock_has_heard_the_broker() {
     server.start_again().await;
     index.due().await.unwrap();
     assert!(listening.heard.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn what_the_taker_has_in_hand_is_left_to_it_for_a_while_and_never_lost() {
+    let (_server, log) = stage().await;
+    let clock = Clock::start();
+    let in_hand: InHand = Arc::new(|subject, _| !subject.ends_with(".dropped"));
+    let mut running = start_for(&log, options(), &clock, Some(in_hand));
+    running.has_seen(0).await;
+
+    set(&log, "moved", Some(clock.in_ms(-1))).await;
+    set(&log, "moved", None).await;
+    let begun = Instant::now();
+    set(&log, "given-up", Some(clock.in_ms(-1))).await;
+    set(&log, "dropped", Some(clock.in_ms(-1))).await;
+    assert_eq!(running.due_name().await, "dropped");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!(running.due_name().await, "given-up");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
 }

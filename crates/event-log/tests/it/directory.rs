@@ -46,6 +46,7 @@ async fn the_directory_knows_what_stood_before_it_and_hears_of_changes() {
     let brand = v1::Brand {
         brand_id: "default".to_owned(),
         display_name: "Default".to_owned(),
+        ..Default::default()
     };
     record(
         &log,

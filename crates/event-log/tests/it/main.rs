@@ -18,6 +18,7 @@ mod faults;
 mod following;
 mod inspecting;
 mod leases;
+mod mirrors;
 mod scanning;
 mod stage;
 mod working;

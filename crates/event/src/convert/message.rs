@@ -33,6 +33,8 @@ pub struct Context {
     pub requested_at: Timestamp,
     /// How urgent it is.
     pub priority: Priority,
+    /// When it counts against its brand's quota, if not when it was requested.
+    pub quota_at: Option<Timestamp>,
 }
 
 /// What an event carries besides what the rules need.
@@ -54,6 +56,9 @@ pub struct Details {
     pub claimant: String,
     /// What becomes of the attempt tells this.
     pub stakes: Stakes,
+    /// The newest record of what the customer allows that the claim's decision knew of; 0 if there
+    /// was none.
+    pub consent_sequence: u64,
     /// The name of the token that asked.
     pub caller: String,
 }
@@ -387,6 +392,7 @@ mod tests {
             client_reference: "order 7\r\n".to_owned(),
             requested_at: at(0),
             priority: Priority::Reply,
+            quota_at: None,
         };
         let requested = MessageEvent::Requested {
             requested_at: at(0),

@@ -202,7 +202,9 @@ mod tests {
             );
         }
         match table.find(&Method::DELETE, "/v1/numbers/1") {
-            Found::OtherVerbs(verbs) => assert_eq!(verbs, [Verb::Put, Verb::Get]),
+            Found::OtherVerbs(verbs) => {
+                assert_eq!(verbs, [Verb::Put, Verb::Get, Verb::Patch]);
+            }
             other => panic!("{other:?}"),
         }
     }

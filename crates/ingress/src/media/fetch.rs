@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use casement_event::v1::{self, MediaProblem, SecretRef};
+use casement_event::v1::{self, MediaProblem};
+use casement_secrets::{Missing, Secrets};
 use casement_shell::SharedClock;
-use casement_shell::config::Secret;
 use casement_shell::http::{ClientOptions, client};
 use casement_whatsapp::media::{Client, Digest, Hosts, MediaError, Source, Timeouts, bytes_max};
 use jiff::SignedDuration;
@@ -28,6 +28,8 @@ pub(crate) struct Fetcher {
     max_bytes: u64,
     objects: Arc<Objects>,
     clock: SharedClock,
+    /// Where accounts say that their tokens are found.
+    secrets: Secrets,
 }
 
 /// A file that is in the store.
@@ -76,7 +78,13 @@ impl Fetcher {
             max_bytes: config.max_bytes,
             objects,
             clock,
+            secrets: Secrets::default(),
         })
+    }
+
+    /// Lets accounts name secrets that are stored.
+    pub(crate) fn know(&mut self, secrets: Secrets) {
+        self.secrets = secrets;
     }
 
     /// Tries once. The link that the message said spares a call; if it fails, the id leads to a
@@ -86,7 +94,7 @@ impl Fetcher {
         wanted: &Wanted,
         account: &v1::Number,
     ) -> Result<Fetched, Failed> {
-        let token = token(account.token.as_ref())?;
+        let token = token(&self.secrets, account)?;
         let source = Source {
             graph_url: &self.graph_url,
             graph_version: &self.graph_version,
@@ -166,25 +174,17 @@ impl Fetcher {
     }
 }
 
-/// The number's access token, read at each use, so that a rotated file counts at once.
-fn token(reference: Option<&SecretRef>) -> Result<SecretString, Failed> {
-    use v1::secret_ref::Source;
-    let secret = match reference.and_then(|reference| reference.source.as_ref()) {
-        Some(Source::File(path)) => Secret::File(path.into()),
-        Some(Source::Env(name)) => Secret::Env(name.clone()),
-        None => {
-            return Err(Failed {
-                problem: MediaProblem::Forbidden,
-                detail: "the number's account names no access token".to_owned(),
-                wait: None,
-            });
-        }
-    };
-    secret.resolve().map_err(|error| {
+/// The number's access token, read at each use, so that a rotated one counts at once.
+fn token(secrets: &Secrets, account: &v1::Number) -> Result<SecretString, Failed> {
+    secrets.resolve(account.token.as_ref()).map_err(|error| {
         tracing::error!(%error, "access token of a number cannot be had");
+        let detail = match error {
+            Missing::Unnamed => "the number's account names no access token",
+            _ => "the number's access token cannot be read",
+        };
         Failed {
             problem: MediaProblem::Forbidden,
-            detail: "the number's access token cannot be read".to_owned(),
+            detail: detail.to_owned(),
             wait: None,
         }
     })

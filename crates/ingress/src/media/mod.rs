@@ -24,6 +24,7 @@ use anyhow::Context as _;
 use casement_event_log::Log;
 use casement_event_log::directory::Directory;
 use casement_proto::media::v1::media_service_server::MediaServiceServer;
+use casement_secrets::Secrets;
 use casement_shell::SharedClock;
 use casement_shell::config::ConfigError;
 use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
@@ -85,6 +86,14 @@ pub(crate) fn start(
 }
 
 impl Media {
+    /// Lets accounts name secrets that are stored. To be told before it runs.
+    pub(crate) fn know(&mut self, secrets: Secrets) {
+        let fetcher = self.worker.as_mut().map(|worker| &mut worker.fetcher);
+        if let Some(fetcher) = fetcher.and_then(Arc::get_mut) {
+            fetcher.know(secrets);
+        }
+    }
+
     /// Returns the service, to be put behind authentication.
     pub(crate) fn service(&self) -> MediaServiceServer<MediaApi> {
         MediaServiceServer::new(self.api.clone())

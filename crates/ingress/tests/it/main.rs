@@ -23,3 +23,4 @@ mod sms;
 mod stage;
 mod tls;
 mod trust;
+mod unsupported;

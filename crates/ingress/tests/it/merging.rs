@@ -339,13 +339,14 @@ async fn what_a_merged_customer_refused_is_refused_by_the_one_who_carries_on() {
                 source: Provenance::USER_PREFERENCES.to_owned(),
                 wording: "stop".to_owned(),
                 reference: "r1".to_owned(),
+                ..Provenance::default()
             },
         },
     );
     let change = consent::Change {
         consent: refusal.clone(),
         cause: consent::cause("r1"),
-        traceparent: None,
+        ..consent::Change::default()
     };
     consent::record(
         &stage.log,

@@ -8,6 +8,7 @@ use crate::config::RefusalStyle;
 use crate::graph_body::{Content, MessageCall, Recipient};
 use crate::records::{Customer, CustomerId, CustomerSpec};
 use crate::rules::{self, SmsCall};
+use crate::templates::{check_fit, key_of};
 
 impl Books {
     /// Decides on a message from a number the caller was allowed to use. `Ok(Some(code))` accepts
@@ -23,7 +24,8 @@ impl Books {
             .number(&from)
             .map(|number| number.waba_id.clone())
             .unwrap_or_default();
-        self.assets.check_registered(&from)?;
+        let is_template = matches!(call.content, Content::Template(_));
+        self.check_can_send(&from, is_template, now)?;
         // The account keeps the id of the WABA that it was (Meta: account model evolution).
         if call
             .messaging_account
@@ -49,7 +51,12 @@ impl Books {
         }
         match &call.content {
             Content::Template(template) => {
+                let given = &template.components;
                 let (template, text) = rules::check_template(&self.templates, &waba_id, template)?;
+                let details = self.catalog.known(&key_of(template));
+                if let Some(made_of) = details.and_then(|it| it.components.as_ref()) {
+                    check_fit(made_of, given)?;
+                }
                 rules::check_template_recipient(
                     template.category,
                     customer.marketing_stopped,

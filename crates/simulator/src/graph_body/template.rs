@@ -11,6 +11,8 @@ pub(crate) struct TemplateCall {
     pub(crate) name: String,
     pub(crate) language: String,
     pub(crate) body_parameters: Vec<String>,
+    /// As they were sent.
+    pub(crate) components: Vec<serde_json::Value>,
 }
 
 /// Reads a template object.
@@ -39,6 +41,11 @@ pub(super) fn read(at: &Object<'_>) -> Result<TemplateCall, Refusal> {
         name: name.to_owned(),
         language: language.to_owned(),
         body_parameters,
+        components: at
+            .value("components")
+            .and_then(serde_json::Value::as_array)
+            .cloned()
+            .unwrap_or_default(),
     })
 }
 

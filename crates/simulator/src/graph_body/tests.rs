@@ -19,6 +19,11 @@ fn text(patch: &Value) -> Value {
     body
 }
 
+fn call_components(body: &Value) -> Vec<Value> {
+    let components = body.pointer("/template/components").unwrap();
+    components.as_array().unwrap().clone()
+}
+
 #[test]
 fn malformed_bodies_are_refused_for_the_reason_that_applies() {
     let long = "x".repeat(4_097);
@@ -97,6 +102,7 @@ fn a_templates_body_parameters_are_read_in_order() {
             name: "order".to_owned(),
             language: "en".to_owned(),
             body_parameters: vec!["Ana".to_owned(), "7 €".to_owned()],
+            components: call_components(&body),
         })
     );
 }

@@ -4,10 +4,12 @@
 //! the answer to a call or in a `failed` status (Meta: error codes). The actions are our own
 //! reading. This module advises; policies, back-off and budgets belong to the dispatcher.
 
+mod refused;
 mod table;
 
 use std::time::Duration;
 
+pub use refused::{Refused, refused};
 pub use table::{Row, rules};
 
 /// Stands where an error carries no code. Zero is a code: a rejected token.

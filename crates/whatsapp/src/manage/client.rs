@@ -1,13 +1,16 @@
-//! The calls themselves: one GET or POST each, pages followed by their cursors.
+//! What all calls share: one request each, pages followed by their cursors, refusals read.
+//!
+//! What is asked is beside it: [`super::token`], [`super::number`], [`super::account`].
 
 use std::time::Duration;
 
 use casement_shell::http::answer::{self, BodyError};
 use reqwest::{Method, StatusCode, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::node::{self, Account, App, Number, Template, TokenInfo};
+use super::node::{self, Template};
+use crate::errors::{self, Refused};
 use crate::send::{DEFAULT_TIMEOUT, GraphError};
 
 /// How many items one page is asked for.
@@ -18,12 +21,6 @@ pub const ITEMS_MAX: usize = 10_000;
 /// No page comes near this; a larger one is not read to its end.
 const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What is read of a number.
-const NUMBER_FIELDS: &str = "id,display_phone_number,verified_name,status,quality_rating,\
-                             code_verification_status,name_status,platform_type,throughput,\
-                             account_mode";
-/// What is read of a business account.
-const ACCOUNT_FIELDS: &str = "id,name,owner_business_info,on_behalf_of_business_info";
 /// What is read of a template.
 const TEMPLATE_FIELDS: &str = "id,name,language,category,status,components";
 
@@ -38,7 +35,10 @@ pub struct Manager {
     timeout: Duration,
 }
 
-/// Why a call gave nothing. No variant holds a token or the URL, which may hold one.
+/// What a refusal shows in place of a secret that it quoted.
+const HIDDEN: &str = "[hidden]";
+
+/// Why a call gave nothing. No variant holds a secret of the call, or the URL, which may hold one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CallError {
     /// The request cannot be built.
@@ -53,7 +53,8 @@ pub enum CallError {
         /// What happened.
         reason: String,
     },
-    /// Meta refused. Its texts may quote the token: see [`GraphError::message`].
+    /// Meta refused; see [`CallError::refused`]. Where its texts quoted a secret of the call, they
+    /// no longer do.
     #[error("refused with code {}", _0.code)]
     Refused(GraphError),
     /// Somebody answered, but not as the Graph API does.
@@ -62,6 +63,83 @@ pub enum CallError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl CallError {
+    /// Returns what Meta refused, for a caller to branch on; `None` if it did not answer as Meta.
+    pub fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::Refused(error) => Some(errors::refused(error.code, error.subcode)),
+            Self::Invalid { .. } | Self::Unreachable { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// Returns Meta's code, if it refused.
+    pub fn code(&self) -> Option<i64> {
+        match self {
+            Self::Refused(error) => Some(error.code),
+            Self::Invalid { .. } | Self::Unreachable { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// Returns true if the call may have had its effect all the same: look before it is repeated.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Invalid { .. } => false,
+            Self::Unreachable { .. } | Self::Unreadable { .. } => true,
+            Self::Refused(error) => {
+                error.code == errors::NO_CODE
+                    || matches!(self.refused(), Some(Refused::Unavailable))
+            }
+        }
+    }
+
+    /// Returns true if the same call may succeed later without anybody's help. What it may have
+    /// done already is [`CallError::is_ambiguous`].
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Invalid { .. } => false,
+            Self::Unreachable { .. } | Self::Unreadable { .. } => true,
+            Self::Refused(error) => {
+                error.is_transient
+                    || matches!(
+                        self.refused(),
+                        Some(Refused::Unavailable | Refused::TooManyCalls)
+                    )
+            }
+        }
+    }
+}
+
+/// A call, before it has its address.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a [&'a str],
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: Option<Value>,
+    pub(super) token: Option<&'a SecretString>,
+    /// What else must not come back in a refusal's text.
+    pub(super) secrets: &'a [&'a SecretString],
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn get(path: &'a [&'a str], token: &'a SecretString) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query: &[],
+            body: None,
+            token: Some(token),
+            secrets: &[],
+        }
+    }
+
+    pub(super) fn post(path: &'a [&'a str], token: &'a SecretString) -> Self {
+        Self {
+            method: Method::POST,
+            ..Self::get(path, token)
+        }
+    }
 }
 
 impl Manager {
@@ -94,84 +172,6 @@ impl Manager {
         Self { timeout, ..self }
     }
 
-    /// Returns the app that a token was made for.
-    pub async fn app(&self, token: &SecretString) -> Result<App, CallError> {
-        let body = self.get(&["app"], &[("fields", "id,name")], token).await?;
-        node::app(&body).ok_or_else(|| unreadable("an app without an id"))
-    }
-
-    /// Returns what Meta knows of a token, asked for by its app (Meta: debug token). An invalid
-    /// token is an answer; [`CallError::Refused`] is about the app's id and secret, or says (100)
-    /// that the token is another app's.
-    pub async fn inspect_token(
-        &self,
-        token: &SecretString,
-        app_id: &str,
-        app_secret: &SecretString,
-    ) -> Result<TokenInfo, CallError> {
-        let asking = SecretString::from(format!("{app_id}|{}", app_secret.expose_secret()));
-        let query = [("input_token", token.expose_secret())];
-        let body = self.get(&["debug_token"], &query, &asking).await?;
-        node::token(&body).ok_or_else(|| unreadable("no data about the token"))
-    }
-
-    /// Returns a business number.
-    pub async fn number(
-        &self,
-        token: &SecretString,
-        phone_number_id: &str,
-    ) -> Result<Number, CallError> {
-        let query = [("fields", NUMBER_FIELDS)];
-        let body = self.get(&[phone_number_id], &query, token).await?;
-        node::number(&body).ok_or_else(|| unreadable("a number without an id or a phone"))
-    }
-
-    /// Returns every number of a business account.
-    pub async fn numbers(
-        &self,
-        token: &SecretString,
-        waba_id: &str,
-    ) -> Result<Vec<Number>, CallError> {
-        let fields = "id,display_phone_number,verified_name,status";
-        let path = [waba_id, "phone_numbers"];
-        let items = self.list(&path, fields, token).await?;
-        Ok(items.iter().filter_map(node::number).collect())
-    }
-
-    /// Returns a business account and the portfolio that owns it.
-    pub async fn account(&self, token: &SecretString, waba_id: &str) -> Result<Account, CallError> {
-        let query = [("fields", ACCOUNT_FIELDS)];
-        let body = self.get(&[waba_id], &query, token).await?;
-        node::account(&body).ok_or_else(|| unreadable("an account without an id"))
-    }
-
-    /// Subscribes the token's app to a business account's webhooks. Doing so again changes
-    /// nothing.
-    pub async fn subscribe(&self, token: &SecretString, waba_id: &str) -> Result<(), CallError> {
-        let path = [waba_id, "subscribed_apps"];
-        let body = self.call(Method::POST, &path, &[], token).await?;
-        if body.get("success").and_then(Value::as_bool) == Some(true) {
-            Ok(())
-        } else {
-            Err(unreadable("no success"))
-        }
-    }
-
-    /// Returns the apps that get a business account's webhooks.
-    pub async fn subscribed_apps(
-        &self,
-        token: &SecretString,
-        waba_id: &str,
-    ) -> Result<Vec<App>, CallError> {
-        let path = [waba_id, "subscribed_apps"];
-        let body = self.get(&path, &[], token).await?;
-        let items = data(&body)?;
-        let apps = items
-            .iter()
-            .filter_map(|item| node::app(item.get("whatsapp_business_api_data").unwrap_or(item)));
-        Ok(apps.collect())
-    }
-
     /// Returns every template of a business account, in each of its languages.
     pub async fn templates(
         &self,
@@ -185,10 +185,21 @@ impl Manager {
 
     /// Reads all pages. The cursor is followed, never `paging.next`: that is a URL of the
     /// answer's choice, and the token would travel there.
-    async fn list(
+    pub(super) async fn list(
         &self,
         path: &[&str],
         fields: &str,
+        token: &SecretString,
+    ) -> Result<Vec<Value>, CallError> {
+        self.list_with(path, fields, &[], token).await
+    }
+
+    /// Reads all pages of what fits a query.
+    pub(super) async fn list_with(
+        &self,
+        path: &[&str],
+        fields: &str,
+        with: &[(&str, &str)],
         token: &SecretString,
     ) -> Result<Vec<Value>, CallError> {
         let limit = PAGE_ITEMS.to_string();
@@ -196,6 +207,7 @@ impl Manager {
         let mut after: Option<String> = None;
         loop {
             let mut query = vec![("fields", fields), ("limit", limit.as_str())];
+            query.extend_from_slice(with);
             query.extend(after.as_deref().map(|after| ("after", after)));
             let body = self.get(path, &query, token).await?;
             let page = data(&body)?;
@@ -216,44 +228,91 @@ impl Manager {
         }
     }
 
-    async fn get(
+    /// Reads a node's fields, the ones that older versions do not know too. One unknown field is
+    /// a refusal of all (100): then the rest is read without them.
+    pub(super) async fn node(
         &self,
         path: &[&str],
-        query: &[(&str, &str)],
+        (fields, newer): (&str, &str),
         token: &SecretString,
     ) -> Result<Value, CallError> {
-        self.call(Method::GET, path, query, token).await
+        let all = format!("{fields},{newer}");
+        match self.get(path, &[("fields", &all)], token).await {
+            Err(error) if error.refused() == Some(Refused::Invalid) => {
+                self.get(path, &[("fields", fields)], token).await
+            }
+            answer => answer,
+        }
     }
 
-    async fn call(
+    pub(super) async fn get(
         &self,
-        method: Method,
         path: &[&str],
         query: &[(&str, &str)],
         token: &SecretString,
     ) -> Result<Value, CallError> {
+        let call = Call::get(path, token);
+        self.call(Call { query, ..call }).await
+    }
+
+    /// Makes a call whose answer is only that it was done.
+    pub(super) async fn done(&self, call: Call<'_>) -> Result<(), CallError> {
+        let body = self.call(call).await?;
+        if body.get("success").and_then(Value::as_bool) == Some(true) {
+            Ok(())
+        } else {
+            Err(unreadable("no success"))
+        }
+    }
+
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, CallError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments
                 .pop_if_empty()
                 .push(&self.graph_version)
-                .extend(path);
+                .extend(call.path);
         }
-        let request = self
+        let mut request = self
             .http
-            .request(method, url)
-            .query(query)
-            .bearer_auth(token.expose_secret())
-            .timeout(self.timeout)
-            .build()
-            .map_err(|error| CallError::Invalid {
-                reason: answer::describe(&error),
-            })?;
+            .request(call.method, url)
+            .query(call.query)
+            .timeout(self.timeout);
+        if let Some(token) = call.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let request = request.build().map_err(|error| CallError::Invalid {
+            reason: answer::describe(&error),
+        })?;
         let response = self.http.execute(request).await.map_err(unreachable)?;
         let status = response.status();
         let bytes = read(response).await?;
-        interpret(status, &bytes)
+        interpret(status, &bytes).map_err(|error| match error {
+            CallError::Refused(error) => {
+                let secrets = call.secrets.iter().copied().chain(call.token);
+                CallError::Refused(hiding(error, secrets))
+            }
+            other => other,
+        })
     }
+}
+
+/// Takes secrets out of what Meta quoted.
+fn hiding<'a>(
+    mut error: GraphError,
+    secrets: impl Iterator<Item = &'a SecretString>,
+) -> GraphError {
+    for secret in secrets.map(ExposeSecret::expose_secret) {
+        if secret.is_empty() {
+            continue;
+        }
+        error.message = error.message.replace(secret, HIDDEN);
+        error.details = error.details.map(|text| text.replace(secret, HIDDEN));
+    }
+    error
 }
 
 fn interpret(status: StatusCode, bytes: &[u8]) -> Result<Value, CallError> {
@@ -270,7 +329,7 @@ fn interpret(status: StatusCode, bytes: &[u8]) -> Result<Value, CallError> {
     }
 }
 
-fn data(body: &Value) -> Result<&Vec<Value>, CallError> {
+pub(super) fn data(body: &Value) -> Result<&Vec<Value>, CallError> {
     body.get("data")
         .and_then(Value::as_array)
         .ok_or_else(|| unreadable("a list without data"))
@@ -284,7 +343,7 @@ async fn read(response: reqwest::Response) -> Result<Vec<u8>, CallError> {
     })
 }
 
-fn unreadable(reason: impl Into<String>) -> CallError {
+pub(super) fn unreadable(reason: impl Into<String>) -> CallError {
     CallError::Unreadable {
         reason: reason.into(),
     }

@@ -49,7 +49,7 @@ async fn answer(body: Value) -> (Manager, JoinHandle<Vec<String>>) {
     clippy::disallowed_methods,
     reason = "the shell's client is not to be had here"
 )]
-fn manager(base: &str) -> Manager {
+pub(super) fn manager(base: &str) -> Manager {
     // Another test of the process may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -158,6 +158,38 @@ async fn lists_are_followed_by_their_cursors_and_never_to_another_address() {
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(templates[0].body, "Hi {{1}}");
     assert_eq!(templates[0].category, "UTILITY");
+}
+
+#[tokio::test]
+async fn a_template_is_read_whole_and_without_what_an_older_version_does_not_know() {
+    let unknown = json!({"error": {"code": 100, "message": "tried accessing nonexisting field"}});
+    let component = json!({"type": "NEWER", "deep": {"er": 1}});
+    let page = json!({"data": [
+        {
+            "id": 1_689_556_908_129_832_u64, "name": "order", "language": "en_US",
+            "status": "PAUSED", "category": "utility", "components": [component],
+            "quality_score": {"score": "RED", "date": 1_751_247_548}, "parameter_format": "NAMED",
+            "message_send_ttl_seconds": -1, "correct_category": "MARKETING",
+        },
+        {"id": "2", "name": "order_2", "language": "en_US"},
+    ]});
+    let (manager, task) = answers(vec![
+        ("400 Bad Request", unknown.to_string()),
+        ("200 OK", page.to_string()),
+    ])
+    .await;
+    let found = manager.full_templates(&token(), "800", Some("order")).await;
+
+    let heads = task.await.unwrap();
+    assert!(heads[0].contains("name=order") && heads[0].contains("quality_score"));
+    assert!(!heads[1].contains("quality_score"), "{}", heads[1]);
+    let found = found.unwrap();
+    assert_eq!(found.len(), 1, "the name is compared whole");
+    let one = &found[0];
+    assert_eq!((&*one.id, &*one.status), ("1689556908129832", "PAUSED"));
+    assert_eq!((&*one.quality, one.ttl_seconds), ("RED", Some(-1)));
+    assert_eq!(one.correct_category, "MARKETING");
+    assert_eq!(one.components, [component]);
 }
 
 #[tokio::test]

@@ -137,7 +137,12 @@ impl GraphError {
 
     /// Returns what a sender should do about it.
     pub fn rule(&self) -> ErrorRule {
-        errors::lookup_response(self.http_status, self.code, self.is_transient)
+        // Graph's other way to say that there is nothing by an id, here the number's.
+        let code = match (self.code, self.subcode) {
+            (100, Some(33)) => 33,
+            (code, _) => code,
+        };
+        errors::lookup_response(self.http_status, code, self.is_transient)
     }
 }
 

@@ -362,3 +362,44 @@ async fn rebuild_whole(fixture: &Fixture) -> usize {
     }
     steps
 }
+
+pub(in crate::store) async fn figures_of_a_brand_are_counted_and_summed(fixture: &Fixture) {
+    four(fixture).await;
+    let billed = |attempt, micros| v1::MessageBilled {
+        message_id: id(2),
+        attempt,
+        cost: Some(v1::Cost {
+            amount: Some(v1::Money {
+                micros,
+                currency: "EUR".to_owned(),
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let events: [Event; 2] = [billed(1, 45_600).into(), billed(2, 400).into()];
+    archive_each(fixture, "MESSAGES", events).await;
+    let counted = |brand: &'static str, from, until| async move {
+        let all = fixture.store.figures(brand, at(from), at(until)).await;
+        all.unwrap()
+    };
+    let all = counted("default", 0, 100).await;
+    assert_eq!(all.iter().map(|one| one.message_count).sum::<u64>(), 3);
+    let spent: Vec<_> = all
+        .iter()
+        .filter(|one| !one.currency.is_empty())
+        .map(|one| (one.currency.as_str(), one.cost_micros))
+        .collect();
+    assert_eq!(spent, [("EUR", 46_000)], "of both attempts");
+    let failed = all.iter().find(|one| one.outcome == MessageOutcome::Failed);
+    assert_eq!(failed.unwrap().message_count, 1);
+    let some = counted("default", 2, 3).await;
+    assert_eq!(some.iter().map(|one| one.message_count).sum::<u64>(), 1);
+    assert_eq!(counted("another", 0, 1).await, []);
+
+    archive_messages(fixture, &[1]).await;
+    assert_eq!(
+        fixture.store.open_windows("default", at(0)).await.unwrap(),
+        0
+    );
+}

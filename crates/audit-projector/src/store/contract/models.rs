@@ -3,7 +3,7 @@
 use casement_event::v1::{self, ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState};
 use casement_proto::message::v1::MessageState;
 
-use super::super::{ConversationFilter, ExpiryKey};
+use super::super::{ConversationFilter, ListKey, Order};
 use super::*;
 use crate::fixture::record_on;
 
@@ -111,7 +111,7 @@ pub(in crate::store) async fn a_late_fact_never_undoes_what_is_newer(fixture: &F
     );
 }
 
-fn window(customer_id: &str, expires: i64, state: WindowState) -> v1::PublishedWindow {
+pub(super) fn window(customer_id: &str, expires: i64, state: WindowState) -> v1::PublishedWindow {
     let mut window = v1::PublishedWindow {
         window_id: "w1".to_owned(),
         conversation: Some(v1::Conversation {
@@ -150,7 +150,7 @@ fn seen(customer_id: &str) -> Event {
     .into()
 }
 
-async fn listed(fixture: &Fixture, filter: &ConversationFilter) -> Vec<String> {
+pub(super) async fn listed(fixture: &Fixture, filter: &ConversationFilter) -> Vec<String> {
     let all = fixture
         .store
         .conversations(filter, None, 100)
@@ -159,13 +159,20 @@ async fn listed(fixture: &Fixture, filter: &ConversationFilter) -> Vec<String> {
     all.into_iter().map(|row| row.key.customer_id).collect()
 }
 
-fn everything(now: i64) -> ConversationFilter {
+pub(super) fn everything(now: i64) -> ConversationFilter {
     ConversationFilter {
         number: None,
         brand_id: None,
         window_state: None,
         now: at(now),
         expire_time_max: None,
+        statuses: Vec::new(),
+        assignee: None,
+        is_assigned: None,
+        is_unread: None,
+        is_closed: None,
+        labels: Vec::new(),
+        order: Order::Expiry,
     }
 }
 
@@ -260,7 +267,7 @@ pub(in crate::store) async fn conversations_are_paged_by_when_their_windows_end(
             .await
             .unwrap();
         let Some(last) = page.last() else { break };
-        after = Some(ExpiryKey::of(last));
+        after = Some(ListKey::of(last, Order::Expiry));
         paged.extend(page.into_iter().map(|row| row.key.customer_id));
     }
     assert_eq!(paged, ["b", "c", "a", "d", "e"]);

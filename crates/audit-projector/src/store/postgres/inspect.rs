@@ -16,7 +16,9 @@ SELECT has_table_privilege('archive', 'SELECT, INSERT')
     AND has_table_privilege('archive_heads', 'INSERT')
     AND has_table_privilege('archive_heads', 'UPDATE')
     AND has_table_privilege('conversations', 'UPDATE')
-    AND has_table_privilege('messages', 'UPDATE')";
+    AND has_table_privilege('messages', 'UPDATE')
+    AND has_table_privilege('conversation_labels', 'UPDATE')
+    AND has_table_privilege('mentions', 'SELECT, INSERT')";
 
 impl Postgres {
     /// Looks at a database, in sessions that may only read.

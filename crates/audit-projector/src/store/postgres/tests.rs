@@ -228,8 +228,9 @@ async fn the_documented_rights_are_enough() {
         CREATE ROLE archivist LOGIN PASSWORD 'testkit';
         CREATE ROLE auditor LOGIN PASSWORD 'testkit';
         GRANT SELECT ON _sqlx_migrations TO archivist;
-        GRANT SELECT, INSERT ON archive, counted_facts TO archivist;
-        GRANT SELECT, INSERT, UPDATE ON archive_heads, conversations, messages TO archivist;
+        GRANT SELECT, INSERT ON archive, counted_facts, message_terms, mentions TO archivist;
+        GRANT SELECT, INSERT, UPDATE ON archive_heads, conversations, conversation_labels, messages,
+            message_rebuild TO archivist;
         GRANT SELECT ON archive, archive_heads TO auditor";
     server.sql(&url, rights).await;
     let archivist = url.replace("//casement:", "//archivist:");

@@ -11,9 +11,11 @@ use casement_event::v1::{ClosedReason, WindowState};
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::super::backend::{details, expiry, headers, integer, requested_ns};
+use super::super::backend::{advance_rebuild, cost, details, headers, integer, requested_ns};
+use super::super::conversations::{Columns, never_or, not_yet_or};
 use super::super::text::{escape, unescape};
 use super::super::{Error, Rebuild, failed, read, sql};
+use super::bound;
 use crate::batch::{Batch, Entry};
 use crate::chain::Head;
 use crate::fold::{Models, Touched};
@@ -51,7 +53,9 @@ const WRITE_CONVERSATIONS: &str = sql::conversations_from!(
     "SELECT * FROM UNNEST(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::bigint[],
     $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[],
-    $14::bigint[], $15::text[], $16::text[], $17::bigint[]
+    $14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::boolean[], $19::bigint[],
+    $20::bigint[], $21::bigint[], $22::text[], $23::text[], $24::bigint[], $25::bigint[],
+    $26::bytea[], $27::text[], $28::bigint[]
 )"
 );
 
@@ -68,7 +72,7 @@ const WRITE_MESSAGES: &str = sql::messages_from!(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[],
     $8::int[], $9::bigint[], $10::int[], $11::text[], $12::bigint[], $13::bigint[],
     $14::bigint[], $15::bigint[], $16::boolean[], $17::bytea[], $18::text[], $19::text[],
-    $20::bigint[]
+    $20::bigint[], $21::bigint[], $22::text[]
 )"
 );
 
@@ -76,6 +80,16 @@ const INSERT_TERMS: &str = "\
 INSERT INTO message_terms (term, request_time_ns, message_id)
 SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::text[])
 ON CONFLICT (term, request_time_ns, message_id) DO NOTHING";
+
+const WRITE_LABELS: &str = "\
+INSERT INTO conversation_labels (label, number, customer_id, is_set)
+SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::boolean[])
+ON CONFLICT (label, number, customer_id) DO UPDATE SET is_set = EXCLUDED.is_set";
+
+const INSERT_MENTIONS: &str = "\
+INSERT INTO mentions (colleague, brand_id, stored_time_ns, stream, incarnation, sequence)
+SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
+ON CONFLICT (colleague, stored_time_ns, stream, incarnation, sequence) DO NOTHING";
 
 /// A report says which message it is about; whose message that is, the read model knows.
 const INSERT_ROWS: &str = "\
@@ -174,7 +188,40 @@ async fn project(connection: &mut PgConnection, entries: &[Entry]) -> Result<(),
         .map_err(failed("write messages"))?;
     write_terms(connection, &models)
         .await
-        .map_err(failed("write terms"))
+        .map_err(failed("write terms"))?;
+    write_colleagues(connection, &models)
+        .await
+        .map_err(failed("write what colleagues did"))
+}
+
+async fn write_colleagues(
+    connection: &mut PgConnection,
+    models: &Models,
+) -> Result<(), sqlx::Error> {
+    let labels = models.changed_labels();
+    if !labels.is_empty() {
+        let labels = || labels.iter();
+        sqlx::query(WRITE_LABELS)
+            .bind(texts(labels().map(|one| one.label.as_str())))
+            .bind(texts(labels().map(|one| one.key.number.as_str())))
+            .bind(texts(labels().map(|one| one.key.customer_id.as_str())))
+            .bind(list(labels().map(|one| one.is_set)))
+            .execute(&mut *connection)
+            .await?;
+    }
+    if !models.mentions().is_empty() {
+        let mentions = || models.mentions().iter();
+        sqlx::query(INSERT_MENTIONS)
+            .bind(texts(mentions().map(|one| one.colleague.as_str())))
+            .bind(texts(mentions().map(|one| one.brand_id.as_str())))
+            .bind(list(mentions().map(|one| nanoseconds(one.stored_time))))
+            .bind(texts(mentions().map(|one| one.note.stream.as_str())))
+            .bind(texts(mentions().map(|one| one.note.incarnation.as_str())))
+            .bind(list(mentions().map(|one| integer(one.note.sequence))))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Projects archived rows again.
@@ -184,16 +231,11 @@ pub(super) async fn again(
     from: &Rebuild,
     rows: &[Entry],
 ) -> Result<(), Error> {
-    let Some(last) = rows.last().map(|entry| &entry.row.stored) else {
+    let Some(last) = rows.last() else {
         return Ok(());
     };
     let mut transaction = connection.begin().await.map_err(failed("begin"))?;
-    let done = sqlx::query(sql::ADVANCE_REBUILD)
-        .bind(version)
-        .bind(escape(&last.incarnation))
-        .bind(integer(last.sequence))
-        .bind(escape(&from.incarnation))
-        .bind(integer(from.sequence))
+    let done = bound(advance_rebuild(version, from, &last.row))
         .execute(&mut *transaction)
         .await
         .map_err(failed("project messages again"))?;
@@ -276,6 +318,8 @@ async fn write_conversations(
         return Ok(());
     }
     let rows = || rows.iter();
+    let handling: Vec<_> = rows().map(|row| Columns::of(&row.handling)).collect();
+    let handling = || handling.iter();
     sqlx::query(WRITE_CONVERSATIONS)
         .bind(texts(rows().map(|row| row.key.number.as_str())))
         .bind(texts(rows().map(|row| row.key.customer_id.as_str())))
@@ -284,7 +328,7 @@ async fn write_conversations(
         .bind(list(rows().map(|row| i32::from(row.published_state))))
         .bind(list(rows().map(|row| i32::from(row.closed_reason))))
         .bind(times(rows().map(|row| row.open_time)))
-        .bind(list(rows().map(|row| expiry(row.expire_time))))
+        .bind(list(rows().map(|row| never_or(row.expire_time))))
         .bind(times(rows().map(|row| row.last_inbound_time)))
         .bind(times(rows().map(|row| row.last_outbound_time)))
         .bind(texts(rows().map(|row| row.last_inbound_text.as_str())))
@@ -294,6 +338,17 @@ async fn write_conversations(
         .bind(texts(rows().map(|row| row.position.stream.as_str())))
         .bind(texts(rows().map(|row| row.position.incarnation.as_str())))
         .bind(list(rows().map(|row| integer(row.position.sequence))))
+        .bind(list(rows().map(|row| row.is_end_announced)))
+        .bind(list(rows().map(|row| not_yet_or(row.lock_time))))
+        .bind(list(rows().map(|row| not_yet_or(row.heard_time))))
+        .bind(list(rows().map(|row| not_yet_or(row.template_time))))
+        .bind(texts(rows().map(|row| row.template_attempt.as_str())))
+        .bind(texts(handling().map(|one| one.assignee.as_str())))
+        .bind(list(handling().map(|one| one.closed_through_ns)))
+        .bind(list(handling().map(|one| one.read_through_ns)))
+        .bind(list(handling().map(|one| one.whole.as_slice())))
+        .bind(texts(rows().map(|row| row.handled.incarnation.as_str())))
+        .bind(list(rows().map(|row| integer(row.handled.sequence))))
         .execute(connection)
         .await?;
     Ok(())
@@ -326,6 +381,8 @@ async fn write_messages(connection: &mut PgConnection, models: &Models) -> Resul
         .bind(texts(rows().map(|row| row.position.stream.as_str())))
         .bind(texts(rows().map(|row| row.position.incarnation.as_str())))
         .bind(list(rows().map(|row| integer(row.position.sequence))))
+        .bind(list(rows().map(|row| cost(row).0)))
+        .bind(texts(rows().map(|row| cost(row).1)))
         .execute(connection)
         .await?;
     Ok(())

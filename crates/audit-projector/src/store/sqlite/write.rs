@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::super::backend::{conversation_query, details, expiry, headers, integer, requested_ns};
+use super::super::backend::{advance_rebuild, cost, details, headers, integer, requested_ns};
+use super::super::conversations::{self, Columns, never_or, not_yet_or};
 use super::super::text::escape;
 use super::super::{Error, Rebuild, failed, read, sql};
 use super::bound;
@@ -17,16 +18,27 @@ const COUNT_FACT: &str = "\
 INSERT INTO counted_facts (fact) VALUES ($1) ON CONFLICT (fact) DO NOTHING";
 
 const WRITE_CONVERSATION: &str = sql::conversations_from!(
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+     $20, $21, $22, $23, $24, $25, $26, $27, $28)"
 );
 
 const WRITE_MESSAGE: &str = sql::messages_from!(
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+     $21, $22)"
 );
 
 const INSERT_TERM: &str = "\
 INSERT INTO message_terms (term, request_time_ns, message_id) VALUES ($1, $2, $3)
 ON CONFLICT (term, request_time_ns, message_id) DO NOTHING";
+
+const WRITE_LABEL: &str = "\
+INSERT INTO conversation_labels (label, number, customer_id, is_set) VALUES ($1, $2, $3, $4)
+ON CONFLICT (label, number, customer_id) DO UPDATE SET is_set = EXCLUDED.is_set";
+
+const INSERT_MENTION: &str = "\
+INSERT INTO mentions (colleague, brand_id, stored_time_ns, stream, incarnation, sequence)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (colleague, stored_time_ns, stream, incarnation, sequence) DO NOTHING";
 
 /// A report says which message it is about; whose message that is, the read model knows.
 const INSERT_ROW: &str = "\
@@ -105,7 +117,7 @@ async fn project(connection: &mut SqliteConnection, entries: &[Entry]) -> Result
     }
     let mut conversations = Vec::new();
     for key in &touched.conversations {
-        let row = bound(conversation_query(key))
+        let row = bound(conversations::one(key))
             .fetch_optional(&mut *connection)
             .await
             .map_err(failed("read a conversation"))?;
@@ -141,6 +153,35 @@ async fn project(connection: &mut SqliteConnection, entries: &[Entry]) -> Result
             .await
             .map_err(failed("write a term"))?;
     }
+    write_colleagues(connection, &models)
+        .await
+        .map_err(failed("write what colleagues did"))
+}
+
+async fn write_colleagues(
+    connection: &mut SqliteConnection,
+    models: &Models,
+) -> Result<(), sqlx::Error> {
+    for changed in models.changed_labels() {
+        sqlx::query(WRITE_LABEL)
+            .bind(escape(&changed.label))
+            .bind(escape(&changed.key.number))
+            .bind(escape(&changed.key.customer_id))
+            .bind(changed.is_set)
+            .execute(&mut *connection)
+            .await?;
+    }
+    for mention in models.mentions() {
+        sqlx::query(INSERT_MENTION)
+            .bind(escape(&mention.colleague))
+            .bind(escape(&mention.brand_id))
+            .bind(nanoseconds(mention.stored_time))
+            .bind(escape(&mention.note.stream))
+            .bind(escape(&mention.note.incarnation))
+            .bind(integer(mention.note.sequence))
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 
@@ -151,16 +192,11 @@ pub(super) async fn again(
     from: &Rebuild,
     rows: &[Entry],
 ) -> Result<(), Error> {
-    let Some(last) = rows.last().map(|entry| &entry.row.stored) else {
+    let Some(last) = rows.last() else {
         return Ok(());
     };
     let mut transaction = connection.begin().await.map_err(failed("begin"))?;
-    let done = sqlx::query(sql::ADVANCE_REBUILD)
-        .bind(version)
-        .bind(escape(&last.incarnation))
-        .bind(integer(last.sequence))
-        .bind(escape(&from.incarnation))
-        .bind(integer(from.sequence))
+    let done = bound(advance_rebuild(version, from, &last.row))
         .execute(&mut *transaction)
         .await
         .map_err(failed("project messages again"))?;
@@ -175,6 +211,7 @@ async fn write_conversation(
     connection: &mut SqliteConnection,
     row: &Conversation,
 ) -> Result<(), sqlx::Error> {
+    let handling = Columns::of(&row.handling);
     sqlx::query(WRITE_CONVERSATION)
         .bind(escape(&row.key.number))
         .bind(escape(&row.key.customer_id))
@@ -183,7 +220,7 @@ async fn write_conversation(
         .bind(i32::from(row.published_state))
         .bind(i32::from(row.closed_reason))
         .bind(stored(row.open_time))
-        .bind(expiry(row.expire_time))
+        .bind(never_or(row.expire_time))
         .bind(stored(row.last_inbound_time))
         .bind(stored(row.last_outbound_time))
         .bind(escape(&row.last_inbound_text))
@@ -193,6 +230,17 @@ async fn write_conversation(
         .bind(escape(&row.position.stream))
         .bind(escape(&row.position.incarnation))
         .bind(integer(row.position.sequence))
+        .bind(row.is_end_announced)
+        .bind(not_yet_or(row.lock_time))
+        .bind(not_yet_or(row.heard_time))
+        .bind(not_yet_or(row.template_time))
+        .bind(escape(&row.template_attempt))
+        .bind(handling.assignee)
+        .bind(handling.closed_through_ns)
+        .bind(handling.read_through_ns)
+        .bind(handling.whole)
+        .bind(escape(&row.handled.incarnation))
+        .bind(integer(row.handled.sequence))
         .execute(connection)
         .await?;
     Ok(())
@@ -223,6 +271,8 @@ async fn write_message(
         .bind(escape(&row.position.stream))
         .bind(escape(&row.position.incarnation))
         .bind(integer(row.position.sequence))
+        .bind(cost(row).0)
+        .bind(escape(cost(row).1))
         .execute(connection)
         .await?;
     Ok(())

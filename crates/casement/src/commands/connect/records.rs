@@ -10,18 +10,28 @@ use anyhow::Context as _;
 use casement_accounts::validate::{self, Problem};
 use casement_accounts::{file, template};
 use casement_event::v1;
-use casement_proto::account::v1::{PutNumberRequest, PutTemplateRequest};
+use casement_proto::account::v1::{
+    GetNumberRequest, PutNumberRequest, PutTemplateRequest, UpdateNumberRequest,
+};
 use casement_shell::config::ConfigError;
 use casement_whatsapp::manage::{Number, Template};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tonic::Code;
 
 use super::{ConnectArgs, Found};
 use crate::client::{Api, explain};
 use crate::json;
 
-/// Messages a second of a number whose throughput Meta has raised (Meta: throughput).
-const THROUGHPUT_HIGH: u32 = 1_000;
+/// What is said of a number that is on record already: what Meta has now, and where the token is.
+const NAMED: [&str; 6] = [
+    "brand_id",
+    "portfolio_id",
+    "waba_id",
+    "phone_number_id",
+    "display_name",
+    "token",
+];
 /// Who may read the accounts file: it holds no secret.
 const FILE_MODE: u32 = 0o644;
 
@@ -188,12 +198,33 @@ impl Records {
     /// Records everything at a running Casement.
     pub(super) async fn put(&self, api: &Api, url: &str) -> anyhow::Result<Kept> {
         let mut accounts = api.accounts();
-        let request = PutNumberRequest {
-            number: Some(self.number.clone()),
+        let known = accounts.get_number(GetNumberRequest {
+            number: self.number.number.clone(),
+        });
+        let recorded = match known.await {
+            // What is not named here stays as it is.
+            Ok(known) => {
+                let etag = known.into_inner().number.unwrap_or_default().etag;
+                let request = UpdateNumberRequest {
+                    number: Some(v1::Number {
+                        etag,
+                        ..self.number.clone()
+                    }),
+                    update_mask: Some(prost_types::FieldMask {
+                        paths: NAMED.map(str::to_owned).to_vec(),
+                    }),
+                };
+                accounts.update_number(request).await.map(drop)
+            }
+            Err(status) if status.code() == Code::NotFound => {
+                let request = PutNumberRequest {
+                    number: Some(self.number.clone()),
+                };
+                accounts.put_number(request).await.map(drop)
+            }
+            Err(status) => Err(status),
         };
-        accounts
-            .put_number(request)
-            .await
+        recorded
             .map_err(explain)
             .context("the number is not recorded")?;
         for one in &self.templates {
@@ -218,11 +249,6 @@ fn record_of_number(args: &ConnectArgs, number: &Number, portfolio_id: String) -
         .recorded_token_file
         .as_ref()
         .unwrap_or(&args.token_file);
-    let throughput = if number.throughput_level == "HIGH" {
-        THROUGHPUT_HIGH
-    } else {
-        0
-    };
     v1::Number {
         number: number.e164(),
         brand_id: args.brand.clone(),
@@ -233,7 +259,7 @@ fn record_of_number(args: &ConnectArgs, number: &Number, portfolio_id: String) -
         token: Some(v1::SecretRef {
             source: Some(v1::secret_ref::Source::File(path.display().to_string())),
         }),
-        throughput,
+        // Throughput and limit are learned: a record that names them would keep them as they are.
         ..v1::Number::default()
     }
 }
@@ -292,8 +318,6 @@ struct NumberText<'a> {
     phone_number_id: &'a str,
     display_name: &'a str,
     token_file: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    throughput: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -325,7 +349,6 @@ fn text<'a>(
             Some(v1::secret_ref::Source::File(path)) => path,
             _ => "",
         },
-        throughput: (one.throughput != 0).then_some(one.throughput),
     });
     let templates = templates.map(|one| TemplateText {
         waba_id: &one.waba_id,

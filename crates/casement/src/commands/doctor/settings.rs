@@ -167,6 +167,10 @@ fn is_same(recorded: &v1::Number, wanted: &v1::Number) -> bool {
         paused: false,
         pause_reason: String::new(),
         migrate_time: None,
+        previous_phone_number_ids: Vec::new(),
+        moving: None,
+        migrate_away_time: None,
+        migrate_away_reason: String::new(),
         ..number.clone()
     };
     in_a_file(recorded) == in_a_file(wanted)

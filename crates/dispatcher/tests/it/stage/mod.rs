@@ -9,7 +9,7 @@ mod facts;
 
 use std::sync::Arc;
 
-use casement_dispatcher::Config;
+use casement_dispatcher::{Config, RequireOptIn};
 use casement_event_log::Log;
 use casement_event_log::customers::Tokens;
 use casement_shell::{SharedClock, SystemClock};
@@ -45,7 +45,7 @@ pub(crate) const NEWLY_PAUSED_TEMPLATE: &str = "order_newly_paused";
 /// The platform does not know it.
 pub(crate) const FOREIGN_TEMPLATE: &str = "order_foreign";
 
-const ACCESS_TOKEN: &str = "token-of-the-number";
+pub(crate) const ACCESS_TOKEN: &str = "token-of-the-number";
 
 pub(crate) struct Stage {
     pub(crate) nats: NatsServer,
@@ -134,6 +134,8 @@ impl Stage {
             reconcile_after: SignedDuration::from_mins(5),
             retry_schedule: [50, 100, 200].map(SignedDuration::from_millis).to_vec(),
             lease: SignedDuration::ZERO,
+            // What it does is shown where consent is.
+            require_opt_in: RequireOptIn::nowhere(),
             ..Config::default()
         };
         config.providers.graph_url.clone_from(&self.platform_url);

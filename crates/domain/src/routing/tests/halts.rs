@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::halt::{Cause, Channels, Halt, Scope, Sending, Target, Traffic};
+use crate::number_health::{self, Fact, Health, Kind, Source};
 
 fn target() -> Target {
     Target::new(Scope::Number, "1")
@@ -290,5 +291,76 @@ fn a_halted_gateway_whose_account_is_told_apart_stops_that_account_alone() {
             is_stopped,
             "{account}"
         );
+    }
+}
+
+fn known_as(status: &str) -> Stops {
+    let mut health = Health::default();
+    health.take(Kind::Status, Fact::new(at(1), Source::Poll, status));
+    match number_health::stop(&health, "status.1") {
+        Some(stop) => Stops::default().with_whatsapp(stop),
+        None => Stops::default(),
+    }
+}
+
+#[test]
+fn a_number_that_is_not_connected_falls_over_to_sms_with_a_reason_of_its_own() {
+    let case = Case {
+        stops: known_as("BANNED"),
+        ..Case::default()
+    };
+    let decision = case.decide(1);
+    assert_eq!(decision.chosen, Some(Route::Sms));
+    assert_eq!(decision.candidates[0].reason, "PLATFORM_STATUS");
+    assert_eq!(decision.candidates[1].reason, "PLATFORM_STATUS");
+    assert!(decision.candidates[0].text.contains("BANNED"));
+
+    let without_sms = Case {
+        has_sms_text: false,
+        stops: known_as("DISCONNECTED"),
+        ..Case::default()
+    };
+    let waits = without_sms.decide(1);
+    assert_eq!(waits.chosen, None);
+    assert_eq!(waits.halted_by.as_ref().unwrap().halt, "status.1");
+    assert!(waits.can_wait());
+}
+
+#[test]
+fn a_number_whose_status_nobody_knows_sends() {
+    for status in ["CONNECTED", "UNKNOWN", "ENCHANTED"] {
+        let case = Case {
+            stops: known_as(status),
+            ..Case::default()
+        };
+        assert_eq!(case.decide(1).chosen, Some(Route::FreeForm), "{status}");
+    }
+}
+
+#[test]
+fn a_number_that_is_gone_holds_nothing_and_leaves_sms_unless_it_is_somebody_elses() {
+    for (gone, left) in [
+        (Gone::Deregistered, Some(Route::Sms)),
+        (Gone::MigratedAway, None),
+    ] {
+        let sender = Sender {
+            has_whatsapp: true,
+            gone: Some(gone),
+        };
+        let by_sms = Case {
+            sender,
+            ..Case::default()
+        };
+        assert_eq!(by_sms.decide(1).chosen, left);
+        let alone = Case {
+            sender,
+            has_sms_text: false,
+            ..Case::default()
+        };
+        let decision = alone.decide(1);
+        assert_eq!(decision.chosen, None);
+        assert!(!decision.can_wait());
+        let hold = decision.candidate(Route::Hold).unwrap();
+        assert_eq!(hold.reason, gone.as_str());
     }
 }

@@ -244,6 +244,7 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
             window,
             purposes,
             unless_stopped,
+            opt_in: None,
             quiet_hours,
             max_cost,
         },

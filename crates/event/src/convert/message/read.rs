@@ -18,7 +18,9 @@ pub fn read(event: &Event) -> Result<Option<MessageEvent>, ConvertError> {
     Ok(Some(match event {
         Event::MessageRequested(event) => MessageEvent::Requested {
             requested_at: time("request_time", event.request_time.as_ref())?,
-            send_at: instant("send_time", event.send_time.as_ref())?,
+            // The later of both, if there are any.
+            send_at: instant("send_time", event.send_time.as_ref())?
+                .max(instant("quota_time", event.quota_time.as_ref())?),
             expires_at: time("expire_time", event.expire_time.as_ref())?,
             failover: read_failover(event.failover.as_ref()),
         },

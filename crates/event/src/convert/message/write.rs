@@ -87,6 +87,7 @@ fn payload(event: &MessageEvent, context: &Context, details: Details) -> Option<
             answers: details.stakes.answers.map(answered_customer),
             entry_point: details.stakes.entry_point.map(entry_point_at_stake),
             cost: details.cost,
+            consent_sequence: details.consent_sequence,
         }
         .into(),
         MessageEvent::AttemptAccepted {
@@ -345,6 +346,13 @@ fn finish(record: Record, after: &Message, context: &Context) -> Record {
         .with(
             Extension::ClientReference,
             printable(&context.client_reference),
+        )
+        .with(
+            Extension::QuotaTime,
+            context
+                .quota_at
+                .map(|at| at.to_string())
+                .unwrap_or_default(),
         )
         .with_deadline(after.deadline())
 }
