@@ -57,7 +57,7 @@ async fn add(
     note: proto::AddNoteRequest,
 ) -> proto::AddNoteResponse {
     let answer = clients.conversations.clone().add_note(note).await;
-    answer.unwrap().into_inner()
+    answer.expect("the note is taken").into_inner()
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_locked_conversation_is_handled_and_stands_by_its_template_and_its_cus
         let mut path = archive.clone().into_os_string();
         path.push(end);
         let removed = tokio::fs::remove_file(&path).await;
-        assert!(end != "" || removed.is_ok(), "{removed:?}");
+        assert!(!end.is_empty() || removed.is_ok(), "{removed:?}");
     }
     stack.start_role(Role::AuditProjector, 0).await;
     let clients = stack.clients();

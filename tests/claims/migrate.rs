@@ -25,7 +25,7 @@ const THERE: &str = "109000000000009";
 const PARTNER: &str = "destination-access-token";
 
 /// How long the whole of a migration may take here.
-const MOVES_WITHIN: Duration = Duration::from_secs(60);
+const MOVES_WITHIN: Duration = Duration::from_mins(1);
 
 fn secret(stack: &Stack, name: &str, text: &str) -> v1::SecretRef {
     let path = stack.path(name);

@@ -77,7 +77,6 @@ async fn a_rotated_token_counts_without_a_restart_and_no_token_stands_in_clear_a
     };
     let put = api::PutNumberRequest {
         number: Some(number),
-        ..api::PutNumberRequest::default()
     };
     clients.accounts.clone().put_number(put).await.unwrap();
 

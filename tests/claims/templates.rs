@@ -177,5 +177,6 @@ fn asked(content: v1::Content) -> message::PreviewRouteRequest {
 
 async fn preview(clients: &casement_tests::Clients, content: v1::Content) -> v1::Decision {
     let answer = clients.messages.clone().preview_route(asked(content)).await;
-    answer.unwrap().into_inner().decision.unwrap()
+    let answer = answer.expect("it is shown").into_inner();
+    answer.decision.expect("a preview decides")
 }

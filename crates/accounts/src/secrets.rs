@@ -191,6 +191,10 @@ fn shown(entry: &Entry) -> api::Secret {
 }
 
 /// What a caller is told of a secret that was not written. It never has the secret in it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "errors are mapped by value, as `map_err` hands them over"
+)]
 pub(crate) fn not_stored(error: ShelfError) -> Status {
     let text = error.to_string();
     match error {

@@ -61,7 +61,7 @@ enum Part {
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let program = roles::program(options.program.as_deref())?;
-    cost::framed(parts(options, &program)).await
+    Box::pin(cost::framed(parts(options, &program))).await
 }
 
 async fn parts(options: &Options, program: &Path) -> anyhow::Result<()> {

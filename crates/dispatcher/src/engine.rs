@@ -164,7 +164,7 @@ impl Engine {
             self.prove(&mut loaded).await?;
         }
         loop {
-            match self.step(&mut loaded, behind_held).await? {
+            match Box::pin(self.step(&mut loaded, behind_held)).await? {
                 Step::On => {}
                 Step::Rest(driven) => {
                     if !self.prove(&mut loaded).await? {
@@ -421,12 +421,10 @@ impl Engine {
         let allowed = allowed?;
         let mut addresses = asked.or(&present.addresses);
         if let Some(phone) = &addresses.phone {
-            let holder = match asked_holder? {
-                Some(holder) => holder,
-                None => {
-                    let own = &key.customer;
-                    customers::holder(log, &self.tokens, &portfolio, phone, own).await?
-                }
+            let holder = if let Some(holder) = asked_holder? {
+                holder
+            } else {
+                customers::holder(log, &self.tokens, &portfolio, phone, &key.customer).await?
             };
             // It may be somebody else's since the customer showed it, or the message was accepted.
             if !holder.allows(&ids, asked.phone.is_some()) {

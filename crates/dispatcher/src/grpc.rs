@@ -261,14 +261,14 @@ impl Messages {
             None => stranger(&checked)?,
         };
         let mut fresh = self.requested(caller, asked, &checked, account, &key, unique, now)?;
-        let chosen = self.refuse_dead_end(&fresh, account, now).await?;
+        let chosen = Box::pin(self.refuse_dead_end(&fresh, account, now)).await?;
         // Only who will be written to is minted.
         if known.is_none() {
             let key = self.resolve(account, &checked, now).await?;
             fresh = self.requested(caller, asked, &checked, account, &key, unique, now)?;
         }
         let counted = self.count(&mut fresh, now)?;
-        let place = self.place(&fresh, account, chosen, now).await?;
+        let place = Box::pin(self.place(&fresh, account, chosen, now)).await?;
         consent::keep(&self.engine, &fresh, &caller.name, now)
             .await
             .map_err(|error| unavailable(&error))?;
@@ -328,9 +328,7 @@ impl Messages {
         if is_scheduled && account.migrate_away_time.is_none() {
             return Ok(None);
         }
-        let routed = self
-            .engine
-            .route(fresh, account, None, now)
+        let routed = Box::pin(self.engine.route(fresh, account, None, now))
             .await
             .map_err(|error| unavailable(&error))?;
         match routed.decision.chosen {

@@ -203,7 +203,7 @@ impl Messages {
                 return Ok(Some(taken));
             }
             // The last one was taken meanwhile, which routing sees.
-            chosen = self.refuse_dead_end(fresh, account, now).await?;
+            chosen = Box::pin(self.refuse_dead_end(fresh, account, now)).await?;
         }
         Ok(None)
     }

@@ -44,9 +44,7 @@ impl Messages {
             Some(_) => now,
             None => send_at,
         };
-        let mut routed = self
-            .engine
-            .route(&fresh, &account, None, at)
+        let mut routed = Box::pin(self.engine.route(&fresh, &account, None, at))
             .await
             .map_err(|error| unavailable(&error))?;
         let decision = &mut routed.decision;

@@ -200,6 +200,9 @@ mod tests {
         health
     }
 
+    /// What is known of a number.
+    type Facts<'a> = &'a [(Kind, &'a str)];
+
     #[test]
     fn each_capability_needs_what_the_platform_says() {
         use Availability::{Available, Unavailable, Unknown};
@@ -210,7 +213,7 @@ mod tests {
             (Kind::MessagingLimit, "TIER_2K"),
             (Kind::Calling, "ENABLED"),
         ];
-        let table: &[(Capability, &str, &[(Kind, &str)], Availability)] = &[
+        let table: &[(Capability, &str, Facts<'_>, Availability)] = &[
             (GroupMessages, GERMAN, &[], Unknown),
             (
                 GroupMessages,

@@ -275,6 +275,10 @@ impl Course {
     }
 
     /// Returns the course after something happened.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "each arm is about one thing that may happen"
+    )]
     pub fn after(&self, happened: Happened, now: Timestamp) -> Result<Self, Refusal> {
         if self.ended.is_some() {
             return Err(Refusal::Ended);
@@ -289,7 +293,7 @@ impl Course {
             (_, standing) => Ok(Self { standing, ..*self }),
         };
         match happened {
-            Happened::Begun if is_begun => Err(Refusal::UnderWay),
+            Happened::Begun | Happened::Resumed if is_begun => Err(Refusal::UnderWay),
             Happened::Begun if awaits => Err(Refusal::Elsewhere),
             Happened::Begun => Ok(self.begun(now)),
             Happened::Done if is_begun || awaits => Ok(self.done(now)),
@@ -305,17 +309,10 @@ impl Course {
             Happened::VerifyAgain if is_begun && self.step == Step::Register => {
                 Ok(self.at(Step::RequestCode, now))
             }
-            Happened::Done
-            | Happened::Unclear
-            | Happened::Passing
-            | Happened::Stuck { .. }
-            | Happened::VerifyAgain => Err(Refusal::Elsewhere),
-            Happened::Overdue if self.is_overdue => Err(Refusal::Elsewhere),
-            Happened::Overdue => Ok(Self {
+            Happened::Overdue if !self.is_overdue => Ok(Self {
                 is_overdue: true,
                 ..*self
             }),
-            Happened::Resumed if is_begun => Err(Refusal::UnderWay),
             Happened::Resumed if awaits => Ok(*self),
             Happened::Resumed => stands(Standing::Due { at: now }),
             Happened::CodeAsked if self.step == Step::VerifyCode && !is_begun => {
@@ -328,6 +325,12 @@ impl Course {
                 Err(Refusal::UnderWay)
             }
             Happened::CodeAsked | Happened::CodeGiven => Err(Refusal::NoCodeAwaited),
+            Happened::Done
+            | Happened::Unclear
+            | Happened::Passing
+            | Happened::Stuck { .. }
+            | Happened::VerifyAgain
+            | Happened::Overdue => Err(Refusal::Elsewhere),
             // It is being awaited still: that is no news.
             Happened::CodeRefused if self.step == Step::VerifyCode => Ok(self.awaiting(now)),
             Happened::CodeRefused => Err(Refusal::Elsewhere),

@@ -110,11 +110,11 @@ impl Mirror {
         subject: &str,
     ) -> Result<Option<Stored>, ReadError> {
         let begun = Instant::now();
-        if self.get(subject, begun).is_some()
+        if let Known::Is(_) = self.known(subject, begun)
             && self.is_proven(log, begun).await?
-            && let Some(known) = self.get(subject, begun)
+            && let Known::Is(stored) = self.known(subject, begun)
         {
-            return Ok(known.map(Arc::unwrap_or_clone));
+            return Ok(stored.map(Arc::unwrap_or_clone));
         }
         // Whatever is heard while it is read takes the place of what is read.
         let asked = Page {
@@ -132,16 +132,13 @@ impl Mirror {
         Ok(stored)
     }
 
-    /// What is kept of a subject, if anything.
-    fn get(&self, subject: &str, now: Instant) -> Option<Option<Arc<Stored>>> {
+    /// What is kept of a subject; to be asked for if nothing is, or for too long.
+    fn known(&self, subject: &str, now: Instant) -> Known {
         let mut kept = lock(&self.kept);
-        let page = kept.get(subject)?;
-        match &page.stored {
-            Known::Is(stored) if now.saturating_duration_since(page.since) < AGE_MAX => {
-                Some(stored.clone())
-            }
-            _ => None,
-        }
+        let page = kept.get(subject);
+        let is_young = |page: &&Page| now.saturating_duration_since(page.since) < AGE_MAX;
+        let page = page.filter(is_young);
+        page.map_or(Known::Asked(now), |page| page.stored.clone())
     }
 
     /// Returns whether everything was heard that was stored before `begun`.

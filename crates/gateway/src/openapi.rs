@@ -11,7 +11,7 @@ use prost_reflect::{
 use serde_json::{Map, Value, json};
 
 use crate::ndjson;
-use crate::routes::{Answer, Binding, Body, CALLS, Call, variables_of};
+use crate::routes::{Answer, Binding, Body, Call, calls, variables_of};
 
 /// How deep a query may reach into messages.
 const QUERY_DEPTH_MAX: usize = 3;
@@ -26,7 +26,7 @@ path `+` is itself; in a query it is written `%2B`.";
 pub(crate) fn document(pool: &DescriptorPool) -> Value {
     let mut schemas = Schemas::default();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-    for call in CALLS {
+    for call in calls() {
         let method = pool.get_service_by_name(call.service).and_then(|service| {
             service
                 .methods()
@@ -46,7 +46,7 @@ pub(crate) fn document(pool: &DescriptorPool) -> Value {
     schemas.components.insert("Problem".to_owned(), problem());
     let tags: Vec<Value> = pool
         .services()
-        .filter(|service| CALLS.iter().any(|call| call.service == service.full_name()))
+        .filter(|service| calls().any(|call| call.service == service.full_name()))
         .map(|service| {
             let file = service.parent_file();
             json!({"name": service.name(), "description": comment(&file, service.path())})

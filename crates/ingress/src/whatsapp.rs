@@ -70,15 +70,15 @@ async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str,
         return Ok("parked");
     };
     let draft = match &item.kind {
-        ItemKind::Message(message) => match &message.group_id {
-            Some(group_id) => return group(desk, &home, post, item, message, group_id).await,
-            None => {
-                let draft = draft::message(&home.number, item, message);
-                // Before the fact, so that whoever hears of it finds it in force.
-                consent::message(desk, &home, post, message, &draft).await?;
-                draft
+        ItemKind::Message(message) => {
+            if let Some(group_id) = &message.group_id {
+                return group(desk, &home, post, item, message, group_id).await;
             }
-        },
+            let draft = draft::message(&home.number, item, message);
+            // Before the fact, so that whoever hears of it finds it in force.
+            consent::message(desk, &home, post, message, &draft).await?;
+            draft
+        }
         ItemKind::Status(report) => return status(desk, &home, post, item, report).await,
         ItemKind::Call(call) => {
             unsupported::call(desk, &home, post, item, call).await?;

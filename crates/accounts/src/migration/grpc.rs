@@ -94,7 +94,7 @@ fn place(field: &str, place: Option<v1::MigrationPlace>) -> Result<v1::Migration
     };
     validate::number(field, probe).map_err(invalid)?;
     if place.token.is_none() {
-        return Err(bad_field(&format!("{field}.token"), "is required"));
+        return Err(bad_field(format!("{field}.token"), "is required"));
     }
     Ok(v1::MigrationPlace {
         phone_number_id: String::new(),
@@ -256,7 +256,7 @@ impl MigrationService for Migrations {
         let migration = self.seen(id, &authority).await?;
         let outcome = match There::of(&self.saga.means, &migration) {
             Ok(there) => there.verify_code(&code).await,
-            Err(outcome) => outcome,
+            Err(outcome) => *outcome,
         };
         let problem = outcome.told.problem.clone();
         let settled = self.saga.settle(&migration, outcome).await;

@@ -32,7 +32,7 @@ pub(super) fn turn(
     migration: &v1::Migration,
     turn: Turn,
     cause: &Cause,
-) -> Decision {
+) -> Option<Event> {
     let to = migration.destination.clone().unwrap_or_default();
     let Some(present) = present else {
         let number = v1::Number {
@@ -40,8 +40,8 @@ pub(super) fn turn(
             brand_id: migration.brand_id.clone(),
             ..v1::Number::default()
         };
-        return Ok((turn == Turn::Switch)
-            .then(|| recorded(switched(&number, &to, migration, cause), cause)));
+        return (turn == Turn::Switch)
+            .then(|| recorded(switched(&number, &to, migration, cause), cause));
     };
     let is_its_own = present
         .moving
@@ -75,7 +75,7 @@ pub(super) fn turn(
         },
         Turn::Switch => switched(present, &to, migration, cause),
     };
-    Ok((wanted != *present).then(|| recorded(wanted, cause)))
+    (wanted != *present).then(|| recorded(wanted, cause))
 }
 
 /// The number as it is at its destination.

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use casement_domain::migration::{
-    self, Carried, Happened, Next, Precondition, Step, Template as Compared,
-};
+use casement_domain::migration::{self, Happened, Next, Precondition, Step, Template as Compared};
 use casement_domain::registration::Act;
 use casement_event::convert::timestamp;
 use casement_event::v1;
@@ -135,7 +133,7 @@ impl Saga {
         }
         let there = match There::of(&self.means, migration) {
             Ok(there) => there,
-            Err(outcome) => return Ok(outcome),
+            Err(outcome) => return Ok(*outcome),
         };
         Ok(match step {
             Step::Check | Step::VerifyCode => Outcome::of(Happened::Passing),
@@ -171,10 +169,10 @@ impl Saga {
             Err(outcome) if step == Step::Register => {
                 return Ok(Some(Outcome {
                     happened: Happened::Unclear,
-                    ..outcome
+                    ..*outcome
                 }));
             }
-            Err(outcome) => return Ok(Some(outcome)),
+            Err(outcome) => return Ok(Some(*outcome)),
         };
         let outcome = match step {
             Step::Add => there.look_up_added(&migration.number).await,
@@ -239,7 +237,8 @@ impl Saga {
             .map(|(found, before)| {
                 let judged = steps::preconditions(&found, &migration.vouched);
                 (judged, before, found.destination.portfolio_id)
-            }))
+            })
+            .map_err(|outcome| *outcome))
     }
 
     /// Registers the number at its destination, with its messages waiting meanwhile.
@@ -275,10 +274,9 @@ impl Saga {
             .register(&pin, &migration.data_localization_region)
             .await;
         match outcome.happened {
-            // The record that brings the new id ends the wait.
-            Happened::Done => {}
-            // Perhaps the old id is dead. The wait has its end.
-            Happened::Unclear => {}
+            // The record that brings the new id ends the wait; and if the old id is dead perhaps,
+            // the wait has its end.
+            Happened::Done | Happened::Unclear => {}
             _ => {
                 let mut desk = self.book.desk().await?;
                 let reason = outcome.told.problem.as_ref().map(|it| it.reason.as_str());
@@ -362,17 +360,8 @@ impl Saga {
         self.put_templates(&source, &templates, &there.waba_id)
             .await?;
         let mut outcome = Outcome::done();
-        outcome.told.report = Some(self.report(migration, carried, &after));
+        outcome.told.report = Some(report::report(migration, carried, &after));
         Ok(outcome)
-    }
-
-    fn report(
-        &self,
-        migration: &v1::Migration,
-        carried: Carried,
-        after: &migration::NumberFacts,
-    ) -> v1::MigrationReport {
-        report::report(migration, carried, after)
     }
 
     /// Records what is so at the destination of the source's templates.
@@ -472,7 +461,7 @@ impl Saga {
         let mut desk = self.book.desk().await?;
         desk.settle(&cause, |ledger| {
             let present = ledger.number(&migration.number);
-            number::turn(present, migration, turn, &cause)
+            Ok(number::turn(present, migration, turn, &cause))
         })
         .await
     }

@@ -150,10 +150,10 @@ pub(super) struct There<'a> {
 }
 
 impl<'a> There<'a> {
-    pub(super) fn of(means: &'a Means, migration: &v1::Migration) -> Result<Self, Outcome> {
+    pub(super) fn of(means: &'a Means, migration: &v1::Migration) -> Result<Self, Box<Outcome>> {
         let to = migration.destination.clone().unwrap_or_default();
         let token = means.secrets.resolve(to.token.as_ref());
-        let token = token.map_err(|error| missing("The destination's token", &error))?;
+        let token = token.map_err(|error| Box::new(missing("The destination's token", &error)))?;
         Ok(Self {
             manager: means.platform.manager(),
             token,
@@ -301,7 +301,7 @@ pub(super) async fn find(
     means: &Means,
     migration: &v1::Migration,
     registration_trouble: Option<String>,
-) -> Result<(Found, NumberFacts), Outcome> {
+) -> Result<(Found, NumberFacts), Box<Outcome>> {
     let mut found = Found {
         registration_trouble,
         ..Found::default()
@@ -340,11 +340,11 @@ pub(super) async fn find(
     Ok((found, before))
 }
 
-async fn destination(there: &There<'_>) -> Result<Destination, Outcome> {
+async fn destination(there: &There<'_>) -> Result<Destination, Box<Outcome>> {
     let (manager, token) = (there.manager, &there.token);
     let account: Account = match manager.account(token, &there.waba_id).await {
         Ok(account) => account,
-        Err(error) if error.is_passing() => return Err(refused(Step::Check, &error)),
+        Err(error) if error.is_passing() => return Err(Box::new(refused(Step::Check, &error))),
         Err(error) => {
             return Ok(Destination {
                 trouble: Some(text_of(&refused(Step::Check, &error))),
@@ -372,10 +372,10 @@ pub(super) async fn subscribe(there: &There<'_>) {
 }
 
 /// What was told; `None` for a refusal. What passes is an outcome: the same is asked again.
-fn told<T>(answer: Result<T, CallError>) -> Result<Option<T>, Outcome> {
+fn told<T>(answer: Result<T, CallError>) -> Result<Option<T>, Box<Outcome>> {
     match answer {
         Ok(told) => Ok(Some(told)),
-        Err(error) if error.is_passing() => Err(refused(Step::Check, &error)),
+        Err(error) if error.is_passing() => Err(Box::new(refused(Step::Check, &error))),
         Err(_) => Ok(None),
     }
 }

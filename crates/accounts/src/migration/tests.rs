@@ -91,7 +91,7 @@ impl Stage {
             clock,
             folder,
         };
-        stage.record().await;
+        Box::pin(stage.record()).await;
         stage
     }
 
@@ -99,11 +99,11 @@ impl Stage {
         self.simulated.handle()
     }
 
-    fn secret(&self, name: &str) -> Option<v1::SecretRef> {
+    fn secret(&self, name: &str) -> v1::SecretRef {
         let path = self.folder.path().join(name).display().to_string();
-        Some(v1::SecretRef {
+        v1::SecretRef {
             source: Some(v1::secret_ref::Source::File(path)),
-        })
+        }
     }
 
     /// A process that was just started.
@@ -139,7 +139,7 @@ impl Stage {
             portfolio_id: PORTFOLIO.to_owned(),
             waba_id: FROM.to_owned(),
             phone_number_id: HERE.to_owned(),
-            token: self.secret("source"),
+            token: Some(self.secret("source")),
             ..v1::Number::default()
         };
         let template = |name: &str, status: v1::TemplateStatus| v1::Template {
@@ -185,10 +185,10 @@ impl Stage {
             number: DIGITS.to_owned(),
             destination: Some(v1::MigrationPlace {
                 waba_id: TO.to_owned(),
-                token: self.secret("there"),
+                token: Some(self.secret("there")),
                 ..v1::MigrationPlace::default()
             }),
-            pin: self.secret("pin"),
+            pin: Some(self.secret("pin")),
             ..v1::Migration::default()
         }
     }
@@ -262,7 +262,7 @@ fn step(of: &v1::Migration) -> v1::MigrationStep {
 
 #[tokio::test]
 async fn a_number_moves_with_its_past_and_the_report_says_what_came_along() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     assert!(stage.start().await.unwrap());
     let waits = stage.run().await;
     assert_eq!(step(&waits), v1::MigrationStep::VerifyCode);
@@ -284,7 +284,7 @@ async fn a_number_moves_with_its_past_and_the_report_says_what_came_along() {
     assert_eq!(number.waba_id, TO);
     assert_eq!(number.phone_number_id, moving.phone_number_id);
     assert_eq!(number.previous_phone_number_ids, [HERE]);
-    assert_eq!(number.token, stage.secret("there"));
+    assert_eq!(number.token, Some(stage.secret("there")));
     assert!(number.moving.is_none() && number.migrate_time.is_some());
 
     let report = over.report.unwrap();
@@ -296,7 +296,7 @@ async fn a_number_moves_with_its_past_and_the_report_says_what_came_along() {
     let left = names(&report.not_carried);
     assert!(left.contains(&"new/en_US".to_owned()), "{left:?}");
     assert!(left.contains(&"chat history".to_owned()), "{left:?}");
-    let done: Vec<_> = over.steps.iter().map(|done| done.step()).collect();
+    let done: Vec<_> = over.steps.iter().map(v1::MigrationStepDone::step).collect();
     assert_eq!(done.len(), Step::ALL.len());
     // A record of the template stands where messages look for it now.
     let saga = stage.saga().await;
@@ -313,36 +313,38 @@ async fn a_number_moves_with_its_past_and_the_report_says_what_came_along() {
 
 #[tokio::test]
 async fn killed_anywhere_it_goes_on_where_it_was_and_nothing_is_done_twice() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     stage.start().await.unwrap();
     loop {
         let migration = stage.migration().await;
         if migration.state() != v1::MigrationState::Open {
             break;
         }
-        match (migration.step(), migration.standing()) {
-            (v1::MigrationStep::VerifyCode, v1::MigrationStanding::AwaitsCode) => {
-                // Killed after the platform took the code, before that was recorded.
-                let saga = stage.saga().await;
-                let (happened, told) = (Happened::CodeGiven, Told::default());
-                saga.record(&migration, happened, &told).await.unwrap();
-                let there =
-                    There::of(&saga.means, &migration).unwrap_or_else(|_| panic!("a token"));
-                let code = stage.platform().verification_code(&there.phone_number_id);
-                let code = steps::code(&code.unwrap()).unwrap();
-                let taken = there.verify_code(&code).await;
-                assert_eq!(taken.happened, Happened::Done);
-            }
-            _ => {
-                // Killed after the step was begun, before the call.
-                let course = stored::course(&migration);
-                let begun = stage.begun().await;
-                stage.later(30);
-                // And once more after the call, before its outcome was recorded.
-                let saga = stage.saga().await;
-                let outcome = saga.take(&begun, course.step).await.unwrap();
-                assert_eq!(outcome.happened, Happened::Done, "{:?}", course.step);
-            }
+        let at = (migration.step(), migration.standing());
+        if at
+            == (
+                v1::MigrationStep::VerifyCode,
+                v1::MigrationStanding::AwaitsCode,
+            )
+        {
+            // Killed after the platform took the code, before that was recorded.
+            let saga = stage.saga().await;
+            let (happened, told) = (Happened::CodeGiven, Told::default());
+            saga.record(&migration, happened, &told).await.unwrap();
+            let there = There::of(&saga.means, &migration).unwrap_or_else(|_| panic!("a token"));
+            let code = stage.platform().verification_code(&there.phone_number_id);
+            let code = steps::code(&code.unwrap()).unwrap();
+            let taken = there.verify_code(&code).await;
+            assert_eq!(taken.happened, Happened::Done);
+        } else {
+            // Killed after the step was begun, before the call.
+            let course = stored::course(&migration);
+            let begun = stage.begun().await;
+            stage.later(30);
+            // And once more after the call, before its outcome was recorded.
+            let saga = stage.saga().await;
+            let outcome = saga.take(&begun, course.step).await.unwrap();
+            assert_eq!(outcome.happened, Happened::Done, "{:?}", course.step);
         }
         stage.later(30);
         // One step on: the outcome is found, and whoever finds it dies again.
@@ -377,7 +379,7 @@ async fn killed_anywhere_it_goes_on_where_it_was_and_nothing_is_done_twice() {
 #[tokio::test]
 async fn a_lost_answer_is_looked_for_and_a_lost_call_is_made_again() {
     for kind in [UpsetKind::LoseAnswer, UpsetKind::LoseCall] {
-        let stage = Stage::set().await;
+        let stage = Box::pin(Stage::set()).await;
         for call in ["phone_numbers", "verify_code", "register"] {
             let call = call.to_owned();
             stage.platform().upset(Upset {
@@ -408,7 +410,7 @@ async fn a_lost_answer_is_looked_for_and_a_lost_call_is_made_again() {
 
 #[tokio::test]
 async fn what_is_missing_is_listed_and_the_migration_goes_on_once_it_is_there() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     let spec = NumberSpec {
         pin: Some("999999".to_owned()),
         ..NumberSpec::default()
@@ -435,14 +437,14 @@ async fn what_is_missing_is_listed_and_the_migration_goes_on_once_it_is_there() 
 
 #[tokio::test]
 async fn a_number_has_one_migration_at_a_time_and_a_given_up_one_leaves_no_trace_on_it() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     stage.start().await.unwrap();
     assert!(!stage.start().await.unwrap(), "it is under way");
     let elsewhere = v1::Migration {
         migration_id: "mig-2".to_owned(),
         destination: Some(v1::MigrationPlace {
             waba_id: "901".to_owned(),
-            token: stage.secret("there"),
+            token: Some(stage.secret("there")),
             ..v1::MigrationPlace::default()
         }),
         ..stage.wanted()
@@ -481,7 +483,7 @@ async fn a_number_has_one_migration_at_a_time_and_a_given_up_one_leaves_no_trace
 
 #[tokio::test]
 async fn around_the_registration_messages_wait_and_a_wrong_pin_lets_them_go_on() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     stage.start().await.unwrap();
     stage.run().await;
     stage.give_code().await;
@@ -512,7 +514,7 @@ async fn around_the_registration_messages_wait_and_a_wrong_pin_lets_them_go_on()
 
 #[tokio::test]
 async fn nothing_is_written_while_somebody_is_waited_for() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     stage.start().await.unwrap();
     stage.run().await;
     let before = stage.migration().await;
@@ -537,7 +539,7 @@ async fn asked(stage: &Stage) -> v1::Number {
 
 #[tokio::test]
 async fn that_a_number_has_gone_is_believed_from_the_platform_alone() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     for status in ["CONNECTED", "DISCONNECTED", "BANNED"] {
         stage.platform().set_number_status(HERE, status);
         assert_eq!(asked(&stage).await.migrate_away_time, None, "{status}");
@@ -547,7 +549,7 @@ async fn that_a_number_has_gone_is_believed_from_the_platform_alone() {
     assert!(gone.migrate_away_time.is_some());
     assert!(gone.migrate_away_reason.contains("another account"));
 
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     stage.platform().delete_number(HERE).unwrap();
     let gone = asked(&stage).await;
     assert!(
@@ -558,7 +560,7 @@ async fn that_a_number_has_gone_is_believed_from_the_platform_alone() {
 
 #[tokio::test]
 async fn a_number_that_is_on_its_way_here_has_gone_nowhere() {
-    let stage = Stage::set().await;
+    let stage = Box::pin(Stage::set()).await;
     stage.start().await.unwrap();
     stage.run().await;
     stage.platform().set_number_status(HERE, "MIGRATED");

@@ -25,9 +25,9 @@ use crate::{FILE, NUMBER};
 
 const ANA: &str = "+15550002222";
 
-fn at(text: &str) -> Option<prost_types::Timestamp> {
+fn at(text: &str) -> prost_types::Timestamp {
     let at: Timestamp = text.parse().unwrap();
-    Some(timestamp(at))
+    timestamp(at)
 }
 
 async fn consents_as(role: &Role, caller: Caller) -> ConsentServiceClient<Channel> {
@@ -59,7 +59,7 @@ fn item(to: &str, state: api::ConsentState, time: &str, item_id: &str) -> api::C
         purposes: vec![v1::Purpose::Marketing.into()],
         channels: vec![v1::Channel::Whatsapp.into()],
         source: v1::ConsentSource::WebForm.into(),
-        time: at(time),
+        time: Some(at(time)),
         wording: "Send me offers".to_owned(),
         wording_version: "2".to_owned(),
         language: "en".to_owned(),
@@ -98,7 +98,7 @@ async fn who_never_wrote_is_taken_up_and_the_latest_word_counts_by_the_customers
     assert_eq!(state(&mut crm, ANA).await, Silent);
     let first = record(&mut crm, item(ANA, OptedIn, "2026-11-20T10:00:00.7Z", "1")).await;
     assert!(first.is_recorded && !first.customer_id.is_empty());
-    assert_eq!(first.words[0].time, at("2026-11-20T10:00:00Z"));
+    assert_eq!(first.words[0].time, Some(at("2026-11-20T10:00:00Z")));
     assert_eq!(state(&mut crm, ANA).await, OptedIn);
 
     let again = record(&mut crm, item(ANA, OptedOut, "2026-11-21T10:00:00Z", "1")).await;
@@ -165,7 +165,7 @@ async fn an_import_answers_each_item_in_its_place_and_repeating_it_writes_nothin
     let time = "2026-11-20T10:00:00Z";
     let items = || {
         let mut wrong = item("15550002222", OptedIn, time, "b");
-        wrong.time = at("2026-11-23T10:00:00Z");
+        wrong.time = Some(at("2026-11-23T10:00:00Z"));
         let mut elsewhere = item(ANA, OptedIn, time, "c");
         elsewhere.number = "+15550009999".to_owned();
         vec![

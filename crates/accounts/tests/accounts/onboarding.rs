@@ -479,12 +479,14 @@ async fn a_number_that_stays_on_the_phone_app_is_not_registered_and_remembers_si
     assert_eq!(stage.number().await.unwrap().onboard_time, done.create_time);
 }
 
+/// What is wrong with a request.
+type Change = fn(&mut api::StartOnboardingRequest);
+
 #[tokio::test]
 async fn what_can_be_refused_is_refused_before_a_code_is_used_up() {
     let stage = Stage::new().await;
     let role = stage.role("*").await;
     let signed_up = stage.sign_up(false);
-    type Change = fn(&mut api::StartOnboardingRequest);
     let changes: [(Change, Code); 4] = [
         (
             |asked| asked.pin = "12345".to_owned(),

@@ -25,7 +25,7 @@ pub(crate) enum ConsentCommand {
     /// Show what a customer allows now, or all that was ever recorded
     Show(ShowArgs),
     /// Record an opt-in or an opt-out
-    Record(RecordArgs),
+    Record(Box<RecordArgs>),
     /// Record many, a line of JSON each
     Import(import::ImportArgs),
     /// Print what every customer of a number's portfolio allows, a line of JSON each
@@ -174,7 +174,7 @@ pub(crate) async fn run(command: ConsentCommand) -> anyhow::Result<()> {
     match command {
         ConsentCommand::Show(args) if args.history => history(args).await,
         ConsentCommand::Show(args) => show(args).await,
-        ConsentCommand::Record(args) => record(args).await,
+        ConsentCommand::Record(args) => record(*args).await,
         ConsentCommand::Import(args) => import::run(args).await,
         ConsentCommand::Export(args) => export(args).await,
     }

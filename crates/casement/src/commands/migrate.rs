@@ -254,14 +254,17 @@ impl PlaceArgs {
     fn destination(&self) -> v1::MigrationPlace {
         v1::MigrationPlace {
             waba_id: self.waba.clone(),
-            token: secret(&self.token.recorded_token_file, &self.token.token_secret),
+            token: secret(
+                self.token.recorded_token_file.as_ref(),
+                self.token.token_secret.as_ref(),
+            ),
             app: self.app.clone(),
             ..v1::MigrationPlace::default()
         }
     }
 
     fn pin(&self) -> Option<v1::SecretRef> {
-        secret(&self.pin.pin_file, &self.pin.pin_secret)
+        secret(self.pin.pin_file.as_ref(), self.pin.pin_secret.as_ref())
     }
 
     fn vouched(&self) -> Vec<i32> {
@@ -269,10 +272,10 @@ impl PlaceArgs {
     }
 }
 
-fn secret(file: &Option<String>, stored: &Option<String>) -> Option<v1::SecretRef> {
+fn secret(file: Option<&String>, stored: Option<&String>) -> Option<v1::SecretRef> {
     use v1::secret_ref::Source;
-    let file = file.clone().map(Source::File);
-    let source = file.or(stored.clone().map(Source::Stored));
+    let file = file.cloned().map(Source::File);
+    let source = file.or(stored.cloned().map(Source::Stored));
     source.map(|source| v1::SecretRef {
         source: Some(source),
     })
@@ -335,13 +338,12 @@ async fn start(args: StartArgs) -> anyhow::Result<()> {
 }
 
 async fn code(args: CodeArgs) -> anyhow::Result<()> {
-    let code = match args.code {
-        Some(code) => code,
-        None => {
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line)?;
-            line.trim().to_owned()
-        }
+    let code = if let Some(code) = args.code {
+        code
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        line.trim().to_owned()
     };
     let api = Api::connect(&args.api).await?;
     let request = SubmitMigrationCodeRequest {

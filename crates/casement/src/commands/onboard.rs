@@ -75,7 +75,7 @@ pub(crate) struct AccessArgs {
     token_stored: Option<String>,
     /// A token in a file that the roles can read
     #[arg(long, value_name = "PATH")]
-    token_file: Option<String>,
+    recorded_token_file: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -128,7 +128,9 @@ fn pin(file: Option<PathBuf>) -> anyhow::Result<String> {
 async fn start(args: StartArgs) -> anyhow::Result<()> {
     let access = match args.access.code_file {
         Some(file) => Some(Access::Code(read(&file)?.expose_secret().to_owned())),
-        None => reference(args.access.token_stored, args.access.token_file).map(Access::Token),
+        None => {
+            reference(args.access.token_stored, args.access.recorded_token_file).map(Access::Token)
+        }
     };
     let request = api::StartOnboardingRequest {
         brand_id: args.brand,

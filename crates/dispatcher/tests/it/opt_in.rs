@@ -61,14 +61,14 @@ fn news() -> api::SendMessageRequest {
     }
 }
 
-fn asserted(at: Timestamp, record: bool) -> Option<v1::ConsentAssertion> {
-    Some(v1::ConsentAssertion {
+fn asserted(at: Timestamp, record: bool) -> v1::ConsentAssertion {
+    v1::ConsentAssertion {
         source: v1::ConsentSource::DoubleOptIn.into(),
         time: Some(timestamp(at)),
         evidence: "form 7".to_owned(),
         record,
         ..v1::ConsentAssertion::default()
-    })
+    }
 }
 
 fn of(decision: &v1::Decision, route: v1::Route) -> v1::Candidate {
@@ -142,7 +142,7 @@ async fn a_brand_may_ask_for_more_and_a_policy_for_another_source() {
     assert_eq!(free_form.reason, "NO_OPT_IN");
     assert!(free_form.text.contains("no source that counts"));
     let vouched = api::SendMessageRequest {
-        consent: asserted(minute_ago, false),
+        consent: Some(asserted(minute_ago, false)),
         ..news()
     };
     let decision = dispatcher.decision(vouched).await;
@@ -157,7 +157,7 @@ async fn what_a_caller_vouches_for_stands_on_the_message_and_takes_back_no_stop(
     let request = |consent| api::SendMessageRequest { consent, ..news() };
 
     let sent = dispatcher
-        .send(request(asserted(stage.ago(minutes(9)), false)))
+        .send(request(Some(asserted(stage.ago(minutes(9)), false))))
         .await;
     let message = dispatcher.until_accepted(&sent.message_id).await;
     let decision = message.attempts[0].decision.clone().expect("a decision");
@@ -181,15 +181,15 @@ async fn what_a_caller_vouches_for_stands_on_the_message_and_takes_back_no_stop(
         .await;
     for ago in [9, 1] {
         let decision = dispatcher
-            .decision(request(asserted(stage.ago(minutes(ago)), false)))
+            .decision(request(Some(asserted(stage.ago(minutes(ago)), false))))
             .await;
         assert_eq!(of(&decision, v1::Route::Template).reason, "OPTED_OUT");
     }
     // Into the record it goes as any other word, by its time.
-    let older = request(asserted(stage.ago(minutes(9)), true));
+    let older = request(Some(asserted(stage.ago(minutes(9)), true)));
     let decision = dispatcher.decision(older).await;
     assert_eq!(of(&decision, v1::Route::Template).reason, "OPTED_OUT");
-    let newer = request(asserted(stage.ago(minutes(1)), true));
+    let newer = request(Some(asserted(stage.ago(minutes(1)), true)));
     let decision = dispatcher.decision(newer.clone()).await;
     assert_eq!(of(&decision, v1::Route::Template).reason, "TEMPLATE_USABLE");
     let words = stage.count(stream::CUSTOMERS).await;

@@ -1,6 +1,11 @@
+//! Which step may follow which, and what is refused.
+
 use proptest::prelude::*;
 
 use super::*;
+
+/// What was wished, and on which day.
+type History = Vec<(i64, Command)>;
 
 const DAY: i64 = 86_400;
 
@@ -155,7 +160,7 @@ fn what_is_refused_and_why() {
     let other = Command::Connected {
         onboarding: "o2".to_owned(),
     };
-    let table: Vec<(Vec<(i64, Command)>, Command, Refusal)> = vec![
+    let table: Vec<(History, Command, Refusal)> = vec![
         (vec![], Command::AcceptInvite, Refusal::Unknown),
         (vec![], taken, Refusal::NumberHasOpenApplication),
         (

@@ -95,13 +95,17 @@ fn stands(consent: &Consent, channel: Channel, purpose: Scope) -> (Option<Scope>
     (on.refused, sources.collect())
 }
 
+/// Channel, scope, second, whether it refuses, and its source.
+type Word = (Channel, Scope, i64, bool, &'static str);
+
+/// What permits, and what refuses.
+type Expected<'a> = (Option<Scope>, &'a [&'a str]);
+
 #[test]
 fn wider_words_reach_narrower_ones_until_those_are_later() {
     use Channel::{Sms, Whatsapp};
     use Scope::{Everything, Marketing, Service, Utility};
     let (yes, no) = (false, true);
-    type Word = (Channel, Scope, i64, bool, &'static str);
-    type Expected<'a> = (Option<Scope>, &'a [&'a str]);
     let table: &[(&str, &[Word], Channel, Scope, Expected<'_>)] = &[
         ("nothing said", &[], Whatsapp, Utility, (None, &[])),
         (
@@ -261,8 +265,8 @@ fn choices() -> impl Strategy<Value = (Topic, Choice)> {
             at: at(second),
             is_refused,
             provenance: Provenance {
-                wording,
                 source,
+                wording,
                 ..Provenance::default()
             },
         };

@@ -1,3 +1,5 @@
+//! How a migration goes from step to step, whatever happens.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -5,7 +5,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::{Binding, Body, CALLS, Call, Verb};
+use super::{Binding, Body, Call, Verb, calls};
 
 /// The bindings, ready to be matched.
 #[derive(Debug)]
@@ -49,8 +49,7 @@ pub(crate) enum Found {
 
 impl Table {
     pub(crate) fn new() -> Self {
-        let mut routes: Vec<Route> = CALLS
-            .iter()
+        let mut routes: Vec<Route> = calls()
             .flat_map(|call| {
                 call.bindings.iter().map(move |binding| Route {
                     call,
@@ -153,7 +152,7 @@ mod tests {
     #[test]
     fn every_template_finds_its_own_call() {
         let table = Table::new();
-        for call in CALLS {
+        for call in calls() {
             for binding in call.bindings {
                 let path = binding.template.replace('{', "a").replace('}', "z");
                 match table.find(&binding.verb.method(), &path) {

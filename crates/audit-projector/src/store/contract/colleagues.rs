@@ -112,7 +112,7 @@ fn refused(customer_id: &str, id: u128) -> Event {
 }
 
 pub(in crate::store) async fn conversations_are_listed_by_where_they_stand(fixture: &Fixture) {
-    let events = [
+    let events = vec![
         wrote("open", 0),
         opened("open", 100),
         wrote("expiring", 0),
@@ -139,7 +139,7 @@ pub(in crate::store) async fn conversations_are_listed_by_where_they_stand(fixtu
         corrected("corrected", 100, 10),
         wrote("never-opened", 0),
     ];
-    archive_each(fixture, "EVENTS", events).await;
+    Box::pin(archive_each(fixture, "EVENTS", events)).await;
     let mut messages = Vec::new();
     for (customer_id, id, route, second) in [
         ("awaited", 1, Route::Template, 30),
@@ -246,7 +246,7 @@ pub(in crate::store) async fn conversations_are_found_by_how_they_are_handled(fi
         labelled("c", handling("", &["vip"], 1, Some(3))),
         labelled("c", handling("", &[], 3, Some(3))),
     ];
-    archive_each(fixture, "EVENTS", events).await;
+    Box::pin(archive_each(fixture, "EVENTS", events)).await;
     let all = || everything(0);
     let label = |labels: &[&str]| ConversationFilter {
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),

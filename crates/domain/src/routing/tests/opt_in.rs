@@ -27,6 +27,9 @@ fn reason(case: &Case, route: Route, now: i64) -> &'static str {
     decision.candidate(route).unwrap().reason
 }
 
+/// What is allowed and asked, when, and what becomes of the template and the SMS.
+type Row = (Consent, Requirement, i64, &'static str, &'static str);
+
 #[test]
 fn an_opt_in_is_needed_outside_the_window_by_channel_purpose_and_source() {
     use Channel::{Sms, Whatsapp};
@@ -36,7 +39,6 @@ fn an_opt_in_is_needed_outside_the_window_by_channel_purpose_and_source() {
     let utility = || yes(Whatsapp, Scope::Utility, web);
     let (usable, possible) = ("TEMPLATE_USABLE", "SMS_POSSIBLE");
     let no = "NO_OPT_IN";
-    type Row = (Consent, Requirement, i64, &'static str, &'static str);
     let table: Vec<(&str, Row)> = vec![
         ("off", (none(), asked(Never, &[]), DAY, usable, possible)),
         ("none", (none(), asked(BusinessInitiated, &[]), DAY, no, no)),

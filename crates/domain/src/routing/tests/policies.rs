@@ -58,7 +58,7 @@ fn each_condition_rules_its_route_out_and_no_other() {
     };
     let plain = Case::default;
     let guard = DAY - 60;
-    for (name, conditions, case, now, expected) in [
+    for (name, conditions, case, now, expected) in vec![
         (
             "open",
             window(Open),
