@@ -14,7 +14,8 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 30] = [
+const MAY_STAND_STILL: [&str; 32] = [
+    "casement_account_deadlines_taken_total",
     "casement_append_unanswered_total",
     "casement_archive_pending_messages",
     "casement_archive_refusals_total",
@@ -25,6 +26,7 @@ const MAY_STAND_STILL: [&str; 30] = [
     "casement_dispatcher_first_words_total",
     "casement_dispatcher_month_spend_micros",
     "casement_dispatcher_nudges_total",
+    "casement_dispatcher_over_quota_total",
     "casement_dispatcher_overdue_deliveries_total",
     "casement_dispatcher_queued_messages",
     "casement_dispatcher_spent_micros_total",

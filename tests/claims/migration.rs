@@ -90,6 +90,8 @@ async fn heard_everywhere(clients: &Clients, like: v1::Number) {
         number: Some(v1::Number {
             number: LAST.to_owned(),
             phone_number_id: "107000000000007".to_owned(),
+            // It is another record than the one that it is like.
+            etag: String::new(),
             ..like
         }),
     };
