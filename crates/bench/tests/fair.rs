@@ -11,7 +11,7 @@ fn answers_of_one_brand_go_while_another_brands_campaign_is_under_way() {
         .args(["dispatch", "--only", "fair", "--customers", "200"])
         .args([
             "--campaign",
-            "3000",
+            "800",
             "--answers",
             "10",
             "--fair-seconds",
