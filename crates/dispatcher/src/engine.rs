@@ -2,20 +2,15 @@
 
 use std::sync::Arc;
 
-use casement_domain::halt::{Sending, Stop};
-use casement_domain::id::{CustomerId, MessageId, Phone, PortfolioId};
-use casement_domain::inbound::Addresses;
+use casement_domain::id::MessageId;
 use casement_domain::message::{self, AttemptState, Event as MessageEvent, Message, Next, Phase};
-use casement_domain::money::Costs;
-use casement_domain::routing::{self, Decision, Input, Route, Sender};
-use casement_domain::sms::calling_code;
-use casement_domain::window::Facts;
+use casement_domain::routing::Route;
+use casement_event::convert::ConvertError;
 use casement_event::convert::message::{Details, decision as stored_decision};
-use casement_event::convert::{ConvertError, inbound::read_addresses};
 use casement_event::{Uuid, v1};
 use casement_event_log::consent::ConsentError;
 use casement_event_log::conversation::PresentError;
-use casement_event_log::customers::{self, Holder, ResolveError, Tokens};
+use casement_event_log::customers::{ResolveError, Tokens};
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Log};
 use casement_shell::clock::SharedClock;
@@ -29,15 +24,16 @@ use crate::brands::Quotas;
 use crate::budgets::Budgets;
 use crate::config::Rules;
 use crate::evidence::EvidenceError;
-use crate::halts::{HaltError, Halts, orders};
+use crate::halts::{HaltError, Halts};
 use crate::hold::Queues;
 use crate::lanes::Book;
-use crate::money::{Money, MoneyError, Reserved, owner};
+use crate::money::{Money, MoneyError, Reserved};
 use crate::provider::Caller;
 use crate::rates::{Rates, Turn};
 use crate::recent::Recent;
-use crate::sensitive::{self, SensitiveError, Vault};
-use crate::{compose, consent, nudge, policies, sms, stakes, standing, templates, trace};
+use crate::routed::Routed;
+use crate::sensitive::{SensitiveError, Vault};
+use crate::{stakes, trace};
 
 /// How long a message of an unknown number waits before it is looked at again.
 const UNKNOWN_RECHECK: SignedDuration = SignedDuration::from_secs(5);
@@ -102,22 +98,6 @@ pub(crate) enum DriveError {
     Money(#[from] MoneyError),
     #[error(transparent)]
     Sensitive(#[from] SensitiveError),
-}
-
-/// A decision, and what carrying it out needs.
-pub(crate) struct Routed {
-    pub(crate) decision: Decision,
-    pub(crate) addresses: Addresses,
-    /// What was true about the conversation.
-    pub(crate) facts: Facts,
-    /// Who the customer is by now.
-    pub(crate) customer: CustomerId,
-    /// What the message belongs to.
-    pub(crate) sending: Sending,
-    /// What stops a gateway that goes before the one that is chosen.
-    pub(crate) passed_over: Option<Stop>,
-    /// What it knew of what the customer allows.
-    pub(crate) consent: consent::Rested,
 }
 
 /// What one step of driving came to.
@@ -369,151 +349,12 @@ impl Engine {
         step
     }
 
-    /// Looks up whose a phone is, if one was asked for.
-    async fn holder(
-        &self,
-        portfolio: &PortfolioId,
-        phone: Option<&Phone>,
-        own: &CustomerId,
-    ) -> Result<Option<Holder>, ResolveError> {
-        match phone {
-            Some(phone) => customers::holder(&self.log, &self.tokens, portfolio, phone, own)
-                .await
-                .map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// Returns the halt that this message is let through for, to see whether it is over.
     fn probe(&self, routed: &Routed, now: Timestamp) -> Option<String> {
         let stops = routed.decision.halted_by.iter().chain(&routed.passed_over);
         let mut due = stops.filter(|stop| stop.probe_at.is_some_and(|at| at <= now));
         let taken = due.find(|stop| self.halts.take_probe(&stop.halt, now))?;
         Some(taken.halt.clone())
-    }
-
-    /// Decides which way a message goes, on what stands on the log now. One halt may be left out.
-    pub(crate) async fn route(
-        &self,
-        of: &Loaded,
-        account: &v1::Number,
-        without_halt: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Routed, DriveError> {
-        let (request, key) = (&of.request, of.key());
-        let portfolio = PortfolioId::parse(&account.portfolio_id).map_err(ConvertError::Id)?;
-        let (log, directory) = (&self.log, &self.directory);
-        let asked = read_addresses(&request.addresses.clone().unwrap_or_default())?;
-        // All at once: each of them waits for the broker.
-        let own = std::slice::from_ref(&key.customer);
-        let (followed, mut allowed, asked_holder) = tokio::join!(
-            self.recent.follow(log, directory, &portfolio, &key),
-            consent::read(log, &portfolio, own),
-            self.holder(&portfolio, asked.phone.as_ref(), &key.customer),
-        );
-        let (present, ids) = followed?;
-        if let [_, later @ ..] = ids.as_slice()
-            && !later.is_empty()
-        {
-            let theirs = Box::pin(consent::read(log, &portfolio, later)).await?;
-            allowed = allowed.map(|own| own.join(theirs));
-        }
-        let allowed = allowed?;
-        let mut addresses = asked.or(&present.addresses);
-        if let Some(phone) = &addresses.phone {
-            let holder = if let Some(holder) = asked_holder? {
-                holder
-            } else {
-                customers::holder(log, &self.tokens, &portfolio, phone, &key.customer).await?
-            };
-            // It may be somebody else's since the customer showed it, or the message was accepted.
-            if !holder.allows(&ids, asked.phone.is_some()) {
-                addresses.phone = None;
-            }
-        }
-        let content = request.content.clone().unwrap_or_default();
-        let template = content.template.as_ref().map(|asked| {
-            let known = self
-                .directory
-                .template(&account.waba_id, &asked.name, &asked.language)
-                // It may have been taken from the brand since.
-                .filter(|_| self.directory.may_use(account, &asked.name));
-            let is_sealed = request.sealed_content.is_some();
-            templates::seen(asked, known, addresses.phone.as_ref(), is_sealed)
-        });
-        let senders = self.caller.sms.senders();
-        let sending = orders::sending(of, account, senders);
-        let sms_offer = sms::offer(senders, &content, account, addresses.phone.as_ref());
-        let mut stops = self.halts.stops(&sending, account, without_halt, now);
-        let customer = ids.last().unwrap_or(&key.customer);
-        if !present.facts.is_open(&self.rules.window, now)
-            && let Some(stop) = self.budgets.stop(account, customer, &self.directory, now)
-        {
-            stops = stops.with_template(stop);
-        }
-        let named = &self.rules.routing;
-        let policy = named.find(&request.policy, of.number(), &account.brand_id);
-        let nudging = of.is_nudge().then(|| nudge::policy(policy));
-        let policy = nudging.as_ref().unwrap_or(policy);
-        let purpose = consent::purpose(request);
-        let asserted = consent::asserted(request)?;
-        let standing = consent::standing(&allowed, asserted.as_ref(), purpose.into());
-        let opt_in = self.rules.opt_in.of(&account.brand_id, purpose);
-        let input = Input {
-            policy,
-            zones: &policies::zones(policy, &request.time_zone, &addresses),
-            window: &present.facts,
-            window_policy: &self.rules.window,
-            purpose,
-            has_free_form: content.free_form.is_some(),
-            template: template.as_ref(),
-            sms: sensitive::sms_size(request)
-                .or_else(|| compose::sms_text(&content).map(compose::sms_size)),
-            has_phone: addresses.phone.is_some(),
-            calling_code: addresses.phone.as_ref().map(calling_code),
-            sms_offer: &sms_offer,
-            exhausted_gateways: &of.message.exhausted_gateways,
-            has_whatsapp_address: compose::recipient(&addresses).is_some(),
-            sender: Sender {
-                has_whatsapp: !account.phone_number_id.is_empty() && account.token.is_some(),
-                gone: standing::gone(&self.directory, account),
-            },
-            consent: &standing,
-            opt_in: &opt_in,
-            exhausted: &of.message.ruled_out(),
-            stops: &stops,
-            costs: &Costs::default(),
-            hold: self.queue(of),
-            ready_at: self
-                .rates
-                .ready_at(
-                    &of.context.id,
-                    &key,
-                    self.priority(of),
-                    account.throughput,
-                    now,
-                )
-                .max(self.halts.ready_at(&sending, now)),
-            expires_at: of.message.expires_at,
-        };
-        self.money.prove(&self.log).await?;
-        let costs = self.money.costs_of(&input, &owner(of), &addresses, now);
-        let input = Input {
-            costs: &costs,
-            ..input
-        };
-        let decision = routing::route(&input, now);
-        let passed_over = sms::passed_over(&decision, &input).cloned();
-        let customer = ids.last().cloned().unwrap_or(key.customer);
-        Ok(Routed {
-            decision,
-            addresses,
-            facts: present.facts,
-            customer,
-            sending,
-            passed_over,
-            consent: consent::Rested::new(portfolio, ids, &allowed, opt_in.need),
-        })
     }
 }
 

@@ -22,9 +22,10 @@ use tonic::Status;
 
 use crate::aggregate::Loaded;
 use crate::answers::unavailable;
-use crate::engine::{DriveError, Engine, Routed, Step};
+use crate::engine::{DriveError, Engine, Step};
 use crate::grpc::Messages;
 use crate::lanes::message_of;
+use crate::routed::Routed;
 
 /// Who is held, and who is about to be, by conversation. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -104,6 +104,7 @@ mod refusals;
 mod reports;
 mod request;
 mod role;
+mod routed;
 mod sensitive;
 mod settle;
 mod sms;

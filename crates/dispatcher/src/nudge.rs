@@ -17,8 +17,9 @@ use casement_event_log::{AppendError, Expect};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::aggregate::{self, LoadError, Loaded};
-use crate::engine::{DriveError, Engine, Routed};
+use crate::engine::{DriveError, Engine};
 use crate::metrics;
+use crate::routed::Routed;
 
 /// How long after a message was held its nudge may still be requested, should that have broken off.
 /// Far shorter than the log keeps a nudge that is over: who finds none has to know that there was
