@@ -1,40 +1,18 @@
 //! Tokens that arrive at run time are in force everywhere and stand nowhere: rotated without a
 //! restart, readable by the roles that need them, in clear in no file, log or answer.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
 use casement_event::v1::{self, secret_ref::Source};
-use casement_event_log::{Config, Log};
 use casement_proto::account::v1 as api;
 use casement_proto::message::v1 as message;
-use casement_testkit::{Process, eventually, free_port, nats_server_bin};
-use casement_tests::{ACCESS_TOKEN, NUMBER, Options, Role, Stack, template};
-use tempfile::TempDir;
+use casement_testkit::eventually;
+use casement_tests::{
+    ACCESS_TOKEN, NUMBER, Options, Role, ShippedBroker, Stack, holding, template,
+};
 
 const CUSTOMER: &str = "+15550002222";
 
 /// A token that the platform does not take.
 const WITHDRAWN: &str = "EAAG-withdrawn-493-817-ZQX";
-
-/// Every file below a folder that holds the bytes.
-fn holding(folder: &Path, bytes: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(holding(&path, bytes));
-        } else if fs::read(&path)
-            .unwrap_or_default()
-            .windows(bytes.len())
-            .any(|window| window == bytes)
-        {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
 
 #[tokio::test]
 async fn a_rotated_token_counts_without_a_restart_and_no_token_stands_in_clear_anywhere() {
@@ -143,44 +121,7 @@ async fn a_rotated_token_counts_without_a_restart_and_no_token_stands_in_clear_a
 async fn only_the_roles_that_call_the_platform_read_stored_secrets_and_only_accounts_writes_them() {
     const READERS: [&str; 3] = ["accounts", "dispatcher", "ingress"];
     const OTHERS: [&str; 2] = ["window-tracker", "audit-projector"];
-    let folder = TempDir::new().unwrap();
-    let port = free_port();
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats/nats-server.conf");
-    let conf = fs::read_to_string(shipped)
-        .unwrap()
-        .replace("0.0.0.0:4222", &format!("127.0.0.1:{port}"))
-        .replace("http: 0.0.0.0:8222", "")
-        .replace(
-            "/var/lib/nats",
-            &folder.path().join("store").display().to_string(),
-        );
-    let file = folder.path().join("nats-server.conf");
-    fs::write(&file, conf).unwrap();
-    let mut command = Command::new(nats_server_bin());
-    command.arg("-c").arg(&file);
-    for user in READERS.into_iter().chain(OTHERS).chain(["subscriber"]) {
-        let name = user.to_ascii_uppercase().replace('-', "_");
-        command.env(format!("CASEMENT_NATS_{name}_PASSWORD"), "secret");
-    }
-    let _broker = Process::start(&mut command);
-    let connect = async |role: &str| {
-        let config = Config {
-            servers: format!("nats://127.0.0.1:{port}"),
-            user: Some((role.to_owned(), "secret".to_owned())),
-            accept_unsafe_broker: true,
-            // What is not permitted is not answered.
-            read_timeout: std::time::Duration::from_secs(1),
-            ack_timeout: std::time::Duration::from_millis(200),
-            append_deadline: std::time::Duration::from_millis(500),
-            ..Config::default()
-        };
-        eventually("the broker takes a role", async || {
-            Log::connect(&config)
-                .await
-                .map_err(|error| error.to_string())
-        })
-        .await
-    };
+    let broker = ShippedBroker::start();
     let subject = "casement.secrets.shop.meta".to_owned();
     let record = || {
         casement_event::Record::new(
@@ -191,17 +132,22 @@ async fn only_the_roles_that_call_the_platform_read_stored_secrets_and_only_acco
             v1::SecretStored::default(),
         )
     };
-    let accounts = connect("accounts").await;
+    let accounts = broker.connect("accounts").await;
     let stored = accounts
         .append(record(), casement_event_log::Expect::Anything)
         .await
         .unwrap();
     for role in READERS {
-        let newest = connect(role).await.last("SECRETS", &subject).await.unwrap();
+        let newest = broker
+            .connect(role)
+            .await
+            .last("SECRETS", &subject)
+            .await
+            .unwrap();
         assert_eq!(newest.unwrap().sequence, stored.sequence, "{role}");
     }
     for role in OTHERS {
-        let log = connect(role).await;
+        let log = broker.connect(role).await;
         assert!(
             log.last("ACCOUNTS", "casement.accounts.>").await.is_ok(),
             "{role}"
@@ -209,7 +155,7 @@ async fn only_the_roles_that_call_the_platform_read_stored_secrets_and_only_acco
         assert!(log.last("SECRETS", &subject).await.is_err(), "{role}");
     }
     for role in READERS[1..].iter().chain(&OTHERS) {
-        let log = connect(role).await;
+        let log = broker.connect(role).await;
         let written = log
             .append(record(), casement_event_log::Expect::Anything)
             .await;

@@ -1,10 +1,6 @@
 //! What a sensitive message says is on its way, and nowhere else: not in any stream, table, log or
 //! answer, while it lives and after it.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
 use casement_event::{Event, v1};
 use casement_event_log::{Config, Log, ReadError};
 use casement_proto::audit::v1::{ListEventsRequest, VerifyChainRequest};
@@ -12,31 +8,12 @@ use casement_proto::conversation::v1::GetTimelineRequest;
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::send_message_request::Customer;
 use casement_simulator::Outcome;
-use casement_testkit::{Process, eventually, free_port, nats_server_bin};
-use casement_tests::{NUMBER, Options, Role, Stack, template};
+use casement_testkit::eventually;
+use casement_tests::{NUMBER, Options, Role, ShippedBroker, Stack, holding, template};
 use prost::Message as _;
-use tempfile::TempDir;
 
 const CUSTOMER: &str = "+15550002222";
 const CODE: &str = "493-817-ZQX";
-
-/// Every file below a folder that holds the bytes.
-fn holding(folder: &Path, bytes: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(holding(&path, bytes));
-        } else if fs::read(&path)
-            .unwrap_or_default()
-            .windows(bytes.len())
-            .any(|window| window == bytes)
-        {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
 
 #[tokio::test]
 async fn a_code_reaches_the_customer_and_stands_nowhere_before_its_end_or_after() {
@@ -169,43 +146,8 @@ async fn nobody_but_the_dispatcher_may_read_the_keys_or_make_a_stream_that_copie
         "accounts",
         "audit-projector",
     ];
-    let folder = TempDir::new().unwrap();
-    let port = free_port();
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats/nats-server.conf");
-    let conf = fs::read_to_string(shipped)
-        .unwrap()
-        .replace("0.0.0.0:4222", &format!("127.0.0.1:{port}"))
-        .replace("http: 0.0.0.0:8222", "")
-        .replace(
-            "/var/lib/nats",
-            &folder.path().join("store").display().to_string(),
-        );
-    let file = folder.path().join("nats-server.conf");
-    fs::write(&file, conf).unwrap();
-    let mut command = Command::new(nats_server_bin());
-    command.arg("-c").arg(&file);
-    for user in ROLES.into_iter().chain(["subscriber"]) {
-        let name = user.to_ascii_uppercase().replace('-', "_");
-        command.env(format!("CASEMENT_NATS_{name}_PASSWORD"), "secret");
-    }
-    let _broker = Process::start(&mut command);
-    let connect = async |role: &str| {
-        let config = Config {
-            servers: format!("nats://127.0.0.1:{port}"),
-            user: Some((role.to_owned(), "secret".to_owned())),
-            accept_unsafe_broker: true,
-            // What is not permitted is not answered.
-            read_timeout: std::time::Duration::from_secs(1),
-            ..Config::default()
-        };
-        eventually("the broker takes a role", async || {
-            Log::connect(&config)
-                .await
-                .map_err(|error| error.to_string())
-        })
-        .await
-    };
-    let dispatcher = connect("dispatcher").await;
+    let broker = ShippedBroker::start();
+    let dispatcher = broker.connect("dispatcher").await;
     let subject =
         "casement.keys.03.15550001111.15550001111-00000000000000000000000000000001".to_owned();
     let record = casement_event::Record::new(
@@ -223,7 +165,7 @@ async fn nobody_but_the_dispatcher_may_read_the_keys_or_make_a_stream_that_copie
     assert_eq!(newest.unwrap().sequence, stored.sequence);
     for role in &ROLES[1..] {
         // It comes up, and reads what is its business.
-        let log = connect(role).await;
+        let log = broker.connect(role).await;
         assert!(
             log.last("MESSAGES", "casement.events.>").await.is_ok(),
             "{role}"
@@ -238,7 +180,7 @@ async fn nobody_but_the_dispatcher_may_read_the_keys_or_make_a_stream_that_copie
         );
         let client = options
             .request_timeout(Some(std::time::Duration::from_secs(1)))
-            .connect(format!("nats://127.0.0.1:{port}"))
+            .connect(broker.url())
             .await
             .unwrap();
         let context = async_nats::jetstream::new(client);

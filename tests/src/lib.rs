@@ -8,6 +8,8 @@ mod clients;
 mod collector;
 mod events;
 mod examples;
+mod files;
+mod shipped;
 mod stack;
 
 pub use clients::{API_TOKEN, Clients, free_form, template};
@@ -16,6 +18,8 @@ pub use events::{Events, Heard};
 pub use examples::{
     asyncapi, node_client, node_subscriber, python_client, python_subscriber, rust_subscriber,
 };
+pub use files::holding;
+pub use shipped::ShippedBroker;
 pub use stack::{
     ACCESS_TOKEN, NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, SMS_SENDER, Stack, WABA,
 };
