@@ -311,11 +311,17 @@ pub(crate) fn template_told(
     cause: &Cause,
 ) -> Option<Event> {
     let present = present?;
-    if known_at.is_some_and(|last| cause.time < last) {
-        return None;
-    }
-    let wanted = told.applied(present);
-    (*present != wanted).then(|| template_recorded(wanted, cause))
+    let later = known_at.filter(|last| cause.time < *last);
+    let wanted = match later {
+        None => told.applied(present),
+        // Reports have whole seconds, and a reading does not say which pause it is.
+        Some(_) => told.completed(present),
+    };
+    let cause = Cause {
+        time: later.unwrap_or(cause.time),
+        ..cause.clone()
+    };
+    (*present != wanted).then(|| template_recorded(wanted, &cause))
 }
 
 /// The event that makes a template's record so.

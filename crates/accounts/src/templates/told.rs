@@ -123,6 +123,23 @@ impl Told {
         record
     }
 
+    /// Returns a record that knows later things, with what only reports tell: which pause it is
+    /// that the template is in.
+    pub(crate) fn completed(&self, present: &v1::Template) -> v1::Template {
+        let mut record = present.clone();
+        if let Facts::TemplateStatus(facts) = &self.facts
+            && read::status(&facts.event.to_ascii_uppercase()) == Some(v1::TemplateStatus::Paused)
+            && present.status() == v1::TemplateStatus::Paused
+            && present
+                .pause
+                .as_ref()
+                .is_none_or(|pause| pause.kind.is_empty())
+        {
+            record.pause = Some(read::pause(&facts.title.to_ascii_uppercase(), self.time));
+        }
+        record
+    }
+
     fn status(&self, facts: &v1::TemplateStatusFacts, record: &mut v1::Template) {
         let event = facts.event.to_ascii_uppercase();
         let Some(status) = read::status(&event) else {
@@ -257,6 +274,27 @@ mod tests {
             ..reported(STATUS, "APPROVED", &content())
         };
         assert_eq!(read(&timed, STORED_AT).unwrap().time, at);
+    }
+
+    #[test]
+    fn which_pause_it_is_is_told_also_where_a_reading_was_faster() {
+        let told = read(&reported(STATUS, "", &content()), STORED_AT).unwrap();
+        let seen = v1::Template {
+            status: v1::TemplateStatus::Paused.into(),
+            pause: Some(read::pause("", STORED_AT)),
+            ..approved()
+        };
+        let completed = told.completed(&seen);
+        let pause = completed.pause.clone().unwrap();
+        assert_eq!(pause.kind, "FIRST_PAUSE");
+        assert!(pause.expected_end_time.is_some());
+        assert_eq!(told.completed(&completed), completed, "told again");
+        let over = approved();
+        assert_eq!(
+            told.completed(&over),
+            over,
+            "a pause that is over stays over"
+        );
     }
 
     #[test]
