@@ -1,7 +1,7 @@
 //! Templates: what makes one unusable, and the placeholders of its body. Pure.
 //!
 //! It does not fill placeholders in; that is for whoever sends. What else a template is made of is
-//! read from the platform ([`crate::templates`]).
+//! read from the platform (`templates`).
 
 use std::collections::BTreeSet;
 
