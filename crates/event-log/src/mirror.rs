@@ -109,6 +109,10 @@ impl Mirror {
         log: &Inner,
         subject: &str,
     ) -> Result<Option<Stored>, ReadError> {
+        // What is read before the mirror listens may change before it does: it is not kept.
+        if self.heard.borrow().is_none() {
+            return log.last(self.stream, subject).await;
+        }
         let begun = Instant::now();
         if let Known::Is(_) = self.known(subject, begun)
             && self.is_proven(log, begun).await?
@@ -143,9 +147,6 @@ impl Mirror {
 
     /// Returns whether everything was heard that was stored before `begun`.
     async fn is_proven(&self, log: &Inner, begun: Instant) -> Result<bool, ReadError> {
-        if self.heard.borrow().is_none() {
-            return Ok(false);
-        }
         let newest = {
             // Who waits here finds the answer that somebody else asked for meanwhile.
             let mut proven = self.proven.lock().await;
