@@ -50,6 +50,7 @@ docker compose version >/dev/null 2>&1 || fail "docker with Compose is missing"
 docker info >/dev/null 2>&1 || fail "no docker engine answers"
 
 export CASEMENT_PUBLISH_API=127.0.0.1:28081 CASEMENT_PUBLISH_WEBHOOKS=127.0.0.1:28080
+export CASEMENT_PUBLISH_CONSOLE=127.0.0.1:28082
 export CASEMENT_PUBLISH_NATS=127.0.0.1:24222 CASEMENT_PUBLISH_SIMULATOR=127.0.0.1:28083
 simulator=http://127.0.0.1:28083
 
@@ -80,7 +81,7 @@ if [[ -n ${CASEMENT_IMAGE:-} ]]; then options=(--no-build); fi
 time production compose up "${options[@]}" --wait --quiet-pull 2>"$work/up.log" || { tail -50 "$work/up.log"; fail "up failed"; }
 production compose ps
 published=$(production compose ps --format '{{.Ports}}' | grep -o '[0-9.]*:[0-9]*->' | sort -u | tr -d '\n')
-[[ $published == "127.0.0.1:24222->127.0.0.1:28080->127.0.0.1:28081->" ]] || fail "published is $published"
+[[ $published == "127.0.0.1:24222->127.0.0.1:28080->127.0.0.1:28081->127.0.0.1:28082->" ]] || fail "published is $published"
 production compose down -v --timeout 10 2>/dev/null
 
 image=${CASEMENT_IMAGE:-casement:local}

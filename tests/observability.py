@@ -99,7 +99,7 @@ def main():
     ):
         subprocess.run(["promtool", *check], check=True)
 
-    api, webhooks, health, nats, simulator, web = free_ports(6)
+    api, webhooks, health, nats, simulator, web, console = free_ports(7)
     work = tempfile.mkdtemp(prefix="casement-observability-")
     started = []
 
@@ -117,6 +117,7 @@ def main():
             [CASEMENT, "up", "--demo", "--ephemeral"]
             + ["--api-listen", f"127.0.0.1:{api}", "--webhooks-listen", f"127.0.0.1:{webhooks}"]
             + ["--health-listen", f"127.0.0.1:{health}", "--nats-listen", f"127.0.0.1:{nats}"]
+            + ["--console-listen", f"127.0.0.1:{console}"]
             + ["--simulator-listen", f"127.0.0.1:{simulator}"],
             ROOT,
         )

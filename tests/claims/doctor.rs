@@ -66,6 +66,7 @@ async fn with_everything_well_every_line_is_ok() {
         ("database tables", "as this version wants"),
         ("database writes", "taken"),
         ("archive lag", ""),
+        ("retention", ""),
         ("meta token ", "never ends"),
         ("meta app secret", "ingress.apps.default"),
         ("meta webhooks ", WABA),

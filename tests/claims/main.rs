@@ -2,13 +2,18 @@
 
 mod application;
 mod archive;
+mod backup;
 mod colleagues;
 mod commands;
 mod connect;
 mod consent;
+mod console;
+mod console_conversations;
+mod conversations;
 mod doctor;
 mod entry_points;
 mod faults;
+mod figures;
 mod gateways;
 mod lines;
 mod media;
@@ -16,6 +21,8 @@ mod metrics;
 mod migrate;
 mod migration;
 mod numbers;
+mod privacy;
+mod privacy_export;
 mod readme;
 mod repair;
 mod secrets;

@@ -14,12 +14,14 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 32] = [
+const MAY_STAND_STILL: [&str; 34] = [
     "casement_account_deadlines_taken_total",
     "casement_append_unanswered_total",
+    "casement_archive_old_keys",
     "casement_archive_pending_messages",
     "casement_archive_refusals_total",
     "casement_archive_unprojected_total",
+    "casement_archive_unsealed_records",
     "casement_dispatcher_deferrals_total",
     "casement_dispatcher_deferred_messages",
     "casement_dispatcher_double_exposures_total",
@@ -50,7 +52,7 @@ const MAY_STAND_STILL: [&str; 32] = [
 ];
 
 /// What names end with that are no counters.
-const UNITS: [&str; 12] = [
+const UNITS: [&str; 13] = [
     "micros",
     "seconds",
     "records",
@@ -59,6 +61,7 @@ const UNITS: [&str; 12] = [
     "windows",
     "deadlines",
     "halts",
+    "keys",
     "numbers",
     "replicas",
     "calls",

@@ -21,9 +21,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The demo's addresses as the README has them, with the settings that move them.
-const PORTS: [(u16, &str); 5] = [
+const PORTS: [(u16, &str); 6] = [
     (8080, "CASEMENT__INGRESS__LISTEN"),
     (8081, "CASEMENT__API__LISTEN"),
+    (8082, "CASEMENT__CONSOLE__LISTEN"),
     (8083, "CASEMENT__DEMO__SIMULATOR_LISTEN"),
     (8084, "CASEMENT__HEALTH__LISTEN"),
     (4222, "CASEMENT__LOG__OWN_SERVER__LISTEN"),

@@ -16,6 +16,7 @@ async fn the_demo_tells_its_story_and_all_of_it_comes_true() {
     command.args(["up", "--demo", "--ephemeral", "--exit-after-story"]);
     for flag in [
         "--api-listen",
+        "--console-listen",
         "--webhooks-listen",
         "--health-listen",
         "--nats-listen",

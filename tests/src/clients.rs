@@ -11,9 +11,11 @@ use casement_proto::account::v1::onboarding_service_client::OnboardingServiceCli
 use casement_proto::account::v1::secret_service_client::SecretServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use casement_proto::figures::v1::figures_service_client::FiguresServiceClient;
 use casement_proto::message::v1 as message;
 use casement_proto::message::v1::message_query_service_client::MessageQueryServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
+use casement_proto::repair::v1::repair_service_client::RepairServiceClient;
 use casement_proto::window::v1 as window;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_testkit::{eventually, eventually_within};
@@ -68,6 +70,8 @@ pub struct Clients {
     pub conversations: ConversationServiceClient<Authenticated>,
     /// `AuditService`.
     pub audit: AuditServiceClient<Authenticated>,
+    /// `FiguresService`.
+    pub figures: FiguresServiceClient<Authenticated>,
 }
 
 impl Clients {
@@ -88,7 +92,15 @@ impl Clients {
             consents: ConsentServiceClient::new(channel(accounts)),
             conversations: ConversationServiceClient::new(channel(archive)),
             audit: AuditServiceClient::new(channel(archive)),
+            figures: FiguresServiceClient::new(channel(archive)),
         }
+    }
+
+    /// `RepairService`, where the ingress role answers.
+    pub fn repairs(ingress: u16) -> RepairServiceClient<Authenticated> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{ingress}"));
+        let channel = endpoint.expect("an address").connect_lazy();
+        RepairServiceClient::new(InterceptedService::new(channel, Bearer))
     }
 
     /// Asks for the window of a customer by phone (with plus) or user id.

@@ -4,6 +4,7 @@
 //! Nothing here looks inside a role. What is claimed is checked from outside, and "once" is
 //! checked against the simulator's books, never against our own tables.
 
+mod browser;
 mod clients;
 mod collector;
 mod events;
@@ -12,6 +13,7 @@ mod files;
 mod shipped;
 mod stack;
 
+pub use browser::{Browser, Look, Tab};
 pub use clients::{API_TOKEN, Clients, free_form, template};
 pub use collector::{Collector, Span, SpanKind, clear_of, names};
 pub use events::{Events, Heard};

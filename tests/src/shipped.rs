@@ -5,18 +5,20 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use casement_event_log::snapshot::Snapshots;
 use casement_event_log::{Config, Log};
 use casement_testkit::{Process, eventually, free_port, nats_server_bin};
 use tempfile::TempDir;
 
 /// Every user of it.
-const USERS: [&str; 6] = [
+const USERS: [&str; 7] = [
     "ingress",
     "window-tracker",
     "dispatcher",
     "accounts",
     "audit-projector",
     "subscriber",
+    "operator",
 ];
 
 /// A broker by the shipped configuration.
@@ -45,6 +47,7 @@ impl ShippedBroker {
         fs::write(&file, conf).expect("a file in a folder of ours");
         let mut command = Command::new(nats_server_bin());
         command.arg("-c").arg(&file);
+        command.env("CASEMENT_NATS_STORE_KEY", "key-of-the-store");
         for user in USERS {
             let name = user.to_ascii_uppercase().replace('-', "_");
             command.env(format!("CASEMENT_NATS_{name}_PASSWORD"), "secret");
@@ -61,9 +64,30 @@ impl ShippedBroker {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Connects as one of its users, to save and restore.
+    pub async fn snapshots(&self, user: &str) -> Snapshots {
+        let config = self.config(user);
+        eventually("the broker takes a user", async || {
+            Snapshots::connect(&config)
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await
+    }
+
     /// Connects as one of its users. What is not permitted is not answered, so time-outs are short.
     pub async fn connect(&self, user: &str) -> Log {
-        let config = Config {
+        let config = self.config(user);
+        eventually("the broker takes a user", async || {
+            Log::connect(&config)
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    fn config(&self, user: &str) -> Config {
+        Config {
             servers: self.url(),
             user: Some((user.to_owned(), "secret".to_owned())),
             accept_unsafe_broker: true,
@@ -71,12 +95,6 @@ impl ShippedBroker {
             ack_timeout: Duration::from_millis(200),
             append_deadline: Duration::from_millis(500),
             ..Config::default()
-        };
-        eventually("the broker takes a user", async || {
-            Log::connect(&config)
-                .await
-                .map_err(|error| error.to_string())
-        })
-        .await
+        }
     }
 }

@@ -101,6 +101,8 @@ pub struct Options {
     /// Servers of a broker of the test's own and copies of each stream there, in place of the
     /// stack's broker.
     pub cluster: Option<(String, usize)>,
+    /// A PostgreSQL database for the archive, in place of a file.
+    pub database_url: Option<String>,
 }
 
 impl Default for Options {
@@ -114,6 +116,7 @@ impl Default for Options {
             lease: "1s",
             telemetry: String::new(),
             cluster: None,
+            database_url: None,
         }
     }
 }
@@ -136,6 +139,7 @@ pub struct Stack {
 struct Ports {
     api: u16,
     health: u16,
+    console: u16,
 }
 
 impl Stack {
@@ -245,6 +249,14 @@ impl Stack {
         self.ports[&(role, copy)].api
     }
 
+    /// Returns where people find the console of the gateway, which was started.
+    pub fn console_url(&self) -> String {
+        format!(
+            "http://127.0.0.1:{}",
+            self.ports[&(Role::Gateway, 0)].console
+        )
+    }
+
     /// Returns clients that call the gateway, which was started.
     pub fn clients_of_gateway(&self) -> Clients {
         let port = self.ports[&(Role::Gateway, 0)].api;
@@ -334,6 +346,7 @@ impl Stack {
         let ports = *self.ports.entry((role, copy)).or_insert_with(|| Ports {
             api: free_port(),
             health: free_port(),
+            console: free_port(),
         });
         let mut command = self.program();
         command
@@ -345,6 +358,9 @@ impl Stack {
             .arg("--health-listen")
             .arg(format!("127.0.0.1:{}", ports.health));
         if role == Role::Gateway {
+            command
+                .arg("--console-listen")
+                .arg(format!("127.0.0.1:{}", ports.console));
             for (area, role) in [
                 ("WINDOWS", Role::WindowTracker),
                 ("MESSAGES", Role::Dispatcher),
@@ -406,7 +422,12 @@ impl Stack {
             lease,
             telemetry,
             cluster,
+            database_url,
         } = options;
+        let archive = match database_url {
+            Some(url) => format!("database_url = \"{url}\""),
+            None => format!("database_path = \"{}\"", self.archive().display()),
+        };
         let alone = (self.nats.url(), 1);
         let (servers, replicas) = cluster.as_ref().unwrap_or(&alone);
         write(
@@ -423,7 +444,7 @@ token_key = "test-token-key-of-some-length"
 [[api.tokens]]
 name = "test"
 token = "{token}"
-scopes = ["read", "send", "colleague", "admin", "audit"]
+scopes = ["read", "send", "colleague", "admin", "audit", "erase"]
 brand = "*"
 [accounts]
 file = "{accounts}"
@@ -472,14 +493,15 @@ graph_url = "{simulator}"
 twilio_url = "{simulator}"
 twilio_callback_url = "{webhooks}/webhooks/twilio"
 [archive]
-database_path = "{archive}"
+{archive}
+signing_key = "test-archive-key-of-some-length-01"
+signing_interval = "500ms"
 [telemetry]
 {telemetry}
 "#,
                 folder = self.folder.path().display(),
                 token = crate::clients::API_TOKEN,
                 webhooks_port = self.webhooks_port,
-                archive = self.archive().display(),
             ),
         );
     }

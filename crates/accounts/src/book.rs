@@ -110,6 +110,12 @@ impl Desk<'_> {
         &self.page.ledger
     }
 
+    /// Returns the sequence up to which everything on the log is in the ledger.
+    pub(crate) fn seen(&self) -> u64 {
+        let newest = self.page.seen;
+        newest.expect("a desk is refreshed before it is handed out")
+    }
+
     /// Decides and appends until it is so. Returns whether anything was written.
     pub(crate) async fn settle(
         &mut self,

@@ -24,6 +24,9 @@ const IN_HAND_MAX: usize = 16;
 /// How long one may take before another process gets it.
 const ACK_WAIT: Duration = Duration::from_secs(10);
 
+/// Whose dead letters they are.
+pub(crate) const ROLE: &str = "accounts";
+
 /// The durable queue of reports.
 pub(crate) fn work() -> WorkSpec {
     WorkSpec {
@@ -72,7 +75,6 @@ pub(crate) async fn bury(
     stored: &Stored,
     reason: String,
 ) -> Result<(), Failure> {
-    const ROLE: &str = "accounts";
     let time = book.cause(ROLE).time;
     let letter = v1::DeadLetter {
         role: ROLE.to_owned(),

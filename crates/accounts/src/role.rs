@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use casement_domain::application::Durations;
 use casement_event::v1;
-use casement_event_log::Log;
 use casement_event_log::customers::Tokens;
+use casement_event_log::dead::Tried;
+use casement_event_log::{Delivery, Log};
 use casement_proto::account::v1::account_service_server::AccountServiceServer;
 use casement_proto::account::v1::application_service_server::ApplicationServiceServer;
 use casement_proto::account::v1::consent_service_server::ConsentServiceServer;
@@ -22,7 +23,7 @@ use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Applications;
-use crate::book::{Book, BookError, Desk};
+use crate::book::{Book, BookError, Desk, SOURCE};
 use crate::consent::Consents;
 use crate::decide::{self, Authority, Cause, Refusal, StatusFrom, Surroundings};
 use crate::file::{self, DEFAULT_BRAND, FileError};
@@ -223,6 +224,29 @@ impl Role {
         let held = log.work(templates::pacing(), stopping.clone(), |delivery| {
             templates::hold(syncer, delivery)
         });
+        let now = || self.clock.now();
+        let asked_about = (reports::ROLE, SOURCE);
+        let wishes = log.grant_wishes(asked_about, now, stopping.clone(), |letter| async move {
+            let Some(stored) = log.buried(&letter).await? else {
+                return Ok(Tried::InVain("the report has left the log".to_owned()));
+            };
+            if let Err(error) = stored.event() {
+                return Ok(Tried::InVain(error.to_string()));
+            }
+            let is_template = stored
+                .subject
+                .starts_with("casement.accounts.reported.template.");
+            let delivery = Delivery {
+                stored,
+                delivered: 1,
+            };
+            if is_template {
+                reports::take_up(log, book, delivery).await?;
+            } else {
+                health::take_up(log, book, keeper, delivery).await?;
+            }
+            Ok(Tried::Helped)
+        });
         tokio::join!(
             reported,
             verified,
@@ -231,6 +255,7 @@ impl Role {
             read,
             begun,
             held,
+            wishes,
             runner.run(stopping)
         );
         Ok(())

@@ -21,6 +21,8 @@ use tracing::Instrument as _;
 
 use crate::batch::Batch;
 use crate::chain::Head;
+use crate::life;
+use crate::lineage;
 use crate::metrics;
 use crate::progress::{Reached, Teller};
 use crate::store::{Error, SharedStore};
@@ -34,6 +36,9 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How often the log is asked how much is not archived yet.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a log that its archive does not go on from is left alone.
+const PARTED_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a broker or a database that is away is asked again.
 fn schedule() -> Waits {
@@ -83,6 +88,17 @@ impl Archiver {
                 .as_ref()
                 .map(|reached| reached.sequence);
             if let (Some(archived), Ok(state)) = (archived, self.log.state(self.stream).await) {
+                if state.incarnation != self.log.incarnation(self.stream) {
+                    // Positions, mirrors and chains of this process are of the life before.
+                    self.latch.hold(format!(
+                        "stream {} was recreated or restored: restart this process",
+                        self.stream
+                    ));
+                    tracing::error!(
+                        stream = self.stream,
+                        "stream was recreated or restored while this process ran: restart it, and its archive goes on in a chain of its own"
+                    );
+                }
                 // What was purged from the log is in no archive's way.
                 let from = archived.max(state.first_sequence.saturating_sub(1));
                 metrics::pending(self.stream, state.last_sequence.saturating_sub(from));
@@ -161,6 +177,7 @@ impl Archiver {
             traces.end(&appended);
             match appended {
                 Ok(()) => {
+                    self.count_missed(&batch);
                     metrics::archived(self.stream, batch.entries.len() as u64, since);
                     self.measure_lag(oldest_at);
                     self.tell(&batch.after);
@@ -177,7 +194,12 @@ impl Archiver {
                         return Err(BeginAgain);
                     }
                 }
-                Err(error @ (Error::Database { .. } | Error::Inconsistent { .. })) => {
+                Err(
+                    error @ (Error::Database { .. }
+                    | Error::Outrun
+                    | Error::Inconsistent { .. }
+                    | Error::Keys(_)),
+                ) => {
                     self.refused(&error, oldest_at);
                     head = batch.before.clone();
                     events = batch.into_events();
@@ -187,14 +209,39 @@ impl Archiver {
         }
     }
 
+    /// Counts what the log lost before it was archived. Nothing takes it away before, so somebody
+    /// did by hand, or the broker's limits did.
+    fn count_missed(&self, batch: &Batch) {
+        let added = batch.after.row_count - batch.before.row_count;
+        let passed = batch.after.last_sequence - batch.before.last_sequence;
+        // A chain that begins in the middle may be an archive that was begun later than its log.
+        if batch.before.row_count > 0 && passed > added {
+            let missed = passed - added;
+            metrics::missed(self.stream, missed);
+            tracing::error!(
+                stream = self.stream,
+                missed,
+                after_sequence = batch.before.last_sequence,
+                through_sequence = batch.after.last_sequence,
+                "messages left the log before they were archived, and are lost to the archive"
+            );
+        }
+    }
+
     /// Loads where the chain stands, however long the database is away.
     async fn head(&self) -> Head {
         let incarnation = self.log.incarnation(self.stream);
         let mut waits = schedule();
         loop {
-            match self.store.head(self.stream, &incarnation).await {
+            let ancestors = self.log.ancestors(self.stream);
+            let head = lineage::head(&*self.store, self.stream, &incarnation, ancestors);
+            let begun = async {
+                let head = head.await?;
+                life::begin(&self.store, &self.log, &head, self.clock.now()).await?;
+                Ok::<_, Error>(head)
+            };
+            match begun.await {
                 Ok(head) => {
-                    let head = head.unwrap_or_else(|| Head::start(self.stream, &incarnation));
                     self.tell(&head);
                     return head;
                 }
@@ -212,7 +259,19 @@ impl Archiver {
         let mut waits = schedule();
         loop {
             match self.log.state(self.stream).await {
-                Ok(state) if state.last_sequence >= head.last_sequence => return true,
+                Ok(state) if state.last_sequence >= head.last_sequence => {
+                    match life::meets(&self.store, &self.log, head).await {
+                        Ok(true) => return true,
+                        Ok(false) => {
+                            self.parted(state.last_sequence, head).await;
+                            return false;
+                        }
+                        Err(error) => {
+                            tracing::warn!(stream = self.stream, %error, "log and archive cannot be compared yet");
+                            tokio::time::sleep(waits.next_wait()).await;
+                        }
+                    }
+                }
                 Ok(state) => {
                     self.latch.hold(format!(
                         "stream {} was set back behind its archive",
@@ -233,6 +292,21 @@ impl Archiver {
                 }
             }
         }
+    }
+
+    /// Says that the log holds other events than the archive under the same sequences.
+    async fn parted(&self, log_sequence: u64, head: &Head) {
+        self.latch.hold(format!(
+            "stream {} holds other events than its archive",
+            self.stream
+        ));
+        tracing::error!(
+            stream = self.stream,
+            log_sequence,
+            archived_sequence = head.last_sequence,
+            "log holds another event than its archive under the last archived sequence: it was set back without a new incarnation, and went on; restore it with `casement restore`"
+        );
+        tokio::time::sleep(PARTED_PAUSE).await;
     }
 
     fn tell(&self, head: &Head) {

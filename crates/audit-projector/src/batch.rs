@@ -6,8 +6,9 @@ use casement_event::{DecodeError, Stored};
 
 use crate::chain::{Head, Salt};
 use crate::index::index;
-use crate::model::{Change, Row};
+use crate::model::{Change, Content, Row};
 use crate::project::project;
+use crate::said::{Said, said};
 
 /// Events that are archived together, or not at all.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Batch {
 pub(crate) struct Entry {
     pub(crate) row: Row,
     pub(crate) changes: Vec<Change>,
+    /// What somebody said by it.
+    pub(crate) said: Option<Said>,
 }
 
 impl Batch {
@@ -51,17 +54,19 @@ impl Batch {
     }
 }
 
-/// What archived rows change in messages: [`crate::rebuild`].
+/// What archived rows change in read models, once more: [`crate::rebuild`].
 pub(crate) fn again(rows: Vec<Row>) -> Vec<Entry> {
-    let of_message = |row: Row| {
-        let event = row.stored.event().ok();
-        let mut changes = event
-            .map(|event| project(&row.stored, &event))
-            .unwrap_or_default();
-        changes.retain(|change| matches!(change, Change::Message { .. }));
-        Entry { row, changes }
+    let entry = |row: Row| {
+        let event = row.event();
+        let changes = event.as_ref().map(|event| project(&row.stored, event));
+        let said = event.as_ref().and_then(|event| said(&row.stored, event));
+        Entry {
+            changes: changes.unwrap_or_default(),
+            said,
+            row,
+        }
     };
-    rows.into_iter().map(of_message).collect()
+    rows.into_iter().map(entry).collect()
 }
 
 fn seal(head: &mut Head, stored: Stored, salt: Salt) -> Entry {
@@ -82,6 +87,7 @@ fn seal(head: &mut Head, stored: Stored, salt: Salt) -> Entry {
         .as_ref()
         .map(|event| project(&stored, event))
         .unwrap_or_default();
+    let said = event.as_ref().and_then(|event| said(&stored, event));
     let index = index(&stored, event.as_ref());
     let (commitment, link) = head.advance(&salt, &stored);
     Entry {
@@ -91,8 +97,10 @@ fn seal(head: &mut Head, stored: Stored, salt: Salt) -> Entry {
             salt,
             commitment,
             link,
+            content: Content::Open,
         },
         changes,
+        said,
     }
 }
 

@@ -75,7 +75,9 @@ async fn archived(
     folder: &TempDir,
     name: &str,
 ) -> ConversationApi {
-    let store = Sqlite::open(&folder.path().join(name), 2).await.unwrap();
+    let store = Sqlite::open(&folder.path().join(name), 2, crate::fixture::masters())
+        .await
+        .unwrap();
     let store: SharedStore = Arc::new(store);
     let (progress, tellers) = Progress::new(Duration::from_secs(10));
     for (stream, teller) in tellers {
@@ -90,19 +92,19 @@ async fn archived(
         };
         tokio::spawn(archiver.run(stopping.clone()));
     }
-    ConversationApi {
-        desk: Desk {
-            log: log.clone(),
-            store: Arc::clone(&store),
-            progress: progress.clone(),
-            clock: clock.shared(),
-        },
-        backend: Backend {
-            store,
-            progress,
-            clock: clock.shared(),
-        },
-    }
+    let desk = Desk {
+        log: log.clone(),
+        store: Arc::clone(&store),
+        progress: progress.clone(),
+        clock: clock.shared(),
+    };
+    let backend = Backend {
+        store,
+        progress,
+        counted: Progress::new(std::time::Duration::from_millis(50)).0,
+        clock: clock.shared(),
+    };
+    ConversationApi::new(backend, desk, stopping.clone())
 }
 
 fn by<T>(brand: &str, message: T) -> Request<T> {

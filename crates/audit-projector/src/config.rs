@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use casement_event::subject::stream;
 use casement_shell::config::{Secret, SecretError};
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+
+use crate::note;
 
 /// What the role can be told. Durations are written as `240h` or `10m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,22 @@ pub struct Config {
     pub messages_keep: SignedDuration,
     /// How long archived reports about accounts stay on the log.
     pub reports_keep: SignedDuration,
+    /// How long archived dead letters stay on the log.
+    pub dead_keep: SignedDuration,
+    /// How long posts stay on the log that were taken apart.
+    pub posts_keep: SignedDuration,
+    /// How long after an erasure the platform may repeat a post from before it, so that posts from
+    /// then on hold a copy as well.
+    pub posts_repeated_for: SignedDuration,
+    /// What heads of chains are signed with, as the text that a key is made of, such as
+    /// `openssl rand -hex 32` prints; several lines if there were others before, the one that
+    /// signs first. Without it no head is signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<SigningKey>,
+    /// The name of that key, and of the archive: best a domain of yours and a path.
+    pub signing_name: String,
+    /// How often heads that moved are signed.
+    pub signing_interval: SignedDuration,
     /// How often the log is looked over for what may leave it.
     pub purge_interval: SignedDuration,
     /// How old an event may become unarchived before this is logged as an error.
@@ -45,6 +64,12 @@ impl Default for Config {
             events_keep: SignedDuration::from_hours(10 * 24),
             messages_keep: SignedDuration::from_hours(9 * 24),
             reports_keep: SignedDuration::from_hours(30 * 24),
+            dead_keep: SignedDuration::from_hours(30 * 24),
+            posts_keep: SignedDuration::from_hours(14 * 24),
+            posts_repeated_for: casement_domain::erasure::REPEATED_FOR,
+            signing_key: None,
+            signing_name: "casement.local/archive".to_owned(),
+            signing_interval: SignedDuration::from_mins(15),
             purge_interval: SignedDuration::from_mins(10),
             lag_alarm: SignedDuration::from_mins(5),
             position_wait: SignedDuration::from_secs(5),
@@ -53,8 +78,29 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns how long each archived stream keeps what may leave it.
+    pub fn keeps(&self) -> [(&'static str, SignedDuration); 4] {
+        [
+            (stream::EVENTS, self.events_keep),
+            (stream::MESSAGES, self.messages_keep),
+            (stream::ACCOUNTS, self.reports_keep),
+            (stream::DEAD, self.dead_keep),
+        ]
+    }
+
     /// Returns what does not fit together.
     pub fn problem(&self) -> Option<String> {
+        if !note::is_name(&self.signing_name) {
+            return Some(format!(
+                "`archive.signing_name` is `{}`: it must be 1 to {} characters without spaces and \
+                 plus signs, such as archive.example.com/casement",
+                self.signing_name,
+                note::NAME_LEN_MAX
+            ));
+        }
+        if !self.signing_interval.is_positive() {
+            return Some("`archive.signing_interval` must be longer than zero".to_owned());
+        }
         let is_moved = self.database_path != Self::default().database_path;
         (self.database_url.is_some() && is_moved).then(|| {
             "`archive.database_path` and `archive.database_url` are both given: an archive is in \
@@ -76,21 +122,36 @@ impl DatabaseUrl {
     }
 }
 
-/// Equal if they say the same, wherever it leads.
+/// What heads of chains are signed with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SigningKey(pub Secret);
+
+/// Whether two secrets are found in the same way, wherever it leads.
+fn is_same(one: &Secret, other: &Secret) -> bool {
+    match (one, other) {
+        (Secret::Value(one), Secret::Value(other)) => one.expose_secret() == other.expose_secret(),
+        (Secret::File(one), Secret::File(other)) => one == other,
+        (Secret::Env(one), Secret::Env(other)) => one == other,
+        _ => false,
+    }
+}
+
 impl PartialEq for DatabaseUrl {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Secret::Value(one), Secret::Value(other)) => {
-                one.expose_secret() == other.expose_secret()
-            }
-            (Secret::File(one), Secret::File(other)) => one == other,
-            (Secret::Env(one), Secret::Env(other)) => one == other,
-            _ => false,
-        }
+        is_same(&self.0, &other.0)
     }
 }
 
 impl Eq for DatabaseUrl {}
+
+impl PartialEq for SigningKey {
+    fn eq(&self, other: &Self) -> bool {
+        is_same(&self.0, &other.0)
+    }
+}
+
+impl Eq for SigningKey {}
 
 #[cfg(test)]
 mod tests {
@@ -107,6 +168,10 @@ mod tests {
                 r#"{"database_path": "a.sqlite", "database_url": {"file": "url"}}"#,
                 false,
             ),
+            (r#"{"signing_name": "a.example/b"}"#, true),
+            (r#"{"signing_name": "a b"}"#, false),
+            (r#"{"signing_name": "a+b"}"#, false),
+            (r#"{"signing_interval": "0s"}"#, false),
         ] {
             assert_eq!(read(text).problem().is_none(), is_sound, "{text}");
         }

@@ -16,9 +16,11 @@ use casement_event_log::{AppendError, Expect, Log, Position, ReadError};
 use casement_shell::SharedClock;
 use rand::random;
 
-use crate::model::{Conversation, ConversationKey, Handled, Row, RowPosition};
+use crate::model::{Conversation, ConversationKey, Handled, RowPosition};
 use crate::progress::{NotReached, Progress};
+use crate::said::{Said, said_at};
 use crate::store::{self, EventFilter, Limit, SharedStore};
+use crate::tally;
 
 pub(crate) use record::{Deed, note_of};
 
@@ -137,7 +139,10 @@ impl Desk {
             let event = record.event.clone();
             let expected = Expect::last(subject.clone(), sequence);
             match self.log.append(record, expected).await {
-                Ok(position) => return Ok(done(row, after, position, event)),
+                Ok(position) => {
+                    let said = said_at(&event, &event_id.to_string(), now);
+                    return Ok(done(row, after, position, event, said.as_ref()));
+                }
                 Err(AppendError::Conflict { .. }) => {}
                 Err(error) => return Err(DeskError::Append(error)),
             }
@@ -187,17 +192,17 @@ impl Desk {
             ..EventFilter::default()
         };
         let page = self.store.events(&filter, None, ONE).await?;
-        let Some(Row { stored, .. }) = page.rows.first() else {
+        let Some(row_before) = page.rows.first() else {
             return Ok(None);
         };
-        let event = stored.event().ok();
+        let event = row_before.event();
         let hash = event.as_ref().and_then(record::request_hash);
         if hash != Some(wish.deed.fingerprint(&wish.author).as_str()) {
             return Err(DeskError::RequestIdReused);
         }
         Ok(Some(Done {
             conversation: row.clone(),
-            position: Some(RowPosition::of(stored)),
+            position: Some(RowPosition::of(&row_before.stored)),
             event,
         }))
     }
@@ -255,13 +260,24 @@ fn done(
     after: casement_domain::conversation::Handling,
     position: Position,
     event: Event,
+    said: Option<&Said>,
 ) -> Done {
     let position = RowPosition {
         stream: position.stream,
         incarnation: position.incarnation,
         sequence: position.sequence,
     };
+    let mut counted = before.tally.clone();
+    if let Some(through) = after.read_through {
+        counted.read(through);
+    }
+    let mut recent = before.recent.clone();
+    if let Some(said) = said {
+        tally::keep(&mut recent, said);
+    }
     let conversation = Conversation {
+        tally: counted,
+        recent,
         handling: after,
         handled: Handled {
             incarnation: position.incarnation.clone(),

@@ -1,11 +1,32 @@
 //! Events and chains for tests of this crate.
 
+use std::sync::Arc;
+
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
+use casement_secrets::keys::MasterKeys;
+use casement_shell::config::Secret;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::batch::Batch;
 use crate::chain::Head;
 use crate::model::Row;
+
+/// The master key of tests.
+pub(crate) const MASTER: &str = "a key that nobody but these tests knows";
+
+/// One that may take its place.
+pub(crate) const NEW_MASTER: &str = "a new key that nobody but these tests knows";
+
+/// The master keys of tests.
+pub(crate) fn masters() -> Arc<MasterKeys> {
+    masters_of(MASTER)
+}
+
+pub(crate) fn masters_of(lines: &str) -> Arc<MasterKeys> {
+    let text = Secret::from_value(lines);
+    let keys = MasterKeys::read("secrets.master_key", Some(&text), "customers");
+    Arc::new(keys.unwrap())
+}
 
 /// When the first event of a test was stored.
 pub(crate) fn start() -> Timestamp {

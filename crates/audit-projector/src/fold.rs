@@ -5,24 +5,25 @@
 //! and for every store alike.
 
 mod conversation;
+mod message;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use casement_domain::message::KeptBack;
-use casement_event::convert::timestamp;
-use casement_event::v1::{DeliveryStatus, MessageOutcome, Route};
-use casement_event::{Extension, Stored};
-use casement_proto::message::v1::{Attempt, MessageState};
+use casement_event::Stored;
+use casement_event::subject::stream;
+use casement_proto::conversation::v1::{CustomerConsent, Direction};
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::batch::Entry;
 use crate::model::{
-    AttemptResult, Change, Conversation, ConversationChange, ConversationKey, Message,
-    MessageChange, RowPosition,
+    Change, Conversation, ConversationChange, ConversationKey, Message, RowPosition,
 };
-use crate::{index, terms};
+use crate::said::Said;
+use crate::{tally, terms, words};
 
 pub(crate) use conversation::{ChangedLabel, Mention};
+pub(crate) use message::follow;
 
 /// Longer facts are remembered by their hash: databases bound what they index.
 const FACT_LEN_MAX: usize = 200;
@@ -48,6 +49,7 @@ impl Touched {
                 Change::Message { message_id, .. } => {
                     touched.messages.insert(message_id.clone());
                 }
+                Change::Consents { .. } => {}
             }
         }
         touched
@@ -61,6 +63,7 @@ fn fact(change: &ConversationChange) -> Option<&str> {
             Some(fact.as_str()).filter(|fact| !fact.is_empty())
         }
         ConversationChange::Seen
+        | ConversationChange::Told { .. }
         | ConversationChange::Failed { .. }
         | ConversationChange::Handled { .. }
         | ConversationChange::Window { .. } => None,
@@ -68,7 +71,8 @@ fn fact(change: &ConversationChange) -> Option<&str> {
 }
 
 fn remembered(fact: &str) -> String {
-    if fact.len() > FACT_LEN_MAX {
+    // The platform's id of a call holds the customer's phone.
+    if fact.len() > FACT_LEN_MAX || fact.starts_with("call/") {
         format!("sha256/{}", hex::encode(Sha256::digest(fact)))
     } else {
         fact.to_owned()
@@ -85,6 +89,19 @@ pub(crate) struct Models {
     known_terms: BTreeMap<String, BTreeSet<String>>,
     known_labels: conversation::KnownLabels,
     mentions: Vec<Mention>,
+    documents: Vec<Document>,
+    consents: BTreeMap<String, Vec<CustomerConsent>>,
+}
+
+/// Something that was said, and by which terms it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) stored_time: Timestamp,
+    pub(crate) event: RowPosition,
+    pub(crate) key: ConversationKey,
+    pub(crate) brand_id: String,
+    pub(crate) direction: Direction,
+    pub(crate) terms: BTreeSet<String>,
 }
 
 /// Something that a message is found by from now on.
@@ -113,6 +130,8 @@ impl Models {
             known_terms,
             known_labels,
             mentions: Vec::new(),
+            documents: Vec::new(),
+            consents: BTreeMap::new(),
             conversations: conversations
                 .into_iter()
                 .map(|row| (row.key.clone(), row))
@@ -140,6 +159,11 @@ impl Models {
     /// Returns the messages as they are now.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.values()
+    }
+
+    /// Returns a message as it is now, if the batch touches it.
+    pub(crate) fn message(&self, message_id: &str) -> Option<&Message> {
+        self.messages.get(message_id)
     }
 
     /// Returns what messages are found by now and were not before, in order.
@@ -173,6 +197,33 @@ impl Models {
         &self.mentions
     }
 
+    /// Returns what was said in the batch and has words, in order.
+    pub(crate) fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// Returns what customers allow from now on, in order.
+    pub(crate) fn consents(&self) -> &BTreeMap<String, Vec<CustomerConsent>> {
+        &self.consents
+    }
+
+    fn say(&mut self, said: &Said, stored: &Stored) {
+        if let Some(row) = self.conversations.get_mut(&said.key) {
+            tally::keep(&mut row.recent, said);
+        }
+        let terms = words::terms(&said.text);
+        if !terms.is_empty() {
+            self.documents.push(Document {
+                stored_time: stored.stored_at,
+                event: RowPosition::of(stored),
+                key: said.key.clone(),
+                brand_id: said.brand_id.clone(),
+                direction: said.direction,
+                terms,
+            });
+        }
+    }
+
     fn apply_entry(&mut self, entry: &Entry) {
         let position = RowPosition::of(&entry.row.stored);
         for change in &entry.changes {
@@ -195,12 +246,17 @@ impl Models {
                         .conversations
                         .entry(key.clone())
                         .or_insert_with(|| conversation::unheard_of(key));
+                    let before = (!row.position.stream.is_empty()).then(|| row.places());
                     row.position = position.clone();
                     if !brand_id.is_empty() {
                         row.brand_id.clone_from(brand_id);
                     }
                     let stored = &entry.row.stored;
                     conversation::change(row, change, stored, counts, is_template);
+                    // All that moves it in a list comes from there.
+                    if stored.stream == stream::EVENTS && before != Some(row.places()) {
+                        row.tally.moved(stored, before);
+                    }
                     if let ConversationChange::Handled { mentions, .. } = change {
                         self.mentions
                             .extend(mentions.iter().map(|colleague| Mention {
@@ -217,43 +273,18 @@ impl Models {
                         self.messages.insert(message_id.clone(), row);
                     }
                 }
+                Change::Consents {
+                    customer_id,
+                    consents,
+                } => {
+                    self.consents.insert(customer_id.clone(), consents.clone());
+                }
             }
         }
+        if let Some(said) = &entry.said {
+            self.say(said, &entry.row.stored);
+        }
     }
-}
-
-/// Returns a message after a change; `None` if it is none of ours.
-pub(crate) fn follow(
-    row: Option<Message>,
-    message_id: &str,
-    stored: &Stored,
-    change: &MessageChange,
-) -> Option<Message> {
-    let mut row = match (row, change) {
-        (None, MessageChange::Requested { .. }) => unasked(message_id),
-        // Reports about messages that are not ours change nothing.
-        (row, _) => row?,
-    };
-    change_message(&mut row, change);
-    // Which state that is, its owner knows best: a word about an attempt that another has replaced
-    // changes none.
-    if let Some(state) = told_state(stored).filter(|_| row.end_time.is_none()) {
-        row.state = state;
-    }
-    if row.state != MessageState::Deferred {
-        row.deferral = None;
-    }
-    let position = RowPosition::of(stored);
-    // What is projected again from the archive says nothing new of the log.
-    let is_new = row.position.incarnation != position.incarnation
-        || row.position.sequence < position.sequence;
-    if is_new {
-        // Whatever stands on the log anew has to be purged anew.
-        row.is_purged = false;
-        row.update_time = Some(index::event_time(stored));
-        row.position = position;
-    }
-    Some(row)
 }
 
 fn nowhere() -> RowPosition {
@@ -264,242 +295,14 @@ fn nowhere() -> RowPosition {
     }
 }
 
-/// Returns the state that a message is in after an event, as the event's header has it.
-fn told_state(stored: &Stored) -> Option<MessageState> {
-    let word = stored.extension(Extension::State)?;
-    MessageState::from_str_name(&format!("MESSAGE_STATE_{word}"))
-}
-
-/// A message of which nothing is known yet.
-fn unasked(message_id: &str) -> Message {
-    Message {
-        id: message_id.to_owned(),
-        key: ConversationKey {
-            number: String::new(),
-            customer_id: String::new(),
-        },
-        brand_id: String::new(),
-        state: MessageState::Pending,
-        outcome: MessageOutcome::Unspecified,
-        reason: String::new(),
-        delivery_status: DeliveryStatus::Unspecified,
-        attempt_count: 0,
-        route: Route::Unspecified,
-        client_reference: String::new(),
-        request_time: None,
-        expire_time: None,
-        update_time: None,
-        end_time: None,
-        is_purged: false,
-        labels: Vec::new(),
-        is_sensitive: false,
-        send_time: None,
-        attempts: Vec::new(),
-        deferral: None,
-        double_exposure: Vec::new(),
-        nudge_message_id: String::new(),
-        held_message_id: String::new(),
-        position: nowhere(),
-    }
-}
-
-/// An ended message stays ended.
-fn change_message(row: &mut Message, change: &MessageChange) {
-    let is_open = row.end_time.is_none();
-    let enter = |row: &mut Message, state, reason: &str| {
-        if is_open {
-            row.state = state;
-            reason.clone_into(&mut row.reason);
-        }
-    };
-    match change {
-        MessageChange::Touched => {}
-        MessageChange::Requested {
-            key,
-            brand_id,
-            client_reference,
-            labels,
-            is_sensitive,
-            send_time,
-            held_message_id,
-            request_time,
-            expire_time,
-        } => {
-            row.key = key.clone();
-            row.brand_id.clone_from(brand_id);
-            row.client_reference.clone_from(client_reference);
-            row.labels.clone_from(labels);
-            row.is_sensitive = *is_sensitive;
-            row.send_time = *send_time;
-            row.held_message_id.clone_from(held_message_id);
-            row.request_time = *request_time;
-            row.expire_time = *expire_time;
-        }
-        MessageChange::State { state, reason } => enter(row, *state, reason),
-        MessageChange::Held {
-            reason,
-            nudge_message_id,
-        } => {
-            enter(row, MessageState::Held, reason);
-            if !nudge_message_id.is_empty() {
-                row.nudge_message_id.clone_from(nudge_message_id);
-            }
-        }
-        MessageChange::Deferred { deferral } => {
-            enter(row, MessageState::Deferred, &deferral.cause);
-            row.deferral = Some(deferral.clone());
-        }
-        MessageChange::DoubleExposure { attempts } => row.double_exposure.clone_from(attempts),
-        MessageChange::Attempt {
-            number,
-            route,
-            sms_gateway,
-            start_time,
-        } => {
-            enter(row, MessageState::Attempting, "");
-            row.attempt_count = row.attempt_count.max(*number);
-            row.route = *route;
-            let is_risky = row.attempts.iter().any(|earlier| {
-                let may_come = earlier.state == ABANDONED || earlier.may_still_arrive;
-                earlier.number < *number && may_come
-            });
-            let attempt = attempt(row, *number);
-            attempt.set_route(*route);
-            attempt.sms_gateway.clone_from(sms_gateway);
-            attempt.start_time = start_time.map(timestamp);
-            // Abandoned or overdue, and repeated: the customer may get it twice.
-            attempt.duplicate_risk = is_risky;
-        }
-        MessageChange::Tried {
-            number,
-            result,
-            state,
-            reason,
-        } => {
-            enter(row, *state, reason);
-            let attempt = attempt(row, *number);
-            let word = match result {
-                AttemptResult::Accepted {
-                    provider_message_id,
-                    state,
-                } => {
-                    attempt.provider_message_id.clone_from(provider_message_id);
-                    *state
-                }
-                AttemptResult::Rejected { error } => {
-                    attempt.error.clone_from(error);
-                    REJECTED
-                }
-                AttemptResult::Unknown => UNKNOWN,
-                AttemptResult::Abandoned => ABANDONED,
-            };
-            word.clone_into(&mut attempt.state);
-        }
-        MessageChange::Overdue {
-            number,
-            moves_on,
-            is_risky,
-            reason,
-        } => {
-            let state = if *moves_on {
-                MessageState::Pending
-            } else {
-                MessageState::Accepted
-            };
-            enter(row, state, reason);
-            attempt(row, *number).may_still_arrive |= *is_risky;
-        }
-        MessageChange::Delivery { number, status } => {
-            row.delivery_status = *status;
-            let is_kept_back = matches!(
-                row.state,
-                MessageState::HeldForQualityAssessment | MessageState::Paused
-            );
-            // The platform has let it go.
-            if is_kept_back {
-                row.state = MessageState::Accepted;
-            }
-            if let Some(known) = row
-                .attempts
-                .iter_mut()
-                .find(|known| known.number == *number)
-            {
-                known.set_delivery_status(*status);
-                if [KeptBack::QualityAssessment, KeptBack::Paused]
-                    .iter()
-                    .any(|kept_back| kept_back.as_str() == known.state)
-                {
-                    ACCEPTED.clone_into(&mut known.state);
-                }
-            }
-        }
-        MessageChange::Cost { number, cost } => {
-            attempt(row, *number).cost = Some(cost.clone());
-        }
-        MessageChange::Ended {
-            outcome,
-            reason,
-            at,
-        } => {
-            row.state = MessageState::Ended;
-            row.outcome = *outcome;
-            row.reason.clone_from(reason);
-            row.end_time = Some(*at);
-        }
-    }
-}
-
-// As the API names the states of an attempt.
-const STARTED: &str = "STARTED";
-const ACCEPTED: &str = "ACCEPTED";
-const REJECTED: &str = "REJECTED";
-const UNKNOWN: &str = "UNKNOWN";
-const ABANDONED: &str = "ABANDONED";
-
-/// Returns the attempt of a number, which is added if need be.
-fn attempt(row: &mut Message, number: u32) -> &mut Attempt {
-    let place = row
-        .attempts
-        .binary_search_by_key(&number, |known| known.number)
-        .unwrap_or_else(|place| {
-            let new = Attempt {
-                number,
-                state: STARTED.to_owned(),
-                ..Attempt::default()
-            };
-            row.attempts.insert(place, new);
-            place
-        });
-    &mut row.attempts[place]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_state_is_the_one_that_its_owner_tells() {
-        let event = casement_event::v1::AttemptRejected::default();
-        let mut stored = crate::fixture::record("MESSAGES", 1, &event.into());
-        let rejected = MessageChange::Tried {
-            number: 1,
-            result: AttemptResult::Rejected { error: None },
-            state: MessageState::Pending,
-            reason: "FAIL".to_owned(),
-        };
-        let after = |stored: &Stored| follow(Some(unasked("m")), "m", stored, &rejected).unwrap();
-        assert_eq!(after(&stored).state, MessageState::Pending);
-        // No other attempt will be made, which this event alone does not say.
-        stored
-            .headers
-            .push(("ce-state".to_owned(), "ENDED".to_owned()));
-        assert_eq!(after(&stored).state, MessageState::Ended);
-        assert_eq!(after(&stored).attempts[0].state, REJECTED);
-    }
-
-    #[test]
     fn a_fact_of_any_length_is_remembered_in_bounds() {
         assert_eq!(remembered("accepted/1"), "accepted/1");
+        assert!(!remembered("call/wacid.HBgN").contains("HBgN"));
         let [one, two] = ["1", "2"].map(|end| remembered(&("x".repeat(5_000) + end)));
         assert!(one.len() <= FACT_LEN_MAX && one != two);
     }

@@ -3,12 +3,23 @@
 //! They show nobody the rows of another brand, and say nothing of the database's troubles but
 //! that there are some.
 
+mod acts;
+mod archive;
 pub(crate) mod audit;
 pub(crate) mod colleague;
 pub(crate) mod conversation;
+pub(crate) mod customer_export;
+pub(crate) mod erasures;
 mod figures;
+mod find;
+mod listing;
 pub(crate) mod messages;
+mod raw;
+mod read_models;
+mod search;
+pub(crate) mod stands;
 pub(crate) mod watch;
+mod watch_conversations;
 
 use casement_domain::id::BusinessNumber;
 use casement_event::convert::timestamp;
@@ -30,6 +41,8 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) struct Backend {
     pub(crate) store: SharedStore,
     pub(crate) progress: Progress,
+    /// How far figures are counted.
+    pub(crate) counted: Progress,
     pub(crate) clock: SharedClock,
 }
 
@@ -120,6 +133,17 @@ fn unanswered(error: &Error) -> Status {
             Code::Unavailable,
             "ARCHIVE_UNAVAILABLE",
             "archive does not answer at present",
+        ),
+        Error::Keys(_) => refuse(
+            Code::Unavailable,
+            "ARCHIVE_SEALED",
+            "archive cannot be opened with the master keys that are there",
+        ),
+        Error::Outrun => refuse(
+            Code::FailedPrecondition,
+            "PAGE_TOKEN_EXPIRED",
+            "more conversations have moved since the first page than can be followed: begin with \
+             the first page, or narrow the list",
         ),
         Error::Inconsistent { .. } => refuse(
             Code::Internal,

@@ -11,7 +11,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 /// Larger payloads are shown as bytes alone.
 const PAYLOAD_LEN_MAX: usize = 1024 * 1024;
 
-static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+pub(crate) static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(casement_proto::DESCRIPTORS)
         .expect("the descriptor set is compiled together with this")
 });

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use casement_domain::id::{BusinessNumber, CustomerId, MessageId};
+use casement_domain::retention::Standing;
 use casement_event::subject::{Family, conversation, message, report, reported, stream};
 use casement_event::{Event, Record, Uuid, convert::timestamp, v1};
-use casement_event_log::{Config, Expect, Log, Position};
+use casement_event_log::{Config, Expect, Log, Position, WorkSpec};
 use casement_shell::health::Readiness;
 use casement_shell::{Clock as _, ManualClock, SystemClock};
 use casement_testkit::{NatsServer, eventually};
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archiver;
 use crate::fixture;
-use crate::purge::{Purged, Purger};
+use crate::progress::Progress;
+use crate::purge::{Keep, Purged, Purger};
 use crate::store::{EventFilter, Limit, SharedStore, Sqlite};
 
 /// A broker, an archive beside it, and a time of our own.
@@ -53,17 +55,27 @@ async fn world() -> World {
     };
     let log = Log::connect(&config).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let database = Sqlite::open(&folder.path().join("archive.sqlite"), 2).await;
+    let database = Sqlite::open(
+        &folder.path().join("archive.sqlite"),
+        2,
+        crate::fixture::masters(),
+    )
+    .await;
     let database = Arc::new(database.unwrap());
     let store: SharedStore = Arc::clone(&database) as SharedStore;
     let clock = ManualClock::new(SystemClock::new().now());
     let purger = Purger {
         log: log.clone(),
         store: Arc::clone(&store),
+        progress: Progress::new(Duration::from_secs(1)).0,
         clock: clock.shared(),
-        events_keep: KEEP,
-        messages_keep: KEEP,
-        reports_keep: KEEP,
+        keep: Keep {
+            events: KEEP,
+            messages: KEEP,
+            reports: KEEP,
+            dead: KEEP,
+            posts: KEEP,
+        },
         interval: Duration::from_hours(1),
     };
     World {
@@ -161,20 +173,19 @@ async fn the_log_is_never_purged_ahead_of_the_archive() {
         "nothing is archived"
     );
     world.archive_up_to(&archived, stream::EVENTS).await;
-    world.append_inbound(4).await;
 
     assert_eq!(
         world.purger.purge().await.unwrap(),
         Purged::default(),
         "nothing is old"
     );
-    assert_eq!(world.held(stream::EVENTS).await, (1, 9));
+    assert_eq!(world.held(stream::EVENTS).await, (1, 5));
     world.clock.advance(KEEP + SignedDuration::from_hours(1));
     world.clock.set_drift(SignedDuration::from_hours(-25));
     world.purger.purge().await.unwrap_err();
     assert_eq!(
         world.held(stream::EVENTS).await,
-        (1, 9),
+        (1, 5),
         "a clock that was set is not believed"
     );
     world.clock.set_drift(SignedDuration::ZERO);
@@ -186,15 +197,11 @@ async fn the_log_is_never_purged_ahead_of_the_archive() {
             ..Purged::default()
         }
     );
-    assert_eq!(
-        world.held(stream::EVENTS).await,
-        (6, 4),
-        "what is not archived stays, however old"
-    );
+    assert_eq!(world.held(stream::EVENTS).await, (6, 0));
 
-    let last = world.append_inbound(1).await;
+    let last = world.append_inbound(5).await;
     world.archive_up_to(&last, stream::EVENTS).await;
-    let reports = crate::verify::verify_store(world.store.as_ref(), None)
+    let reports = crate::verify::verify_store(world.store.as_ref(), None, &[])
         .await
         .unwrap();
     assert_eq!(
@@ -294,8 +301,8 @@ async fn old_reports_about_accounts_leave_the_log_and_accounts_stay() {
         "nothing is archived"
     );
     world.archive_up_to(&last, stream::ACCOUNTS).await;
-    world.append(&reported("parked", "1"), report()).await;
     assert_eq!(world.purger.purge().await.unwrap().reports_count, 2);
+    world.append(&reported("parked", "1"), report()).await;
     assert_eq!(
         world.held(stream::ACCOUNTS).await,
         (1, 2),
@@ -325,7 +332,7 @@ async fn two_archivers_of_one_stream_archive_each_event_once() {
     for running in running {
         running.stop().await;
     }
-    let reports = crate::verify::verify_store(world.store.as_ref(), None)
+    let reports = crate::verify::verify_store(world.store.as_ref(), None, &[])
         .await
         .unwrap();
     assert_eq!(
@@ -382,11 +389,85 @@ async fn a_database_that_refuses_is_waited_for_and_nothing_is_skipped() {
     })
     .await;
     running.stop().await;
-    let reports = crate::verify::verify_store(world.store.as_ref(), None)
+    let reports = crate::verify::verify_store(world.store.as_ref(), None, &[])
         .await
         .unwrap();
     assert_eq!(
         (reports[0].checked_count, reports[0].is_intact()),
         (6, true)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_the_log_while_the_archive_is_half_a_retention_behind() {
+    let world = world().await;
+    let archived = world.append_inbound(5).await;
+    world.archive_up_to(&archived, stream::EVENTS).await;
+    let subject = message(&MessageId::new(&number(), Uuid::new_v4().as_u128()));
+    let waits = world.append(&subject, v1::MessageHeld::default()).await;
+    let stored = world.log.get(stream::MESSAGES, waits.sequence).await;
+    let stored_at = stored.unwrap().unwrap().stored_at;
+    for (age_hours, expected) in [
+        (0, Standing::Sound),
+        (5, Standing::Sound),
+        (6, Standing::AtRisk),
+        (12, Standing::Stopped),
+        (25, Standing::Stopped),
+    ] {
+        let now = stored_at + SignedDuration::from_hours(age_hours);
+        let found = world.purger.standing(now).await.unwrap();
+        assert_eq!(found, expected, "{age_hours} h");
+    }
+    world.clock.set(stored_at + SignedDuration::from_hours(25));
+    assert_eq!(world.purger.purge().await.unwrap(), Purged::default());
+    assert_eq!(
+        world.held(stream::EVENTS).await,
+        (1, 5),
+        "one stream behind keeps all of them"
+    );
+    world.archive_up_to(&waits, stream::MESSAGES).await;
+    assert_eq!(world.purger.purge().await.unwrap().events_count, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_leave_once_they_are_taken_apart_and_old() {
+    let world = world().await;
+    for _ in 0..3 {
+        world
+            .append("casement.raw.whatsapp", v1::RawPack::default())
+            .await;
+    }
+    let stored = world.log.get(stream::RAW, 3).await.unwrap().unwrap();
+    world.clock.set(stored.stored_at + KEEP / 3);
+    assert_eq!(
+        world.purger.standing(world.clock.now()).await.unwrap(),
+        Standing::AtRisk,
+        "nobody works on them"
+    );
+    let spec = WorkSpec {
+        name: "normalise",
+        stream: stream::RAW,
+        filters: vec!["casement.raw.>".to_owned()],
+        in_hand_max: 1,
+        ack_wait: Duration::from_secs(5),
+    };
+    let stopping = CancellationToken::new();
+    let work = {
+        let (log, stopping) = (world.log.clone(), stopping.clone());
+        tokio::spawn(async move { log.work(spec, stopping, async |_| Ok(())).await })
+    };
+    eventually("all posts are taken apart", async || {
+        world.log.worked_through(stream::RAW).await.unwrap() == Some(3)
+    })
+    .await;
+    stopping.cancel();
+    work.await.unwrap();
+    assert_eq!(world.purger.purge().await.unwrap(), Purged::default());
+    world.clock.set(stored.stored_at + KEEP);
+    let purged = world.purger.purge().await.unwrap();
+    assert_eq!(
+        purged.posts_count, 2,
+        "the third is exactly as old as it is kept"
+    );
+    assert_eq!(world.held(stream::RAW).await, (3, 1));
 }

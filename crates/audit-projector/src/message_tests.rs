@@ -42,13 +42,18 @@ impl Stage {
     async fn set() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("archive.sqlite");
-        let store: SharedStore = Arc::new(Sqlite::open(&path, 2).await.unwrap());
+        let store: SharedStore = Arc::new(
+            Sqlite::open(&path, 2, crate::fixture::masters())
+                .await
+                .unwrap(),
+        );
         let (progress, mut tellers) = Progress::new(Duration::from_millis(50));
         let place = tellers.iter().position(|(stream, _)| *stream == "MESSAGES");
         let (_, teller) = tellers.remove(place.unwrap());
         let backend = Backend {
             store: Arc::clone(&store),
             progress,
+            counted: Progress::new(std::time::Duration::from_millis(50)).0,
             clock: ManualClock::new(fixture::start()).shared(),
         };
         let closing = CancellationToken::new();

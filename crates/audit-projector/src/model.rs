@@ -3,15 +3,17 @@
 //! Plain data. How it is stored is the store's business, how it is shown is gRPC's.
 
 use casement_domain::conversation::{Course, Handling};
-use casement_event::Stored;
+use casement_event::{Event, Stored};
+use casement_proto::conversation::v1::CustomerConsent;
 use casement_proto::events::v1::{
-    ClosedReason, DeliveryStatus, MessageOutcome, Route, WindowState,
+    ClosedReason, DeliveryStatus, MessageOutcome, Route, ThreadOwner, WindowState,
 };
 use casement_proto::events::v1::{Cost, Label, ProviderError};
 use casement_proto::message::v1::{Attempt, Deferral, MessageState};
 use jiff::Timestamp;
 
 use crate::chain::{Digest, Salt};
+use crate::tally::{Places, Recent, Tally};
 
 /// Longest id that rows are looked up by, in bytes. Longer ones are none of ours, and databases
 /// bound what they index: they are archived with their event and found by nothing.
@@ -37,6 +39,29 @@ pub(crate) struct Row {
     pub(crate) salt: Salt,
     pub(crate) commitment: Digest,
     pub(crate) link: Digest,
+    pub(crate) content: Content,
+}
+
+/// Whether payload and salt of a row are there. Where they are not, both are empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Open,
+    /// The key of its customer was destroyed.
+    Erased,
+    /// No master key here opens it.
+    Sealed,
+    /// It was changed or moved, or its key was lost: it does not open.
+    Broken,
+}
+
+impl Row {
+    /// Returns the event, if it is there and can be read.
+    pub(crate) fn event(&self) -> Option<Event> {
+        match self.content {
+            Content::Open => self.stored.event().ok(),
+            Content::Erased | Content::Sealed | Content::Broken => None,
+        }
+    }
 }
 
 /// What a row is looked up by. Empty where it does not apply.
@@ -71,6 +96,11 @@ pub(crate) enum Change {
         message_id: String,
         change: MessageChange,
     },
+    /// What a customer allows, whole.
+    Consents {
+        customer_id: String,
+        consents: Vec<CustomerConsent>,
+    },
 }
 
 /// What an event changes in a conversation.
@@ -93,6 +123,13 @@ pub(crate) enum ConversationChange {
         at: Timestamp,
         /// Of a message of ours; `None` if it was written elsewhere.
         attempt: Option<AttemptKey>,
+    },
+    /// What was told beside what happened.
+    Told {
+        /// When the business answered.
+        answered: Option<Timestamp>,
+        owner: ThreadOwner,
+        owner_since: Option<Timestamp>,
     },
     /// An attempt came to nothing, perhaps after the platform had taken it.
     Failed { attempt: AttemptKey },
@@ -244,6 +281,11 @@ pub(crate) struct Conversation {
     pub(crate) template_attempt: String,
     pub(crate) handling: Handling,
     pub(crate) handled: Handled,
+    /// What was said last, newest first.
+    pub(crate) recent: Vec<Recent>,
+    pub(crate) tally: Tally,
+    /// As they are kept of the customer.
+    pub(crate) consents: Vec<CustomerConsent>,
 }
 
 /// Where the last event of a colleague stands; nothing, if there is none.
@@ -261,6 +303,15 @@ impl Handled {
 }
 
 impl Conversation {
+    /// Returns where it stands in lists.
+    pub(crate) fn places(&self) -> Places {
+        Places {
+            expiry: self.expire_time.map_or(i64::MAX, nanoseconds),
+            heard: self.heard_time.map_or(i64::MIN, nanoseconds),
+            waiting: self.tally.waiting_since().map_or(i64::MAX, nanoseconds),
+        }
+    }
+
     /// Returns what its status follows from.
     pub(crate) fn course(&self) -> Course {
         let is_published_open = self.published_state == WindowState::Open;

@@ -65,6 +65,11 @@ impl Progress {
         (Self { streams, wait_max }, tellers.into())
     }
 
+    /// Returns where each stream's archive stands, as it moves on.
+    pub(crate) fn all(&self) -> impl Iterator<Item = watch::Receiver<Option<Reached>>> {
+        self.streams.iter().map(|(_, reached)| reached.clone())
+    }
+
     /// Waits for something as long as queries wait.
     pub(crate) async fn in_time<T>(&self, waited: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout(self.wait_max, waited).await.ok()

@@ -9,6 +9,7 @@ use casement_domain::message::KeptBack;
 use casement_event::convert::reason;
 use casement_event::v1::{DeliveryStatus, MessageOutcome};
 use casement_event::{Event, Stored, convert, v1};
+use casement_proto::conversation::v1::CustomerConsent;
 use casement_proto::message::v1::{Deferral, MessageState};
 use jiff::Timestamp;
 
@@ -24,6 +25,7 @@ pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
     if let Some(conversation) = index::conversation(event) {
         conversation_changes(stored, event)
             .into_iter()
+            .chain(told(event))
             .filter_map(|change| about(conversation, change))
             .for_each(|change| changes.push(change));
     }
@@ -33,7 +35,52 @@ pub(crate) fn project(stored: &Stored, event: &Event) -> Vec<Change> {
             .map(|(message_id, change)| Change::Message { message_id, change }),
     );
     changes.extend(cost_change(event));
+    changes.extend(consents(event));
     changes
+}
+
+/// What is told beside what happened: whether the business answered, and who owns the thread.
+fn told(event: &Event) -> Option<ConversationChange> {
+    let summary = match event {
+        Event::InboundMessageReceived(event) => event.summary.as_ref(),
+        Event::InboundCallReceived(event) => event.summary.as_ref(),
+        Event::EchoReceived(event) => event.summary.as_ref(),
+        Event::ThreadOwnerChanged(event) => event.summary.as_ref(),
+        Event::CustomerAnswered(event) => {
+            return Some(ConversationChange::Told {
+                answered: instant(event.answered_time.as_ref()),
+                owner: v1::ThreadOwner::Unspecified,
+                owner_since: None,
+            });
+        }
+        _ => None,
+    }?;
+    let answered = instant(summary.answered_time.as_ref());
+    let owner = summary.thread_owner();
+    let says_something = answered.is_some() || owner != v1::ThreadOwner::Unspecified;
+    says_something.then(|| ConversationChange::Told {
+        answered,
+        owner,
+        owner_since: instant(summary.thread_owner_time.as_ref()),
+    })
+}
+
+/// What a customer allows from now on; no wording and no proof of it.
+fn consents(event: &Event) -> Option<Change> {
+    let Event::ConsentRecorded(event) = event else {
+        return None;
+    };
+    let consents = event.consents.iter().map(|one| CustomerConsent {
+        channel: one.channel,
+        purpose: one.purpose.clone(),
+        allowed: one.allowed,
+        provenance: one.provenance.clone(),
+        time: one.time,
+    });
+    is_key(&event.customer_id).then(|| Change::Consents {
+        customer_id: event.customer_id.clone(),
+        consents: consents.collect(),
+    })
 }
 
 /// `None` if the event does not say which conversation it is about.

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use casement_domain::erasure::Ages;
 use casement_event_log::Log;
+use casement_event_log::customers::Tokens;
 use casement_proto::audit::v1::audit_service_server::AuditServiceServer;
 use casement_proto::conversation::v1::conversation_service_server::ConversationServiceServer;
+use casement_proto::figures::v1::figures_service_server::FiguresServiceServer;
 use casement_proto::message::v1::message_query_service_server::MessageQueryServiceServer;
+use casement_secrets::keys::MasterKeys;
 use casement_shell::SharedClock;
 use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use casement_shell::health::Readiness;
@@ -18,23 +22,35 @@ use tonic::service::RoutesBuilder;
 use crate::archive::Archiver;
 use crate::config::Config;
 use crate::desk::Desk;
+use crate::erasure::Eraser;
+use crate::figures::Counter;
 use crate::grpc::Backend;
 use crate::grpc::audit::AuditApi;
 use crate::grpc::conversation::ConversationApi;
+use crate::grpc::customer_export::CustomerExports;
+use crate::grpc::erasures::Erasures;
 use crate::grpc::messages::MessageQueryApi;
+use crate::grpc::stands::FiguresApi;
 use crate::progress::Progress;
-use crate::purge::Purger;
+use crate::purge::{Keep, Purger};
 use crate::rebuild::Rebuilder;
+use crate::sealer::Sealer;
+use crate::sign::{HeadSigner, SigningKeys};
 use crate::store::{Postgres, SharedStore, Sqlite};
 
 /// The role, ready to be served and run.
 #[derive(Debug)]
 pub struct Role {
     backend: Backend,
+    counter: Counter,
     desk: Desk,
     archivers: Vec<Archiver>,
     purger: Purger,
     rebuilder: Rebuilder,
+    sealer: Sealer,
+    tokens: Option<Tokens>,
+    eraser: Eraser,
+    signer: HeadSigner,
     closing: CancellationToken,
 }
 
@@ -45,20 +61,25 @@ pub struct Role {
 ///
 /// A PostgreSQL server that is away is waited for, then and later.
 ///
+/// Customers' keys are kept under `masters`: [`casement_secrets::Config::customer_keys`].
+///
 /// # Errors
-/// When the database cannot be created, opened or migrated for a reason that waiting does not
-/// mend, when two databases are named, or a duration is negative.
+/// When there is no master key, or it is not the one of this database. When the database cannot be
+/// created, opened or migrated for a reason that waiting does not mend, when two databases are
+/// named, or a duration is negative.
 pub async fn start(
     config: Config,
+    masters: Arc<MasterKeys>,
     log: Log,
     clock: SharedClock,
     readiness: &Readiness,
 ) -> anyhow::Result<Role> {
     crate::metrics::start();
-    let store = open(&config).await?;
+    let store = open(&config, masters).await?;
 
     let position_wait = Duration::try_from(config.position_wait).context("position_wait")?;
     let (progress, tellers) = Progress::new(position_wait);
+    let (counted, counters) = Progress::new(position_wait);
     let archivers = tellers
         .into_iter()
         .map(|(stream, teller)| Archiver {
@@ -77,40 +98,85 @@ pub async fn start(
         progress: progress.clone(),
         clock: Arc::clone(&clock),
     };
+    let eraser = Eraser {
+        log: log.clone(),
+        store: Arc::clone(&store),
+        progress: progress.clone(),
+        clock: Arc::clone(&clock),
+        ages: Ages {
+            posts: config.posts_keep.max(config.events_keep),
+            dead: config.dead_keep.max(config.reports_keep),
+            repeated_for: config.posts_repeated_for,
+        },
+        age_interval: Duration::try_from(config.purge_interval).context("purge_interval")?,
+    };
     let purger = Purger {
         log,
         store: Arc::clone(&store),
+        progress: progress.clone(),
         clock: Arc::clone(&clock),
-        events_keep: config.events_keep,
-        messages_keep: config.messages_keep,
-        reports_keep: config.reports_keep,
+        keep: Keep {
+            events: config.events_keep,
+            messages: config.messages_keep,
+            reports: config.reports_keep,
+            dead: config.dead_keep,
+            posts: config.posts_keep,
+        },
         interval: Duration::try_from(config.purge_interval).context("purge_interval")?,
     };
     let rebuilder = Rebuilder {
         store: Arc::clone(&store),
-        latch: readiness.latch("messages"),
+        remark: readiness.remark("read models"),
+    };
+    let sealer = Sealer {
+        store: Arc::clone(&store),
+        remark: readiness.remark("sealing"),
+    };
+    let signer = HeadSigner {
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        keys: SigningKeys::of(&config)?,
+        interval: Duration::try_from(config.signing_interval).context("signing_interval")?,
+    };
+    let counter = Counter {
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        archived: progress.clone(),
+        tellers: counters,
     };
     Ok(Role {
+        counter,
         backend: Backend {
             store,
             progress,
+            counted,
             clock,
         },
         desk,
         archivers,
         purger,
         rebuilder,
+        sealer,
+        tokens: None,
+        eraser,
+        signer,
         closing: CancellationToken::new(),
     })
 }
 
-async fn open(config: &Config) -> anyhow::Result<SharedStore> {
+async fn open(config: &Config, masters: Arc<MasterKeys>) -> anyhow::Result<SharedStore> {
+    if masters.is_empty() {
+        bail!(
+            "secrets.master_key is not set: what customers write is archived sealed, and no key \
+             is there to seal it with; take what `openssl rand -hex 32` prints"
+        );
+    }
     if let Some(problem) = config.problem() {
         bail!(problem);
     }
     if let Some(url) = &config.database_url {
         let url = url.resolve().context("`archive.database_url`")?;
-        let store = Postgres::open(&url, config.readers_count).await;
+        let store = Postgres::open(&url, config.readers_count, masters).await;
         return Ok(Arc::new(store.context(
             "open the archive in PostgreSQL, as `archive.database_url` says",
         )?));
@@ -122,13 +188,20 @@ async fn open(config: &Config) -> anyhow::Result<SharedStore> {
             .await
             .with_context(|| format!("create the folder of {shown_path}"))?;
     }
-    let store = Sqlite::open(path, config.readers_count)
+    let store = Sqlite::open(path, config.readers_count, masters)
         .await
         .with_context(|| format!("open the archive {shown_path}"))?;
     Ok(Arc::new(store))
 }
 
 impl Role {
+    /// Finds customers by their phones and user ids, too, and not by their id alone.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
     /// The services, which answer from the start on.
     pub fn services(
         &self,
@@ -137,14 +210,21 @@ impl Role {
         AuditServiceServer<AuditApi>,
         MessageQueryServiceServer<MessageQueryApi>,
     ) {
-        let conversation = ConversationApi {
-            backend: self.backend.clone(),
-            desk: self.desk.clone(),
-        };
-        let audit = AuditApi {
-            backend: self.backend.clone(),
-        };
-        let messages = MessageQueryApi::new(self.backend.clone(), self.closing.clone());
+        let conversation = ConversationApi::new(
+            self.backend.clone(),
+            self.desk.clone(),
+            self.closing.clone(),
+        );
+        let keys = Arc::clone(&self.signer.keys.verifiers);
+        let (log, tokens) = (self.desk.log.clone(), self.tokens.clone());
+        let customers = CustomerExports::new(self.backend.clone(), log, tokens.clone());
+        let found = Arc::new(customers.clone());
+        let erasures = Erasures::new(self.eraser.clone(), found, tokens);
+        let audit = AuditApi::new(self.backend.clone(), keys)
+            .with_customers(customers)
+            .with_erasures(erasures);
+        let messages = MessageQueryApi::new(self.backend.clone(), self.closing.clone())
+            .with_log(self.desk.log.clone());
         (
             ConversationServiceServer::new(conversation)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -158,13 +238,22 @@ impl Role {
         )
     }
 
+    /// The service of figures.
+    pub fn figures_service(&self) -> FiguresServiceServer<FiguresApi> {
+        let figures = FiguresApi::new(self.backend.clone(), self.closing.clone());
+        FiguresServiceServer::new(figures)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
     /// Adds the services to others of the process.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         let (conversation, audit, messages) = self.services();
         routes
             .add_service(conversation)
             .add_service(audit)
-            .add_service(messages);
+            .add_service(messages)
+            .add_service(self.figures_service());
     }
 
     /// Archives and purges until the stop.
@@ -184,6 +273,9 @@ impl Role {
         });
         let rebuild = stopping.clone();
         tasks.spawn(self.rebuilder.run(rebuild));
+        tasks.spawn(self.sealer.run(stopping.clone()));
+        tasks.spawn(self.counter.run(stopping.clone()));
+        tasks.spawn(self.eraser.run(stopping.clone()));
         for archiver in self.archivers {
             let stream = archiver.stream;
             let archive = archiver.run(stopping.clone());
@@ -193,11 +285,24 @@ impl Role {
                     .with_context(|| format!("archive stream {stream}"))
             });
         }
-        tasks.spawn(self.purger.run(stopping));
-        while let Some(ended) = tasks.join_next().await {
-            ended.context("task of the archive panicked")??;
-        }
-        Ok(())
+        tasks.spawn(self.purger.run(stopping.clone()));
+        let signing = async {
+            self.signer.run(stopping).await;
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let archiving = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended.context("task of the archive panicked")??;
+            }
+            anyhow::Ok(())
+        };
+        let ended = tokio::select! {
+            ended = archiving => ended,
+            never = signing => match never {},
+        };
+        // Nothing is archived any more.
+        self.signer.finish().await;
+        ended
     }
 }
 

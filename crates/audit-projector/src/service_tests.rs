@@ -18,6 +18,7 @@ use casement_shell::grpc::reason;
 use casement_testkit::NatsServer;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 
 use crate::batch::Batch;
@@ -30,18 +31,18 @@ use crate::grpc::conversation::ConversationApi;
 use crate::progress::{Progress, Reached, Teller};
 use crate::store::{SharedStore, Sqlite};
 
-struct Services {
-    conversations: ConversationApi,
+pub(crate) struct Services {
+    pub(crate) conversations: ConversationApi,
     audit: AuditApi,
-    clock: ManualClock,
-    tellers: Vec<(&'static str, Teller)>,
+    pub(crate) clock: ManualClock,
+    pub(crate) tellers: Vec<(&'static str, Teller)>,
     _server: NatsServer,
     _folder: TempDir,
 }
 
 const NUMBER: &str = "+15550001111";
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     fixture::start() + SignedDuration::from_secs(second)
 }
 
@@ -49,7 +50,7 @@ fn request<T>(message: T) -> Request<T> {
     by(&Caller::internal("test", "default"), message)
 }
 
-fn by<T>(caller: &Caller, message: T) -> Request<T> {
+pub(crate) fn by<T>(caller: &Caller, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(caller.clone());
     request
@@ -76,12 +77,16 @@ fn opened(customer: &str, brand: &str, expires: i64) -> Event {
 }
 
 /// Services over an archive of these events.
-async fn services(events: impl IntoIterator<Item = Event>) -> Services {
+pub(crate) async fn services(events: impl IntoIterator<Item = Event>) -> Services {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(
-        Sqlite::open(&folder.path().join("archive.sqlite"), 2)
-            .await
-            .unwrap(),
+        Sqlite::open(
+            &folder.path().join("archive.sqlite"),
+            2,
+            crate::fixture::masters(),
+        )
+        .await
+        .unwrap(),
     );
     let events: Vec<_> = events
         .into_iter()
@@ -118,14 +123,12 @@ async fn services(events: impl IntoIterator<Item = Event>) -> Services {
     let backend = Backend {
         store,
         progress,
+        counted: Progress::new(std::time::Duration::from_millis(50)).0,
         clock: clock.shared(),
     };
     Services {
-        conversations: ConversationApi {
-            backend: backend.clone(),
-            desk,
-        },
-        audit: AuditApi { backend },
+        conversations: ConversationApi::new(backend.clone(), desk, CancellationToken::new()),
+        audit: AuditApi::new(backend, Arc::default()),
         clock,
         tellers,
         _server: server,

@@ -5,11 +5,25 @@
 use casement_event::{Event, Stored, convert, v1};
 use jiff::SignedDuration;
 
+use crate::model::{Content, Row};
+
 /// Longest part of a customer's or a caller's text in a line, in characters.
 const TEXT_LEN_MAX: usize = 120;
 
+/// Returns one line about an archived event; that it cannot be read, if it was erased or does not
+/// open.
+pub(crate) fn of_row(row: &Row) -> String {
+    match row.content {
+        Content::Open => summary(&row.stored),
+        Content::Erased => format!("{} (erased)", name(row.stored.event_type())),
+        Content::Sealed | Content::Broken => {
+            format!("{} (does not open)", name(row.stored.event_type()))
+        }
+    }
+}
+
 /// Returns one line about an event; its type, if it cannot be read.
-pub(crate) fn summary(stored: &Stored) -> String {
+fn summary(stored: &Stored) -> String {
     match stored.event() {
         Ok(event) => of(&event).unwrap_or_else(|| name(event.event_type()).to_owned()),
         Err(_) => name(stored.event_type()).to_owned(),
@@ -124,6 +138,12 @@ fn of(event: &Event) -> Option<String> {
             enum_word(event.problem().as_str_name(), "MEDIA_PROBLEM_")
         ),
         Event::ConsentRecorded(event) => consent(event),
+        Event::CustomerExported(event) => {
+            format!(
+                "what is held of the customer handed out to {}",
+                event.caller
+            )
+        }
         Event::NoteAdded(event) => said("note", &event.author, &event.text),
         Event::ConversationAssigned(event) => assigned(event),
         Event::ConversationMarkedRead(event) => format!("read{}", by(event.act.as_ref())),

@@ -6,6 +6,7 @@
 )]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use casement_audit_projector::{ChainReport, Config, start, verify};
 use casement_domain::id::{BusinessNumber, CustomerId};
@@ -14,6 +15,7 @@ use casement_event::{Record, id, v1};
 use casement_event_log::{Expect, Log, Position};
 use casement_proto::conversation::v1::GetConversationRequest;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use casement_secrets::keys::MasterKeys;
 use casement_shell::auth::{DEMO_TOKEN, Scope, TokenConfig, Tokens, protect};
 use casement_shell::config::Secret;
 use casement_shell::health::Readiness;
@@ -33,15 +35,28 @@ struct Running {
     url: String,
 }
 
+/// The master keys of these tests.
+fn masters() -> Arc<MasterKeys> {
+    let text = Secret::from_value("a key that nobody but these tests knows");
+    let keys = MasterKeys::read("secrets.master_key", Some(&text), "customers");
+    Arc::new(keys.unwrap())
+}
+
 async fn run(log: &Log, database_path: &Path) -> Running {
     let config = Config {
         database_path: database_path.to_owned(),
         ..Config::default()
     };
     let readiness = Readiness::new();
-    let role = start(config, log.clone(), SystemClock::shared(), &readiness)
-        .await
-        .unwrap();
+    let role = start(
+        config,
+        masters(),
+        log.clone(),
+        SystemClock::shared(),
+        &readiness,
+    )
+    .await
+    .unwrap();
     let mut routes = RoutesBuilder::default();
     role.add_to(&mut routes);
     let token = TokenConfig {
@@ -116,7 +131,7 @@ async fn append(log: &Log, indexes: std::ops::Range<u32>) -> Position {
 }
 
 async fn events_chain(database_path: &Path) -> ChainReport {
-    let reports = verify(database_path).await.unwrap();
+    let reports = verify(database_path, masters()).await.unwrap();
     reports
         .into_iter()
         .find(|report| report.stream == "EVENTS")
@@ -178,6 +193,6 @@ async fn the_archive_goes_on_after_the_broker_was_killed_and_after_a_restart() {
 async fn an_archive_that_is_not_there_is_not_intact_but_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let absent = folder.path().join("absent.sqlite");
-    assert!(verify(&absent).await.is_err());
+    assert!(verify(&absent, masters()).await.is_err());
     assert!(!absent.exists());
 }

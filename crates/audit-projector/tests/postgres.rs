@@ -13,6 +13,7 @@ use casement_domain::id::{BusinessNumber, CustomerId};
 use casement_event::subject::{Family, conversation};
 use casement_event::{Record, id, v1};
 use casement_event_log::{Expect, Log};
+use casement_secrets::keys::MasterKeys;
 use casement_shell::config::Secret;
 use casement_shell::health::Readiness;
 use casement_shell::{Clock as _, SystemClock};
@@ -28,15 +29,28 @@ struct Running {
     role: JoinHandle<anyhow::Result<()>>,
 }
 
+/// The master keys of these tests.
+fn masters() -> Arc<MasterKeys> {
+    let text = Secret::from_value("a key that nobody but these tests knows");
+    let keys = MasterKeys::read("secrets.master_key", Some(&text), "customers");
+    Arc::new(keys.unwrap())
+}
+
 async fn run(log: &Log, url: &str) -> Running {
     let config = Config {
         database_url: Some(DatabaseUrl(Secret::from_value(url))),
         ..Config::default()
     };
     let readiness = Readiness::new();
-    let role = start(config, log.clone(), SystemClock::shared(), &readiness)
-        .await
-        .unwrap();
+    let role = start(
+        config,
+        masters(),
+        log.clone(),
+        SystemClock::shared(),
+        &readiness,
+    )
+    .await
+    .unwrap();
     let stopping = CancellationToken::new();
     let role = tokio::spawn(role.run(stopping.clone()));
     Running {
@@ -83,7 +97,9 @@ fn inbound(index: u32) -> Record {
 }
 
 async fn events_chain(url: &str) -> Option<ChainReport> {
-    let reports = verify_url(&SecretString::from(url)).await.unwrap();
+    let reports = verify_url(&SecretString::from(url), masters())
+        .await
+        .unwrap();
     reports.into_iter().find(|report| report.stream == "EVENTS")
 }
 
@@ -230,7 +246,14 @@ async fn an_archive_in_two_places_or_behind_a_wrong_address_is_refused() {
         ),
     ] {
         let readiness = Readiness::new();
-        let refused = start(config, log.clone(), SystemClock::shared(), &readiness).await;
+        let refused = start(
+            config,
+            masters(),
+            log.clone(),
+            SystemClock::shared(),
+            &readiness,
+        )
+        .await;
         let error = format!("{:#}", refused.unwrap_err());
         assert!(error.contains(words), "{error}");
         assert!(!error.contains("hunter2"), "{error}");

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
 mod append;
+mod archive;
 mod cost;
 mod deadline_index;
 mod dispatch;
@@ -31,6 +32,9 @@ struct Options {
 enum Command {
     /// Appends to the log: alone, pipelined and in batches, beside plain publishes.
     Append(append::Options),
+    /// Events archived, questions answered and chains verified, in each database, beside a raw bulk
+    /// load of the same rows.
+    Archive(archive::Options),
     /// Rebuilds the deadline index, beside a plain consumer of the same subjects.
     DeadlineIndex(deadline_index::Options),
     /// Messages accepted, sent and ended, with the roles as they run in production, beside a bare
@@ -51,11 +55,12 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Options::parse().command {
         Command::Append(options) => append::run(&options).await,
+        Command::Archive(options) => Box::pin(archive::run(&options)).await,
         Command::DeadlineIndex(options) => deadline_index::run(&options).await,
         Command::Dispatch(options) => Box::pin(dispatch::run(&options)).await,
         Command::Ingest(options) => ingest::run(&options).await,
         Command::Window(options) => Box::pin(window::run(&options)).await,
-        Command::IngestServer(options) => ingest::child::run(&options).await,
+        Command::IngestServer(options) => Box::pin(ingest::child::run(&options)).await,
     }
 }
 

@@ -8,8 +8,11 @@ use anyhow::{Context as _, ensure};
 use async_nats::jetstream;
 use casement_event::subject::stream;
 use casement_event_log::Log;
+use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
+use casement_secrets::keys::MasterKeys;
+use casement_shell::config::Secret;
 use casement_testkit::{NatsServer, Process, free_port};
 use futures::TryStreamExt as _;
 use tempfile::TempDir;
@@ -40,6 +43,17 @@ const STREAMS: [&str; 4] = [
 
 /// The token of this process.
 const TOKEN: &str = "bench-api-token-0123456789";
+
+/// What the archive is sealed under.
+const MASTER_KEY: &str = "bench-master-key-of-some-length-012";
+
+/// Returns the keys that open the archive of a system.
+pub(crate) fn customer_keys() -> anyhow::Result<MasterKeys> {
+    let config = casement_secrets::Config {
+        master_key: Some(Secret::from_value(MASTER_KEY)),
+    };
+    Ok(config.customer_keys()?)
+}
 
 /// Returns where the program is whose roles are run: the one that was named, or the one beside this
 /// program.
@@ -249,6 +263,8 @@ raw = {raw}
 events = {events}
 [customers]
 token_key = "bench-token-key-of-some-length"
+[secrets]
+master_key = "{MASTER_KEY}"
 [[api.tokens]]
 name = "bench"
 token = "{TOKEN}"
@@ -323,6 +339,12 @@ impl Running {
     pub(crate) fn messages(&self) -> anyhow::Result<MessageServiceClient<Channel>> {
         let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.api))?;
         Ok(MessageServiceClient::new(endpoint.connect_lazy()))
+    }
+
+    /// Asks for conversations; connects when it is first used.
+    pub(crate) fn conversations(&self) -> anyhow::Result<ConversationServiceClient<Channel>> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.api))?;
+        Ok(ConversationServiceClient::new(endpoint.connect_lazy()))
     }
 
     /// Asks for windows; `None` as long as nobody listens.

@@ -11,7 +11,7 @@
 mod expiry;
 mod latency;
 mod scale;
-mod stored;
+pub(crate) mod stored;
 mod throughput;
 
 use std::path::{Path, PathBuf};

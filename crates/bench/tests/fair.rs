@@ -11,7 +11,7 @@ fn answers_of_one_brand_go_while_another_brands_campaign_is_under_way() {
         .args(["dispatch", "--only", "fair", "--customers", "200"])
         .args([
             "--campaign",
-            "800",
+            "400",
             "--answers",
             "10",
             "--fair-seconds",
@@ -25,7 +25,12 @@ fn answers_of_one_brand_go_while_another_brands_campaign_is_under_way() {
     let said = String::from_utf8_lossy(&run.stdout);
     let complaint = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}\n{complaint}");
-    for row in ["| alone |", "| beside the campaign |", "| alone again |"] {
+    for row in [
+        "| 80/s | alone |",
+        "| 80/s | beside the campaign |",
+        "| 1000/s | beside the campaign |",
+        "| 1000/s | alone again |",
+    ] {
         assert!(said.contains(row), "{row}:\n{said}");
     }
     assert!(said.contains("held up no answer"), "{said}");

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    application, audit, brand, connect, consent, conversation, dead, doctor, events, halts, media,
-    message, migrate, number, onboard, parked, replay, secrets, send, simulate, story, template,
-    window,
+    acts, application, audit, backup, brand, connect, consent, conversation, customer, dead,
+    doctor, events, figures, halts, media, message, migrate, number, onboard, parked, replay,
+    restore, secrets, send, simulate, story, stuck, template, window,
 };
 
 /// Keeps the 24-hour window of WhatsApp, and gets messages through.
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// See what customers allow, and record, import or export it
     #[command(subcommand)]
     Consent(consent::ConsentCommand),
+    /// Hand out what is held of a customer, or erase it
+    #[command(subcommand)]
+    Customer(customer::CustomerCommand),
     /// Look at templates, read them from the platform, create, edit or delete them there
     #[command(subcommand)]
     Template(template::TemplateCommand),
@@ -93,6 +96,16 @@ pub(crate) enum Command {
     /// Check the archive
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Save log and archive into a folder, while they are written
+    Backup(backup::BackupArgs),
+    /// Restore log and archive from a backup, where there are none
+    Restore(restore::RestoreArgs),
+    /// See who did what
+    Acts(acts::ActsArgs),
+    /// See what does not go on by itself
+    Stuck(stuck::StuckArgs),
+    /// See what happened, by day and number
+    Figures(figures::FiguresArgs),
     /// Take what is on the log through the present version once more
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
@@ -121,6 +134,9 @@ pub(crate) struct ConfigArgs {
     /// Where gRPC listens
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) api_listen: Option<SocketAddr>,
+    /// Where the console is served
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) console_listen: Option<SocketAddr>,
     /// Where webhooks are taken
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) webhooks_listen: Option<SocketAddr>,
@@ -242,6 +258,7 @@ impl ConfigArgs {
     pub(crate) fn overrides(&self) -> Vec<(String, String)> {
         let addresses = [
             ("api.listen", self.api_listen),
+            ("console.listen", self.console_listen),
             ("ingress.listen", self.webhooks_listen),
             ("health.listen", self.health_listen),
             ("log.own_server.listen", self.nats_listen),
@@ -314,6 +331,8 @@ mod tests {
             "window explain --number +1",
             "window --number +1 watch",
             "window watch --kind gone",
+            "backup",
+            "restore there --only half",
             "replay raw",
             "replay raw --from yesterday",
             "dead retry",
@@ -340,7 +359,7 @@ mod tests {
             "dispatcher",
             "accounts --check-config",
             "audit-projector",
-            "gateway --config f.toml --api-listen 127.0.0.1:8081",
+            "gateway --config f.toml --api-listen 127.0.0.1:8081 --console-listen 127.0.0.1:8082",
             "simulate --script s.toml",
             "simulate --app-secret-file a --graph-token-file g",
             "story --token-file t --nats-password-file p --window 20s",
@@ -391,6 +410,12 @@ mod tests {
             "consent record --number +1 --customer c --opt-out --source phone-call --time 2026-11-22T10:00:00Z",
             "consent import items.ndjson --json",
             "consent export --number +1 --identifiers",
+            "customer export --number +1 --to +2 --reason ticket-7 --media files",
+            "customer export --number +1 --customer c",
+            "customer erase --number +1 --to +2 --reason ticket-7",
+            "customer erase --number +1 --customer c --confirm c --request-id r --wait 5 --json",
+            "customer erasures --json",
+            "customer erasures e",
             "send --number +1 --to +2 --sms hi --purpose service --opt-in web-form --opt-in-time 2026-11-22T10:00:00Z --opt-in-evidence e --opt-in-record",
             "template sync --waba 8 --name order",
             "template list --waba 8 --status paused --json",
@@ -412,7 +437,24 @@ mod tests {
             "brand figures shop --from 2026-11-01T00:00:00Z --json",
             "audit export --brand shop --stream MESSAGES",
             "audit verify --stream EVENTS",
-            "audit verify --database data/archive.sqlite",
+            "audit verify --database data/archive.sqlite --master-key-file k",
+            "audit verify --database postgres://u@h/d --key k --head n",
+            "audit verify --database-url-file f",
+            "audit verify --export e.ndjson --key a+1+b --key k",
+            "audit export --database data/archive.sqlite --stream EVENTS",
+            "audit export --plain --event-type t",
+            "audit chains --stream EVENTS --json",
+            "audit heads --newest --incarnation 1a",
+            "audit key",
+            "backup there --only archive --config f.toml --json",
+            "backup there --demo --data-dir d",
+            "restore there --check --config f.toml",
+            "restore there --only log --erasures newer --erasures newest --json",
+            "backup there --only erasures",
+            "figures --from 2026-11-01 --to 2026-11-23 --time-zone Europe/Berlin --csv",
+            "acts --type NumberPaused --caller ops --json",
+            "stuck --number +1 --limit 10",
+            "figures --brand shop --number +1 --label team=sales --json",
             "replay raw --from 2h --config f.toml --json",
             "replay raw --from 2026-11-22T00:00:00Z --to 2026-11-22T10:00:00Z --demo",
             "dead list --role ingress",

@@ -12,6 +12,7 @@ use casement_proto::account::v1::secret_service_client::SecretServiceClient;
 use casement_proto::account::v1::template_service_client::TemplateServiceClient;
 use casement_proto::audit::v1::audit_service_client::AuditServiceClient;
 use casement_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use casement_proto::figures::v1::figures_service_client::FiguresServiceClient;
 use casement_proto::media::v1::media_service_client::MediaServiceClient;
 use casement_proto::message::v1::message_query_service_client::MessageQueryServiceClient;
 use casement_proto::message::v1::message_service_client::MessageServiceClient;
@@ -150,6 +151,11 @@ impl Api {
 
     pub(crate) fn templates(&self) -> TemplateServiceClient<Connection> {
         TemplateServiceClient::new(self.connection.clone())
+            .max_decoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
+    pub(crate) fn figures(&self) -> FiguresServiceClient<Connection> {
+        FiguresServiceClient::new(self.connection.clone())
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
     }
 

@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogSection,
     pub(crate) api: ApiSection,
+    pub(crate) console: ConsoleSection,
     pub(crate) customers: CustomersSection,
     pub(crate) accounts: casement_accounts::Config,
     #[serde(default)]
@@ -122,12 +123,19 @@ pub(crate) struct ApiSection {
     pub(crate) tokens: Vec<TokenConfig>,
 }
 
+/// Where people find the console.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConsoleSection {
+    pub(crate) listen: SocketAddr,
+}
+
 /// How customers are named on the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CustomersSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    token_key: Option<Secret>,
+    pub(crate) token_key: Option<Secret>,
 }
 
 /// Health pages, and the process's end.

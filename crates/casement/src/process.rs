@@ -54,6 +54,11 @@ impl Which {
         self.runs(Self::Ingress)
     }
 
+    /// Whether the gateway is in it, with the console.
+    pub(crate) fn has_console(self) -> bool {
+        self.runs(Self::Gateway)
+    }
+
     /// Whether it reads or writes the log; the gateway meets the others over the API only.
     pub(crate) fn has_log(self) -> bool {
         self != Self::Gateway
@@ -205,6 +210,36 @@ async fn with_broker(mut plan: Plan) -> anyhow::Result<()> {
     outcome
 }
 
+/// A broker of our own, for a command that works on what it holds while no role does.
+pub(crate) struct OwnBroker {
+    nats: Nats,
+    /// Nobody else uses the folder meanwhile.
+    _lock: std::fs::File,
+}
+
+impl OwnBroker {
+    /// Where it is, and where it says how it is set up.
+    pub(crate) fn address(&self) -> (String, String) {
+        (self.nats.url(), self.nats.monitoring())
+    }
+
+    pub(crate) async fn stop(self) {
+        self.nats.stop().await;
+    }
+}
+
+/// Starts the broker that `up` would run, unless another one is named.
+pub(crate) async fn own_broker(config: &mut Config) -> anyhow::Result<Option<OwnBroker>> {
+    if !config.log.servers.is_empty() {
+        return Ok(None);
+    }
+    let folder = data_folder(&config.data_dir)?;
+    config.data_dir.clone_from(&folder);
+    let lock = lock::take(&folder)?;
+    let nats = Nats::start(&config.log.own_server, &folder).await?;
+    Ok(Some(OwnBroker { nats, _lock: lock }))
+}
+
 /// Runs around the simulator, in the demo.
 async fn with_demo(
     mut plan: Plan,
@@ -231,7 +266,8 @@ async fn gateway_alone(mut plan: Plan) -> anyhow::Result<()> {
     let mut shell = Shell::new(config.grace());
     let upstreams = Upstreams::from_config(&config.gateway)
         .map_err(|error| ConfigError::check(error.to_string()))?;
-    serve_gateway(&plan, upstreams, listeners.api, &mut shell).await?;
+    let doors = (listeners.api, listeners.console);
+    serve_gateway(&plan, upstreams, doors, &mut shell).await?;
     let health = serve_pages(listeners.health, &mut shell)?;
     tracing::info!(%health, "running");
     let (stop, asked) = mpsc::channel(2);
@@ -239,11 +275,11 @@ async fn gateway_alone(mut plan: Plan) -> anyhow::Result<()> {
     shell.run_until(asked).await
 }
 
-/// Serves gRPC and HTTP+JSON of what is behind the gateway.
+/// Serves gRPC and HTTP+JSON of what is behind the gateway, and the console.
 async fn serve_gateway(
     plan: &Plan,
     upstreams: Upstreams,
-    listener: TcpListener,
+    (api, console): (TcpListener, Option<TcpListener>),
     shell: &mut Shell,
 ) -> anyhow::Result<()> {
     let parts = casement_gateway::Parts {
@@ -256,7 +292,10 @@ async fn serve_gateway(
     let gateway = casement_gateway::start(&plan.config.gateway, parts)
         .await
         .map_err(|error| ConfigError::check(error.to_string()))?;
-    shell.spawn("gateway", gateway.serve(listener));
+    if let Some(console) = console {
+        shell.spawn("console", gateway.serve_console(console));
+    }
+    shell.spawn("gateway", gateway.serve(api));
     Ok(())
 }
 
@@ -305,9 +344,12 @@ async fn with_roles(
     };
     shell.spawn("broker watch", watch_broker(wired.log.clone(), &shell));
     let api = listeners.api.local_addr()?;
+    let console = listeners.console.as_ref().map(TcpListener::local_addr);
+    let console = console.transpose()?;
     if plan.which == Which::All {
         let upstreams = Upstreams::local(&telemetry::observe(wired.routes.routes()));
-        serve_gateway(&plan, upstreams, listeners.api, &mut shell).await?;
+        let doors = (listeners.api, listeners.console);
+        serve_gateway(&plan, upstreams, doors, &mut shell).await?;
     } else {
         let (health, keep_health) =
             health::grpc(&shell.readiness(), &wired.services, shell.stopping());
@@ -332,8 +374,9 @@ async fn with_roles(
             api: format!("http://{api}"),
             token: SecretString::from(auth::DEMO_TOKEN),
             readiness: Some(shell.readiness()),
-            places: Some(Places {
+            places: console.map(|console| Places {
                 api,
+                console,
                 webhooks: demo.webhooks,
                 simulator: demo.simulator,
                 health: health_address,
@@ -371,6 +414,7 @@ fn watch_broker(
 /// The ports of a process, taken. That for webhooks is only known to be free: the role takes it.
 struct Listeners {
     api: TcpListener,
+    console: Option<TcpListener>,
     health: TcpListener,
 }
 
@@ -391,13 +435,23 @@ impl Listeners {
             ports::require_free(*listen, "the door for webhooks", "--webhooks-listen").await?;
         }
         let api = ports::bind(config.api.listen, "the API", "--api-listen").await?;
+        let console = if which.has_console() {
+            let listen = config.console.listen;
+            Some(ports::bind(listen, "the console", "--console-listen").await?)
+        } else {
+            None
+        };
         let listen = config.health.listen;
         let health = ports::bind(listen, "the health page", "--health-listen").await?;
         if *mode == Mode::Demo {
             let listen = config.demo.simulator_listen;
             ports::require_free(listen, "the simulator", "--simulator-listen").await?;
         }
-        Ok(Self { api, health })
+        Ok(Self {
+            api,
+            console,
+            health,
+        })
     }
 }
 

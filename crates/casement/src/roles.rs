@@ -84,9 +84,15 @@ pub(crate) async fn start(
     }
     if which.runs(Which::AuditProjector) {
         let (section, clock) = (config.archive.clone(), parts.clock.clone());
-        let role = casement_audit_projector::start(section, log, clock, &parts.readiness)
+        let masters = config.secrets.customer_keys();
+        let masters = Arc::new(masters.context("secrets.master_key")?);
+        let role = casement_audit_projector::start(section, masters, log, clock, &parts.readiness)
             .await
             .context("role audit-projector")?;
+        let role = match &config.customers.token_key {
+            Some(_) => role.with_tokens(customers::Tokens::new(config.token_key()?)),
+            None => role,
+        };
         let (conversations, audit, messages) = role.services();
         wired.services.push(name_of(&conversations));
         wired.routes.add_service(conversations);
@@ -94,6 +100,9 @@ pub(crate) async fn start(
         wired.routes.add_service(audit);
         wired.services.push(name_of(&messages));
         wired.routes.add_service(messages);
+        let figures = role.figures_service();
+        wired.services.push(name_of(&figures));
+        wired.routes.add_service(figures);
         shell.spawn("audit-projector", role.run(parts.stopping.clone()));
     }
     Ok(wired)
@@ -124,6 +133,9 @@ async fn with_customers(
         let service = role.service();
         wired.services.push(name_of(&service));
         wired.routes.add_service(service);
+        let repairs = role.repairs();
+        wired.services.push(name_of(&repairs));
+        wired.routes.add_service(repairs);
         shell.spawn("ingress", role.run(parts.stopping.clone()));
     }
     if which.runs(Which::WindowTracker) {

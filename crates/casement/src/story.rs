@@ -66,6 +66,7 @@ pub(crate) struct Stage {
 /// Where everything is in the demo.
 pub(crate) struct Places {
     pub(crate) api: SocketAddr,
+    pub(crate) console: SocketAddr,
     pub(crate) webhooks: SocketAddr,
     pub(crate) simulator: SocketAddr,
     pub(crate) health: SocketAddr,

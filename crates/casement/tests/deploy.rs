@@ -20,7 +20,7 @@ const ROLES: [&str; 5] = [
 
 struct Broker {
     _process: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     port: u16,
     monitoring_port: u16,
 }
@@ -48,13 +48,14 @@ fn broker() -> Broker {
     std::fs::write(&path, here).expect("a new file in a new folder");
     let mut command = Command::new(nats_server_bin());
     command.arg("-c").arg(path);
-    for user in ROLES.iter().chain(&["subscriber"]) {
+    command.env("CASEMENT_NATS_STORE_KEY", "key-of-the-store");
+    for user in ROLES.iter().chain(&["subscriber", "operator"]) {
         let name = user.to_ascii_uppercase().replace('-', "_");
         command.env(format!("CASEMENT_NATS_{name}_PASSWORD"), password(user));
     }
     Broker {
         _process: Process::start(&mut command),
-        _folder: folder,
+        folder,
         port,
         monitoring_port,
     }
@@ -106,6 +107,78 @@ async fn each_role_opens_the_log_and_writes_its_own_subjects_only() {
     }
     let log = broker.log("subscriber").await;
     assert!(bury(&log, "ingress").await.is_err(), "a subscriber wrote");
+}
+
+/// Reads the files of a folder and of those in it.
+fn read_all(folder: &Path, bytes: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, bytes);
+        } else {
+            bytes.extend(std::fs::read(path).unwrap_or_default());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_shipped_broker_stores_cannot_be_read_from_its_files() {
+    let broker = broker();
+    let log = broker.log("ingress").await;
+    let canary = "marzipan-canary";
+    let letter = v1::DeadLetter {
+        role: "ingress".to_owned(),
+        reason: canary.to_owned(),
+        ..v1::DeadLetter::default()
+    };
+    let (subject, at) = (subject::dead("ingress"), Timestamp::UNIX_EPOCH);
+    let record = Record::new(subject, Uuid::new_v4(), "casement/test", at, letter);
+    log.append(record, Expect::Anything)
+        .await
+        .expect("it is stored");
+    let mut stored = Vec::new();
+    read_all(&broker.folder.path().join("store"), &mut stored);
+    let holds = |text: &str| {
+        stored
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    assert!(stored.len() > 200, "{} bytes", stored.len());
+    assert!(!holds(canary) && !holds("casement.dead.ingress"));
+}
+
+#[test]
+fn a_broker_with_another_key_than_its_store_has_does_not_start() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let script = std::fs::read_to_string(root.join("deploy/nats/start.sh"));
+    let script = script.expect("it is in the checkout");
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let secrets = folder.path().join("secrets");
+    std::fs::create_dir(&secrets).expect("a new folder");
+    let users = ROLES.iter().chain(&["subscriber", "operator"]);
+    for name in users.map(|user| format!("nats-{user}")) {
+        std::fs::write(secrets.join(name), "secret").expect("a new file");
+    }
+    let script = script.replace("/run/secrets", &secrets.display().to_string());
+    let script = script.replace("exec nats-server", "exec echo would start nats-server");
+    let start = |key: &str| {
+        std::fs::write(secrets.join("nats-store-key"), key).expect("a file of ours");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]);
+        command.env("CASEMENT_NATS_STORE", folder.path());
+        command.output().expect("a shell is there")
+    };
+    for (key, is_started) in [
+        ("one", true),
+        ("one", true),
+        ("other", false),
+        ("one", true),
+    ] {
+        let output = start(key);
+        assert_eq!(output.status.success(), is_started, "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).contains("would start");
+        assert_eq!(said, is_started, "{output:?}");
+    }
 }
 
 #[test]

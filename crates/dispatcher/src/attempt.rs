@@ -106,6 +106,9 @@ impl Engine {
         };
         self.rates.give_up(&id);
         let is_accepted = matches!(answer, Answer::Accepted { .. });
+        if is_accepted {
+            self.halts.accepted(plan.sending, self.clock.now());
+        }
         let is_held = templates::is_held(&answer);
         Box::pin(self.settle(loaded, &claimed, answer, true)).await;
         if is_held {

@@ -13,7 +13,7 @@ use casement_event::convert::message::read_purpose;
 use casement_event::v1;
 use casement_event_log::Log;
 use casement_event_log::consent::{self, Change, ConsentError, Known};
-use casement_event_log::{conversation, customers};
+use casement_event_log::{conversation, customers, erasure};
 use casement_sms::errors::{Action, ErrorRule};
 use jiff::Timestamp;
 
@@ -42,6 +42,8 @@ pub(crate) struct Rested {
     ids: Vec<CustomerId>,
     /// Sequence of the newest record; 0 if there is none.
     pub(crate) sequence: u64,
+    /// The customer was erased.
+    pub(crate) is_erased: bool,
     /// When an opt-in is needed.
     need: Need,
 }
@@ -57,6 +59,7 @@ impl Rested {
             portfolio,
             ids,
             sequence: known.sequence,
+            is_erased: known.is_erased,
             need,
         }
     }
@@ -145,10 +148,16 @@ pub(crate) async fn has_changed(
     route: Route,
     purpose: Purpose,
 ) -> Result<bool, ConsentError> {
+    let portfolio = &rested.portfolio;
     if !is_heeded(route, purpose, rested.need) {
+        // But that the customer was erased rules out everything.
+        for id in &rested.ids {
+            if erasure::of_customer(log, portfolio, id).await?.is_some() {
+                return Ok(true);
+            }
+        }
         return Ok(false);
     }
-    let portfolio = &rested.portfolio;
     let known = async { read(log, portfolio, &rested.ids).await };
     let survivor = async {
         match rested.ids.last() {
@@ -158,7 +167,7 @@ pub(crate) async fn has_changed(
     };
     let (known, survivor) = futures::future::try_join(known, survivor).await?;
     // A record that is newer than any of these has a higher sequence than all of them.
-    Ok(known.sequence != rested.sequence || survivor.is_some())
+    Ok(known.is_erased || known.sequence != rested.sequence || survivor.is_some())
 }
 
 /// The role, as it stands on its events.

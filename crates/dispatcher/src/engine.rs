@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::admission::Admission;
 use crate::aggregate::{LoadError, Loaded};
 use crate::attempt::Plan;
 use crate::brands::Quotas;
@@ -45,6 +46,7 @@ pub(crate) struct Engine {
     pub(crate) tokens: Tokens,
     pub(crate) clock: SharedClock,
     pub(crate) rules: Rules,
+    pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     /// What waits in each conversation.
     pub(crate) book: Arc<Book>,
@@ -247,6 +249,9 @@ impl Engine {
         };
         self.halts.prove().await.map_err(HaltError::from)?;
         let mut routed = Box::pin(self.route(loaded, &account, None, now)).await?;
+        if routed.consent.is_erased {
+            return Box::pin(self.end_erased(loaded, now)).await;
+        }
         if let Some(end) = self.needless(loaded, &routed, now).await? {
             return self.append(loaded, &end, Details::default(), now).await;
         }

@@ -9,7 +9,7 @@ use casement_event::convert::window::Conversation;
 use casement_event::convert::{self, timestamp};
 use casement_event::{Uuid, id, subject, v1};
 use casement_event_log::conversation::Key;
-use casement_event_log::{AppendError, Expect, Position, customers};
+use casement_event_log::{AppendError, Expect, Position, customers, erasure};
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::message_service_server::MessageService;
 use casement_shell::auth::{self, Caller, Scope};
@@ -220,6 +220,8 @@ impl Messages {
         let checked = checked.map_err(bad_fields)?;
         let account = self.account(caller, &checked.number)?;
         self.can_seal(asked)?;
+        let priority = convert::message::read_priority(asked.priority(), asked.purpose());
+        let _let_in = self.engine.admission.enter(priority).await;
         let unique = match asked.request_id.as_str() {
             "" => Uuid::now_v7(),
             request_id => id::requested_message(&caller.brand, &checked.number, request_id),
@@ -418,7 +420,15 @@ impl Messages {
     ) -> Result<Key, Status> {
         let number = checked.number.clone();
         let customer = match &checked.customer {
-            Named::Id(customer) => customer.clone(),
+            Named::Id(customer) => {
+                let portfolio = portfolio(account)?;
+                let erased = erasure::heard(&self.engine.log, &portfolio, customer.as_str()).await;
+                if erased.map_err(|error| unavailable(&error))?.is_some() {
+                    let text = "the customer was erased: who writes again has another id";
+                    return Err(refuse(Code::NotFound, "CUSTOMER_ERASED", text));
+                }
+                customer.clone()
+            }
             Named::Addresses(addresses) => {
                 let portfolio = portfolio(account)?;
                 let source = "casement/dispatcher";

@@ -68,6 +68,7 @@
 //! # }
 //! ```
 
+mod admission;
 mod again;
 mod aggregate;
 mod answers;
@@ -83,6 +84,7 @@ mod consent;
 mod content;
 mod direct;
 mod engine;
+mod erase;
 mod evidence;
 mod failover;
 mod grpc;

@@ -77,6 +77,13 @@ impl Recent {
         aggregate::load(log, id).await
     }
 
+    /// Forgets what is kept of customers.
+    pub(crate) fn forget(&self, customers: &[CustomerId]) {
+        lock(&self.messages)
+            .retain(|_, known| !customers.contains(&known.context.conversation.customer));
+        lock(&self.conversations).retain(|key, _| !customers.contains(&key.customer));
+    }
+
     /// Reads what stands on the log about a conversation, as [`conversation::follow`] does.
     pub(crate) async fn follow(
         &self,

@@ -8,13 +8,15 @@ use casement_domain::message::{self, Report, ReportedFailure};
 use casement_event::convert::message::{Details, read_delivery};
 use casement_event::convert::{self};
 use casement_event::subject::{self, Family, stream};
-use casement_event::{Event, Record, id, v1};
+use casement_event::{Event, Record, Stored, id, v1};
+use casement_event_log::dead::{Letter, Tried};
 use casement_event_log::{AppendError, Delivery, Expect, Failure, WorkSpec};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::aggregate::Loaded;
+use crate::commands::put_back::{self, PutBackError};
 use crate::consent::{self, Refused};
 use crate::engine::{DriveError, Engine};
 use crate::evidence;
@@ -43,7 +45,14 @@ pub(crate) async fn run(engine: Arc<Engine>, stopping: CancellationToken) -> any
 }
 
 async fn take(engine: &Arc<Engine>, delivery: Delivery) -> Result<(), Failure> {
-    let stored = &delivery.stored;
+    match take_up(engine, &delivery.stored).await? {
+        None => Ok(()),
+        Some(reason) => Ok(bury(engine, &delivery, reason).await?),
+    }
+}
+
+/// Folds a report into its message. Returns why that can never be done.
+async fn take_up(engine: &Arc<Engine>, stored: &Stored) -> Result<Option<String>, DriveError> {
     let read = match (stored.event(), subject::parse_message(&stored.subject)) {
         (Ok(Event::StatusReported(report)), Some((_, id))) => Ok((report, id)),
         (Ok(other), _) => Err(format!("a {} is not a report", other.event_type())),
@@ -54,11 +63,44 @@ async fn take(engine: &Arc<Engine>, delivery: Delivery) -> Result<(), Failure> {
             Err(error) if error.is_hopeless() => {
                 format!("{:#}", anyhow::Error::new(error))
             }
-            other => return Ok(other?),
+            other => {
+                other?;
+                return Ok(None);
+            }
         },
         Err(reason) => reason,
     };
-    Ok(bury(engine, &delivery, reason).await?)
+    Ok(Some(reason))
+}
+
+/// Tries dead letters again as somebody asks for it, until stopped: reports and commands.
+pub(crate) async fn grant_wishes(
+    engine: Arc<Engine>,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let log = engine.log.clone();
+    let now = || engine.clock.now();
+    let who = ("dispatcher", "casement/dispatcher");
+    log.grant_wishes(who, now, stopping, |letter| retry(&engine, letter))
+        .await;
+    Ok(())
+}
+
+async fn retry(engine: &Arc<Engine>, letter: Letter) -> Result<Tried, Failure> {
+    if letter.letter.stream == stream::COMMANDS {
+        return match put_back::publish_again(&engine.log, &letter).await {
+            Ok(()) => Ok(Tried::Helped),
+            Err(error @ (PutBackError::NotACommand | PutBackError::NotKept)) => {
+                Ok(Tried::InVain(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
+    let Some(stored) = engine.log.buried(&letter).await? else {
+        return Ok(Tried::InVain("the report has left the log".to_owned()));
+    };
+    let reason = take_up(engine, &stored).await?;
+    Ok(reason.map_or(Tried::Helped, Tried::InVain))
 }
 
 /// Folds a report into its message, event by event. Safe to repeat.
@@ -86,7 +128,7 @@ async fn fold(
         let folded = Box::pin(folding.instrument(span)).await?;
         // What was told meanwhile may be reason to tell more.
         if folded == Folded::Whole && !engine.prove(&mut loaded).await? {
-            return engine.conclude(&mut loaded).await;
+            return Box::pin(engine.conclude(&mut loaded)).await;
         }
     }
 }

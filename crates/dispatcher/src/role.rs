@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Admission;
 use crate::brands::Quotas;
 use crate::budgets::Budgets;
 use crate::config::{Config, Rules};
@@ -38,7 +39,7 @@ use crate::rates::Rates;
 use crate::recent::Recent;
 use crate::sensitive::{Vault, keeper};
 use crate::workers::Workers;
-use crate::{commands, metrics, money, pace, reports, wake};
+use crate::{commands, erase, metrics, money, pace, reports, wake};
 
 /// How long after it was handed out a message is handed out again if nothing moved it.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
@@ -120,6 +121,7 @@ pub fn start(
         tokens: tokens.clone(),
         clock,
         rules,
+        admission: Admission::default(),
         rates: Rates::new(config.brand_weights.clone()),
         book: Arc::clone(&book),
         budgets: Budgets::default(),
@@ -281,7 +283,10 @@ impl Role {
         };
         // Each decision asks who the customer is and what they allow; both change seldom.
         let mirror_customers = async {
-            engine.log.mirror(stream::CUSTOMERS, stopping.clone()).await;
+            tokio::join!(
+                engine.log.mirror(stream::CUSTOMERS, stopping.clone()),
+                engine.log.heed_tombstones(stopping.clone()),
+            );
             Ok(())
         };
         let outcome = tokio::try_join!(
@@ -295,6 +300,7 @@ impl Role {
             watch_progress,
             hand_out,
             reports::run(Arc::clone(&engine), stopping.clone()),
+            reports::grant_wishes(Arc::clone(&engine), stopping.clone()),
             money::run(
                 Arc::clone(&engine),
                 lanes.is_active.clone(),
@@ -305,6 +311,7 @@ impl Role {
             mirror_customers,
             pace::run(lanes.clone(), stopping.clone()),
             keeper::run(engine.log.clone(), stopping.clone()),
+            erase::run(Arc::clone(&engine), stopping.clone()),
             Box::pin(halts::watch::run(lanes.clone(), known, stopping.clone())),
         );
         // Who has not begun is left to whoever comes next.

@@ -1,5 +1,5 @@
-//! Wakes conversations whose customer did something, so that what is held can go, and counts what
-//! customers write towards their number's rate.
+//! Wakes conversations whose customer did something or allows something else, so that what is held
+//! can go, and counts what customers write towards their number's rate.
 //!
 //! A notice and no more: a held message is also looked at again on its own, so one that is
 //! missed costs time and nothing else.
@@ -13,13 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lanes::Lanes;
 
-/// Follows customers and windows until stopped.
+/// Follows customers, windows and consent until stopped.
 pub(crate) async fn run(log: Log, lanes: Lanes, stopping: CancellationToken) -> anyhow::Result<()> {
+    let consents = vec![subject::ALL_CONSENTS.to_owned()];
+    let mut consents = log.follow(stream::CUSTOMERS, consents, Start::New);
     let filters = vec![Family::Inbound.filter(), Family::Window.filter()];
     let mut follower = log.follow(stream::EVENTS, filters, Start::New);
     loop {
         tokio::select! {
             () = stopping.cancelled() => return Ok(()),
+            followed = consents.next() => {
+                if let Followed::Event(stored) = followed {
+                    wake_everywhere(&stored.subject, &lanes);
+                }
+            }
             followed = follower.next() => {
                 if let Followed::Event(stored) = followed
                     && let Some((_, number, customer)) = subject::parse_conversation(&stored.subject)
@@ -28,6 +35,21 @@ pub(crate) async fn run(log: Log, lanes: Lanes, stopping: CancellationToken) -> 
                     lanes.wake(Key { number, customer });
                 }
             }
+        }
+    }
+}
+
+/// Wakes the conversations that a customer has with the numbers of a portfolio: consent is for all
+/// of them.
+fn wake_everywhere(consent: &str, lanes: &Lanes) {
+    let Some((portfolio, customer)) = subject::parse_consent(consent) else {
+        return;
+    };
+    let numbers = lanes.engine.directory.numbers().into_iter();
+    for number in numbers.filter(|number| number.portfolio_id == portfolio.as_str()) {
+        if let Ok(number) = BusinessNumber::parse(&number.number) {
+            let customer = customer.clone();
+            lanes.wake(Key { number, customer });
         }
     }
 }

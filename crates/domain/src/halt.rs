@@ -16,6 +16,10 @@ pub use stops::{PORTFOLIO_LIMIT, Stop, Stops};
 /// Longest wait before a halt that ends by time is over, or one that is probed is probed again.
 pub const WAIT_MAX: SignedDuration = SignedDuration::from_hours(4);
 
+/// How many calls that are accepted after a halt show that it is over. What comes later is another
+/// one: of many calls some meet a limit by chance, and each must not wait longer for the last.
+pub const ACCEPTED_LEN: u32 = 10;
+
 /// How far a halt reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -342,8 +346,15 @@ pub enum Known {
 
 /// Returns the halt to record for an order; `None` if what is known covers it.
 ///
-/// The cause of a call that began before the halt was lifted does not set it again.
-pub fn set(known: Option<&Known>, order: &Order, now: Timestamp) -> Option<Halt> {
+/// The cause of a call that began before the halt was lifted does not set it again. One that comes
+/// back soon after it ran out stays longer, unless so many calls that it concerns were
+/// `accepted_since` that it was over.
+pub fn set(
+    known: Option<&Known>,
+    order: &Order,
+    accepted_since: u32,
+    now: Timestamp,
+) -> Option<Halt> {
     let (since, renewals) = match known {
         Some(Known::Lifted { at }) if *at >= order.met_at => return None,
         None | Some(Known::Lifted { .. }) => (order.met_at, 0),
@@ -355,7 +366,9 @@ pub fn set(known: Option<&Known>, order: &Order, now: Timestamp) -> Option<Halt>
             (None, _) => return None,
             // Of a call that was under way when it was set.
             (Some(until), _) if order.met_at < until => return None,
-            (Some(until), _) if is_soon(halt, until, order.met_at) => {
+            (Some(until), _)
+                if accepted_since < ACCEPTED_LEN && is_soon(halt, until, order.met_at) =>
+            {
                 (order.met_at, halt.renewals.saturating_add(1))
             }
             (Some(_), _) => (order.met_at, 0),

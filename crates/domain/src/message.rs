@@ -20,7 +20,8 @@ mod stakes;
 mod state;
 
 pub use decide::{
-    CancelRefusal, Next, cancel, dead_end, next, on_accepted, on_decision, on_rejected, on_unknown,
+    CUSTOMER_ERASED, CancelRefusal, Next, cancel, dead_end, erase, next, on_accepted, on_decision,
+    on_rejected, on_unknown,
 };
 pub use report::{DeliveryStatus, Report, ReportedFailure, on_report};
 pub use stakes::{Answers, Sending, Stakes, stakes};

@@ -21,7 +21,9 @@ pub use circumstances::Circumstances;
 pub use entry_point::{
     ENTRY_POINT_REPLY_WITHIN, EntryPoint, EntryPointAtStake, EntryPointState, FreeEntryPoint,
 };
-pub use telling::{Closed, Event, OpenReason, Published, decide, evolve, is_unsure, next_deadline};
+pub use telling::{
+    Closed, Event, OpenReason, Published, decide, erase, evolve, is_unsure, next_deadline,
+};
 
 /// How the window is counted and told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Facts {
     pub number_migrated_at: Option<Timestamp>,
     /// When the customer proved to be another one, who carries the window on.
     pub merged_at: Option<Timestamp>,
+    /// When the customer was erased.
+    pub erased_at: Option<Timestamp>,
     /// Who owns the thread, by the latest word; `None` if nobody ever said.
     pub thread_owner: Option<AsOf<ThreadOwner>>,
 }
@@ -128,6 +132,7 @@ impl Facts {
             user_id_changed_at: self.user_id_changed_at.max(survivor.user_id_changed_at),
             number_migrated_at: self.number_migrated_at.max(survivor.number_migrated_at),
             merged_at: survivor.merged_at,
+            erased_at: self.erased_at.max(survivor.erased_at),
             thread_owner: self.thread_owner.max(survivor.thread_owner),
         }
     }
@@ -159,7 +164,8 @@ impl Facts {
 
     /// Returns whether the window is open at this time.
     pub fn is_open(&self, policy: &Policy, now: Timestamp) -> bool {
-        self.merged_at.is_none()
+        self.erased_at.is_none()
+            && self.merged_at.is_none()
             && self.cut(policy).is_none()
             && self.expires_at(policy).is_some_and(|expires| now < expires)
     }
@@ -187,6 +193,8 @@ impl Facts {
     pub fn closed_reason(&self, policy: &Policy, now: Timestamp) -> Option<ClosedReason> {
         if self.is_open(policy, now) {
             None
+        } else if self.erased_at.is_some() {
+            Some(ClosedReason::Erased)
         } else if self.merged_at.is_some() {
             Some(ClosedReason::Merged)
         } else if self.last_qualifying.is_none() {
@@ -283,6 +291,8 @@ pub enum ClosedReason {
     NumberMigrated,
     /// The platform gave the customer another user id; see [`CarryOver`].
     UserIdChanged,
+    /// The customer was erased.
+    Erased,
 }
 
 impl ClosedReason {
@@ -290,7 +300,7 @@ impl ClosedReason {
     pub fn is_cut(self) -> bool {
         match self {
             Self::Corrected | Self::NumberMigrated | Self::UserIdChanged => true,
-            Self::NeverWrote | Self::Expired | Self::Merged => false,
+            Self::NeverWrote | Self::Expired | Self::Merged | Self::Erased => false,
         }
     }
 }

@@ -12,7 +12,8 @@ use async_nats::HeaderMap;
 use async_nats::client::Request;
 use async_nats::connection::State;
 use bytes::Bytes;
-use casement_event::{Record, Uuid, header, new_traceparent};
+use casement_domain::turns::Priority;
+use casement_event::{Extension, Record, Uuid, header, new_traceparent};
 use casement_shell::telemetry;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -26,6 +27,9 @@ use crate::{AppendError, Position, metrics, trace};
 
 /// Pause before an append is repeated, so that a broker that refuses at once is not hammered.
 const REPEAT_DELAY: Duration = Duration::from_millis(50);
+
+/// Where providers' reports stand.
+const REPORTS: &str = "casement.events.report.";
 
 /// What must be true of the log for an append to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +69,29 @@ pub(crate) struct Prepared {
     pub(crate) append_id: String,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
+    pub(crate) urgency: Urgency,
+}
+
+/// Whether somebody waits for an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Urgent,
+    /// Nobody does: it is of a campaign, or a provider's report, which comes when it comes.
+    Patient,
+}
+
+impl Urgency {
+    fn of(record: &Record) -> Self {
+        let bulk = (Extension::Priority, Priority::Bulk.as_str());
+        let mut extensions = record.extensions.iter();
+        let is_bulk = extensions.any(|(name, value)| (*name, value.as_str()) == bulk);
+        let is_report = record.subject.starts_with(REPORTS);
+        if is_bulk || is_report {
+            Self::Patient
+        } else {
+            Self::Urgent
+        }
+    }
 }
 
 impl Prepared {
@@ -98,6 +125,7 @@ impl Prepared {
             append_id,
             headers,
             payload: record.event.encode(),
+            urgency: Urgency::of(record),
         }
     }
 

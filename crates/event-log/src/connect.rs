@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::erasure::Graves;
 use crate::follow::PATIENCE_MAX;
 use crate::group::Group;
+use crate::lineage::{self, Ancestor, incarnation};
 use crate::mirror::Mirror;
 use crate::{Config, streams};
 
@@ -87,8 +89,10 @@ pub(crate) struct Inner {
     pub(crate) patient: jetstream::Context,
     pub(crate) streams: HashMap<String, Stream>,
     pub(crate) incarnations: HashMap<String, String>,
+    pub(crate) ancestors: HashMap<String, Vec<Ancestor>>,
     pub(crate) groups: Mutex<HashMap<String, Group>>,
     pub(crate) mirrors: Mutex<HashMap<&'static str, Arc<Mirror>>>,
+    pub(crate) graves: Graves,
 }
 
 impl std::fmt::Debug for Log {
@@ -128,6 +132,7 @@ impl Log {
         patient.set_timeout(PATIENCE_MAX);
         let mut opened = HashMap::new();
         let mut incarnations = HashMap::new();
+        let mut ancestors = HashMap::new();
         for wanted in streams::all(&config.sizes, config.replicas) {
             let name = wanted.name.clone();
             let failed = |source| ConnectError::Stream {
@@ -148,6 +153,7 @@ impl Log {
                 tracing::warn!(problem, "stream is not as it must be, accepted by setting");
             }
             incarnations.insert(name.clone(), incarnation(info));
+            ancestors.insert(name.clone(), lineage::ancestors(&info.config));
             opened.insert(name, stream);
         }
         Ok(Self {
@@ -158,8 +164,10 @@ impl Log {
                 patient,
                 streams: opened,
                 incarnations,
+                ancestors,
                 groups: Mutex::default(),
                 mirrors: Mutex::default(),
+                graves: Graves::default(),
             }),
         })
     }
@@ -171,6 +179,11 @@ impl Log {
             .get(stream)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// Returns the lives that a stream continues since it was restored, newest first.
+    pub fn ancestors(&self, stream: &str) -> &[Ancestor] {
+        self.inner.ancestors.get(stream).map_or(&[], Vec::as_slice)
     }
 
     /// Returns whether the connection stands right now.
@@ -205,11 +218,6 @@ async fn open(
         tracing::info!(stream = wanted.name, error = %error, "stream cannot be opened yet");
         tokio::time::sleep(OPEN_RETRY_DELAY).await;
     }
-}
-
-/// A stream's life is told by when it was created.
-pub(crate) fn incarnation(info: &jetstream::stream::Info) -> String {
-    format!("{:x}", info.created.unix_timestamp_nanos())
 }
 
 async fn connect(

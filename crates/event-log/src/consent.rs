@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::connect::Log;
 use crate::customers::{self, ResolveError};
+use crate::erasure;
 use crate::{AppendError, Expect, ReadError};
 
 /// How often a change is joined anew because another writer was faster.
@@ -33,6 +34,8 @@ pub struct Known {
     pub consent: Consent,
     /// Sequence of the record; 0 if there is none.
     pub sequence: u64,
+    /// Whether the customer was erased: nobody may write to them, and nothing is written down.
+    pub is_erased: bool,
     causes: Vec<String>,
 }
 
@@ -49,6 +52,7 @@ impl Known {
         Self {
             consent: self.consent.join(other.consent),
             sequence: self.sequence.max(other.sequence),
+            is_erased: self.is_erased || other.is_erased,
             causes: merged(self.causes, other.causes),
         }
     }
@@ -118,7 +122,18 @@ pub async fn read(
     customer: &CustomerId,
 ) -> Result<Known, ConsentError> {
     let subject = subject::consent(portfolio, customer);
-    let Some(stored) = log.last(stream::CUSTOMERS, &subject).await? else {
+    let (stored, tombstone) = futures::future::try_join(
+        log.last(stream::CUSTOMERS, &subject),
+        erasure::of_customer(log, portfolio, customer),
+    )
+    .await?;
+    if tombstone.is_some() {
+        return Ok(Known {
+            is_erased: true,
+            ..Known::default()
+        });
+    }
+    let Some(stored) = stored else {
         return Ok(Known::default());
     };
     let sequence = stored.sequence;
@@ -128,6 +143,7 @@ pub async fn read(
             consent: convert::consent::read_record(&recorded)
                 .map_err(|error| unreadable(error.to_string()))?,
             sequence,
+            is_erased: false,
             causes: recorded.causes,
         }),
         Ok(other) => Err(unreadable(format!("{} is no consent", other.event_type()))),
@@ -164,6 +180,7 @@ pub async fn settle(
     let added = Known {
         consent: change.consent.clone(),
         sequence: 0,
+        is_erased: false,
         causes: causes.into_iter().collect(),
     };
     let writing = Writing {
@@ -238,6 +255,12 @@ impl Writing<'_> {
     async fn join(&self, customer: &CustomerId, added: &Known) -> Result<Recorded, ConsentError> {
         for _ in 0..ROUNDS_MAX {
             let known = read(self.log, self.portfolio, customer).await?;
+            if known.is_erased {
+                return Ok(Recorded {
+                    known,
+                    is_written: false,
+                });
+            }
             let is_repeat = !added.causes.is_empty()
                 && added
                     .causes

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use casement_domain::id::{BusinessNumber, CustomerId, PortfolioId};
 use casement_domain::inbound::Addresses;
-use casement_domain::window::{Event as WindowEvent, Evidence, Facts, Published, evolve};
+use casement_domain::window::{
+    ClosedReason, Event as WindowEvent, Evidence, Facts, Published, evolve,
+};
 use casement_event::convert::{ConvertError, inbound, window};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{DecodeError, Event, Stored, header, v1};
@@ -342,8 +344,12 @@ impl Present {
         let event = decoded(stored)?;
         let published = converted(stored, window::read(&event))?;
         let last = published.last_inbound.clone();
+        let erased = published
+            .closed
+            .filter(|closed| closed.reason == ClosedReason::Erased);
         let known = Facts {
             last_qualifying: Some(last),
+            erased_at: erased.map(|closed| closed.at),
             told_waiting_since: published.circumstances.waiting_since,
             evidence: published.evidence,
             ..Facts::default()

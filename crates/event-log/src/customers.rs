@@ -26,6 +26,7 @@ use casement_event::{Event, Record, Uuid, convert, id, v1};
 use jiff::Timestamp;
 
 use crate::connect::Log;
+use crate::erasure;
 use crate::{AppendError, Expect, ReadError};
 
 pub use holder::{Holder, holder};
@@ -49,6 +50,9 @@ pub enum ResolveError {
     /// A link could not be written.
     #[error("link could not be written")]
     Append(#[from] AppendError),
+    /// What was to be told of the customer happened before they were erased.
+    #[error("customer was erased since")]
+    Erased,
     /// No identifier was given.
     #[error("no identifier names the customer")]
     Nameless,
@@ -156,7 +160,22 @@ pub async fn identify(
         if rows.is_empty() {
             return Err(ResolveError::Nameless);
         }
+        if rows.iter().any(|row| row.erased_at >= Some(sighting.at)) {
+            return Err(ResolveError::Erased);
+        }
         let resolution = customer::resolve(sighting, &links(&rows));
+        // Of a phone that is somebody else's by now, the one who had it before may be gone.
+        let had_it_before = |row: &Row| {
+            row.link
+                .as_ref()
+                .is_some_and(|link| link.tenure.former.is_some())
+        };
+        if let Some((known, _)) = &resolution.customer
+            && rows.iter().any(had_it_before)
+            && erasure::of_customer(log, portfolio, known).await?.is_some()
+        {
+            return Err(ResolveError::Erased);
+        }
         if let Some(customer) = linking.write(&rows, &resolution).await? {
             let merged = ended(sighting, &rows, &ways, &resolution, &customer);
             return Ok(Resolved {
@@ -218,6 +237,8 @@ struct Row {
     stored: Option<Link>,
     /// The link, with those who carry on.
     link: Option<Link>,
+    /// When whoever had the identifier was last erased.
+    erased_at: Option<Timestamp>,
 }
 
 fn links(rows: &[Row]) -> Vec<(Identifier, Link)> {
@@ -318,19 +339,54 @@ async fn load_rows(
     sighting: &Sighting,
 ) -> Result<Vec<Row>, ResolveError> {
     let reading = sighting.identifiers().into_iter().map(async |identifier| {
-        let subject = subject::link(portfolio, &tokens.token(portfolio, &identifier));
-        let read = read(log, &subject).await?;
+        let token = tokens.token(portfolio, &identifier);
+        let subject = subject::link(portfolio, &token);
+        let tombstone = async { Ok(erasure::heard(log, portfolio, &token).await?) };
+        let (read, tombstone) = futures::future::try_join(read(log, &subject), tombstone).await?;
         let newest = read.as_ref().map_or(0, |(sequence, _)| *sequence);
-        let stored = read.map(|(_, link)| link);
+        let mut stored = read.map(|(_, link)| link);
+        // What leads to somebody who was erased leads nowhere, whether it left the log or not.
+        if tombstone.is_some()
+            && let Some(link) = &stored
+            && erasure::of_customer(log, portfolio, &link.customer)
+                .await?
+                .is_some()
+        {
+            stored = None;
+        }
         Ok(Row {
             identifier,
             subject,
             newest,
             link: stored.clone(),
             stored,
+            erased_at: tombstone.map(|tombstone| tombstone.at),
         })
     });
     futures::future::try_join_all(reading).await
+}
+
+/// Returns when whoever had one of the addresses was last erased; `None` if nobody was. What
+/// happened not after that is not to be written down any more.
+pub async fn erased_at(
+    log: &Log,
+    tokens: &Tokens,
+    portfolio: &PortfolioId,
+    addresses: &Addresses,
+) -> Result<Option<Timestamp>, ResolveError> {
+    let mut erased_at = None;
+    for token in tokens_of(tokens, portfolio, addresses) {
+        let tombstone = erasure::heard(log, portfolio, &token).await?;
+        erased_at = erased_at.max(tombstone.map(|tombstone| tombstone.at));
+    }
+    Ok(erased_at)
+}
+
+/// Returns the tokens of identifiers: what their links and tombstones go by.
+pub fn tokens_of(tokens: &Tokens, portfolio: &PortfolioId, addresses: &Addresses) -> Vec<String> {
+    let identifiers = customer::identifiers(addresses);
+    let tokens = identifiers.iter().map(|one| tokens.token(portfolio, one));
+    tokens.collect()
 }
 
 /// Follows the links of those who were merged; `None` if this one was not.

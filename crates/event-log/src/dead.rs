@@ -3,6 +3,8 @@
 //! Nothing is deleted: dealing with a letter is an event of its own behind it, and both leave by
 //! their age. Trying an item again is for the role that could not handle it.
 
+mod asked;
+
 use std::collections::BTreeMap;
 
 use casement_event::subject::{self, stream};
@@ -10,6 +12,8 @@ use casement_event::{Event, Record, Stored, Uuid, convert, id, v1};
 use jiff::Timestamp;
 
 use crate::{AppendError, Expect, Followed, Log, Position, ReadError, Start};
+
+pub use asked::{ASKED_MAX, Answered, Tried, Wish};
 
 /// Where the letters of all roles stand.
 const ALL: &str = "casement.dead.>";
@@ -25,6 +29,19 @@ pub struct Letter {
     pub stored_at: Timestamp,
     /// What it says.
     pub letter: v1::DeadLetter,
+    /// What came of trying it last, and when; only told of letters that are listed.
+    pub last_retry: Option<(String, Timestamp)>,
+}
+
+/// How a letter was dealt with.
+#[derive(Debug, Clone, Copy)]
+struct Settling<'a> {
+    /// What became of it.
+    outcome: v1::DeadLetterOutcome,
+    /// Why, in the words of whoever did it.
+    reason: &'a str,
+    /// Who: the name of their token; empty for who works on the log itself.
+    caller: &'a str,
 }
 
 impl Letter {
@@ -42,6 +59,7 @@ impl Letter {
             id,
             stored_at: stored.stored_at,
             letter,
+            last_retry: None,
         }))
     }
 }
@@ -71,6 +89,12 @@ impl Log {
                 open.entry(letter.id).or_insert(letter);
             } else if let Ok(Event::DeadLetterSettled(settled)) = stored.event() {
                 open.retain(|_, letter| letter.id.to_string() != settled.letter_id);
+            } else if let Ok(Event::DeadLetterRetried(retried)) = stored.event() {
+                let about = open.values_mut();
+                let mut about = about.filter(|one| one.id.to_string() == retried.letter_id);
+                if let Some(letter) = about.next() {
+                    letter.last_retry = Some((retried.detail, stored.stored_at));
+                }
             }
         }
         let mut letters: Vec<Letter> = open.into_values().collect();
@@ -101,6 +125,25 @@ impl Log {
         source: &'static str,
         now: Timestamp,
     ) -> Result<Position, AppendError> {
+        let settling = Settling {
+            outcome,
+            reason,
+            caller: "",
+        };
+        self.settle(letter, settling, source, now).await
+    }
+
+    async fn settle(
+        &self,
+        letter: &Letter,
+        Settling {
+            outcome,
+            reason,
+            caller,
+        }: Settling<'_>,
+        source: &'static str,
+        now: Timestamp,
+    ) -> Result<Position, AppendError> {
         let role = &letter.letter.role;
         let event = v1::DeadLetterSettled {
             role: role.clone(),
@@ -109,6 +152,7 @@ impl Log {
             outcome: outcome.into(),
             reason: reason.to_owned(),
             time: Some(convert::timestamp(now)),
+            caller: caller.to_owned(),
         };
         let id = id::dead_settled(letter.sequence, outcome.as_str_name());
         let record = Record::new(subject::dead(role), id, source, now, event);

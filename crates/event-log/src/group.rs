@@ -4,6 +4,10 @@
 //! milliseconds. So few appends are pipelined and many are shipped as one batch. Appends that
 //! depend on the same subjects share a lane, and a lane is never twice in flight, so that the
 //! order of one caller's appends, and the meaning of each expectation, survive.
+//!
+//! What can wait stands in a line of its own, so that somebody's campaign never stands between an
+//! answer and the disk: it travels in smaller batches, one at a time, and sooner in batches than
+//! singly, so that the broker's own line stays short.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -16,24 +20,27 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::append::{Answer, Expect, Prepared};
+use crate::append::{Answer, Expect, Prepared, Urgency};
 use crate::connect::Inner;
 use crate::wire::{append_subject, nats_header};
 use crate::{AppendError, Position, metrics};
 
-/// From how many waiting appends on a batch is cheaper than pipelining them: a sync each against a
-/// few milliseconds in all.
-const BATCH_LEN_MIN: usize = 24;
+/// What somebody waits for. The broker takes a thousand in a batch.
+const URGENT: Limits = Limits {
+    batch_len_min: 24,
+    batch_len_max: 1_000,
+    in_flight_max: 32,
+};
 
-/// The broker's limit is 1,000.
-const BATCH_LEN_MAX: usize = 1_000;
+/// What can wait.
+const PATIENT: Limits = Limits {
+    batch_len_min: 8,
+    batch_len_max: 128,
+    in_flight_max: 8,
+};
 
 /// Bytes in a batch, so that one never holds the connection for long.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How many appends of a stream are published without their answers having come. What comes
-/// beyond makes a batch.
-const IN_FLIGHT_MAX: usize = 32;
 
 /// How long a few that arrive wait for a batch in flight. One that takes longer has trouble, which
 /// is not theirs.
@@ -78,58 +85,35 @@ impl Group {
     }
 }
 
-#[derive(Default)]
-struct Writer {
+/// How much of a line is under way at once.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// From how many waiting appends on a batch is cheaper than pipelining them: a sync each
+    /// against a few milliseconds in all.
+    batch_len_min: usize,
+    batch_len_max: usize,
+    /// How many appends are published without their answers having come. What comes beyond makes
+    /// a batch.
+    in_flight_max: usize,
+}
+
+/// Appends that wait for their like alone.
+struct Line {
+    limits: Limits,
     waiting: VecDeque<Waiting>,
-    in_flight: JoinSet<()>,
-    /// What each task in flight keeps busy.
-    kept: HashMap<Id, Kept>,
-    busy: HashSet<String>,
+    /// Appends published one by one whose answers have not come.
+    in_flight: usize,
     /// Since when a batch has been in flight.
     batch_since: Option<Instant>,
 }
 
-struct Kept {
-    lanes: Vec<String>,
-    is_batch: bool,
-}
-
-impl Writer {
-    async fn run(mut self, log: Weak<Inner>, mut arriving: mpsc::Receiver<Waiting>) {
-        let mut is_open = true;
-        while is_open || !self.in_flight.is_empty() {
-            let until = self.gathers_until();
-            tokio::select! {
-                // Answers first: they make room.
-                biased;
-                Some(done) = self.in_flight.join_next_with_id(), if !self.in_flight.is_empty() => {
-                    self.release(done.map_or_else(|error| error.id(), |(id, ())| id));
-                }
-                arrived = arriving.recv(), if is_open && self.waiting.len() < QUEUE_LEN_MAX => {
-                    is_open = arrived.is_some();
-                    self.waiting.extend(arrived);
-                    while self.waiting.len() < QUEUE_LEN_MAX
-                        && let Ok(one) = arriving.try_recv()
-                    {
-                        self.waiting.push_back(one);
-                    }
-                }
-                () = sleep_until(until.unwrap_or_else(Instant::now)),
-                    if until.is_some() && !self.waiting.is_empty() => {}
-            }
-            let Some(log) = log.upgrade() else { return };
-            self.dispatch(&log);
-        }
-    }
-
-    fn release(&mut self, id: Id) {
-        if let Some(kept) = self.kept.remove(&id) {
-            for lane in kept.lanes {
-                self.busy.remove(&lane);
-            }
-            if kept.is_batch {
-                self.batch_since = None;
-            }
+impl Line {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            waiting: VecDeque::new(),
+            in_flight: 0,
+            batch_since: None,
         }
     }
 
@@ -138,22 +122,117 @@ impl Writer {
         let until = self.batch_since? + GATHER_MAX;
         (until > Instant::now()).then_some(until)
     }
+}
+
+struct Writer {
+    urgent: Line,
+    patient: Line,
+    in_flight: JoinSet<()>,
+    /// What each task in flight keeps busy.
+    kept: HashMap<Id, Kept>,
+    busy: HashSet<String>,
+}
+
+struct Kept {
+    lanes: Vec<String>,
+    urgency: Urgency,
+    is_batch: bool,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            urgent: Line::new(URGENT),
+            patient: Line::new(PATIENT),
+            in_flight: JoinSet::new(),
+            kept: HashMap::new(),
+            busy: HashSet::new(),
+        }
+    }
+}
+
+impl Writer {
+    async fn run(mut self, log: Weak<Inner>, mut arriving: mpsc::Receiver<Waiting>) {
+        let mut is_open = true;
+        while is_open || !self.in_flight.is_empty() {
+            let until = self.wakes_at();
+            tokio::select! {
+                // Answers first: they make room.
+                biased;
+                Some(done) = self.in_flight.join_next_with_id(), if !self.in_flight.is_empty() => {
+                    self.release(done.map_or_else(|error| error.id(), |(id, ())| id));
+                }
+                arrived = arriving.recv(), if is_open && self.has_room() => {
+                    is_open = arrived.is_some();
+                    if let Some(one) = arrived {
+                        self.line_up(one);
+                    }
+                    while self.has_room()
+                        && let Ok(one) = arriving.try_recv()
+                    {
+                        self.line_up(one);
+                    }
+                }
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+            }
+            let Some(log) = log.upgrade() else { return };
+            self.dispatch(Urgency::Urgent, &log);
+            self.dispatch(Urgency::Patient, &log);
+        }
+    }
+
+    fn line(&mut self, urgency: Urgency) -> &mut Line {
+        match urgency {
+            Urgency::Urgent => &mut self.urgent,
+            Urgency::Patient => &mut self.patient,
+        }
+    }
+
+    fn line_up(&mut self, one: Waiting) {
+        self.line(one.append.urgency).waiting.push_back(one);
+    }
+
+    fn has_room(&self) -> bool {
+        self.urgent.waiting.len() + self.patient.waiting.len() < QUEUE_LEN_MAX
+    }
+
+    /// Returns when to look at the lines although nothing happens.
+    fn wakes_at(&self) -> Option<Instant> {
+        let lines = [&self.urgent, &self.patient].into_iter();
+        let waiting = lines.filter(|line| !line.waiting.is_empty());
+        waiting.filter_map(Line::gathers_until).min()
+    }
+
+    fn release(&mut self, id: Id) {
+        if let Some(kept) = self.kept.remove(&id) {
+            for lane in kept.lanes {
+                self.busy.remove(&lane);
+            }
+            let line = self.line(kept.urgency);
+            if kept.is_batch {
+                line.batch_since = None;
+            } else {
+                line.in_flight -= 1;
+            }
+        }
+    }
 
     /// Puts in flight what may go now.
-    fn dispatch(&mut self, log: &Arc<Inner>) {
+    fn dispatch(&mut self, urgency: Urgency, log: &Arc<Inner>) {
+        let line = self.line(urgency);
         // While one batch is written, the next one gathers: one by one they would be written
         // behind it, each with a sync of its own.
-        if self.gathers_until().is_some() {
+        if line.gathers_until().is_some() {
             return;
         }
-        if self.waiting.len() >= BATCH_LEN_MIN {
-            if self.batch_since.is_none() {
-                self.send_batch(log);
+        if line.waiting.len() >= line.limits.batch_len_min {
+            if line.batch_since.is_none() {
+                self.send_batch(urgency, log);
             }
             return;
         }
-        let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
-        for one in take(&mut self.waiting, &mut self.busy, room, Sharing::Nobody) {
+        let room = line.limits.in_flight_max.saturating_sub(line.in_flight);
+        for one in self.take(urgency, room, Sharing::Nobody) {
             let lanes = one.append.lanes().map(str::to_owned).collect();
             let log = Arc::clone(log);
             let task = self.in_flight.spawn(async move {
@@ -165,18 +244,19 @@ impl Writer {
                 // A caller that went away no longer needs the answer.
                 let _ = one.answer.send(result);
             });
-            let is_batch = false;
-            self.kept.insert(task.id(), Kept { lanes, is_batch });
+            let kept = Kept {
+                lanes,
+                urgency,
+                is_batch: false,
+            };
+            self.kept.insert(task.id(), kept);
+            self.line(urgency).in_flight += 1;
         }
     }
 
-    fn send_batch(&mut self, log: &Arc<Inner>) {
-        let batch = take(
-            &mut self.waiting,
-            &mut self.busy,
-            BATCH_LEN_MAX,
-            Sharing::Unconditional,
-        );
+    fn send_batch(&mut self, urgency: Urgency, log: &Arc<Inner>) {
+        let limits = self.line(urgency).limits;
+        let batch = self.take(urgency, limits.batch_len_max, Sharing::Unconditional);
         if batch.is_empty() {
             return;
         }
@@ -185,10 +265,22 @@ impl Writer {
         let log = Arc::clone(log);
         let task = self
             .in_flight
-            .spawn(async move { commit(&log, batch).await });
-        let is_batch = true;
-        self.kept.insert(task.id(), Kept { lanes, is_batch });
-        self.batch_since = Some(Instant::now());
+            .spawn(async move { commit(&log, batch, limits.batch_len_min).await });
+        let kept = Kept {
+            lanes,
+            urgency,
+            is_batch: true,
+        };
+        self.kept.insert(task.id(), kept);
+        self.line(urgency).batch_since = Some(Instant::now());
+    }
+
+    fn take(&mut self, urgency: Urgency, len_max: usize, sharing: Sharing) -> Vec<Waiting> {
+        let line = match urgency {
+            Urgency::Urgent => &mut self.urgent,
+            Urgency::Patient => &mut self.patient,
+        };
+        take(&mut line.waiting, &mut self.busy, len_max, sharing)
     }
 }
 
@@ -245,12 +337,12 @@ fn take(
 }
 
 /// Commits a batch. A stale member is dropped with its own answer, and the rest goes on.
-async fn commit(log: &Arc<Inner>, mut batch: Vec<Waiting>) {
+async fn commit(log: &Arc<Inner>, mut batch: Vec<Waiting>, len_min: usize) {
     let started = Instant::now();
     let mut stale_len = 0;
     loop {
         let tries_max = STALE_LEN_MAX.min(batch.len() / TRY_LEN);
-        if batch.len() < BATCH_LEN_MIN || stale_len > tries_max {
+        if batch.len() < len_min || stale_len > tries_max {
             return settle_each(log, batch, false).await;
         }
         match publish_batch(log, &batch).await {
@@ -301,7 +393,7 @@ async fn settle_each(log: &Arc<Inner>, batch: Vec<Waiting>, unanswered: bool) {
         chains[chain].push(one);
     }
     futures::stream::iter(chains)
-        .for_each_concurrent(IN_FLIGHT_MAX, |chain| async move {
+        .for_each_concurrent(URGENT.in_flight_max, |chain| async move {
             for one in chain {
                 let result = log.settle(&one.append, one.deadline, unanswered).await;
                 let _ = one.answer.send(result);

@@ -18,7 +18,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{Config, connect, streams, wire};
+use crate::{Config, connect, lineage, streams, wire};
 
 /// How many numbers are read at most. A business portfolio has tens.
 pub const NUMBERS_MAX: usize = 1_000;
@@ -389,7 +389,7 @@ fn found(answer: &Value, wanted: &StreamConfig) -> Option<StreamFound> {
         .filter(|peer| peer.current && !peer.offline)
         .count();
     Some(StreamFound {
-        incarnation: connect::incarnation(&info),
+        incarnation: lineage::incarnation(&info),
         messages: info.state.messages,
         bytes: info.state.bytes,
         max_bytes: u64::try_from(info.config.max_bytes).ok(),

@@ -6,12 +6,13 @@
 //! far; one such read serves all who ask meanwhile. Where that takes too long the leader is asked
 //! for the subject itself. What is not kept is read, and bounded is what is kept.
 //!
-//! The removal of a message is not heard: what was erased is forgotten after [`AGE_MAX`].
+//! The removal of a message is not heard: what was erased is forgotten after [`AGE_MAX`]. Of customers
+//! who are erased the tombstone is heard, and with it what is kept of them is forgotten at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use casement_event::Stored;
+use casement_event::{Stored, subject};
 use hashlink::LruCache;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -92,12 +93,17 @@ impl Inner {
 
 impl Mirror {
     fn hear(&self, stored: Stored) {
-        let sequence = stored.sequence;
+        let (sequence, stored_subject) = (stored.sequence, stored.subject.clone());
         {
             let mut kept = lock(&self.kept);
             if let Some(page) = kept.get_mut(&stored.subject) {
                 page.stored = Known::Is(Some(Arc::new(stored)));
                 page.since = Instant::now();
+            }
+            if let Some((portfolio, token)) = subject::parse_erased(&stored_subject) {
+                for family in ["link", "consent"] {
+                    kept.remove(&format!("casement.customers.{family}.{portfolio}.{token}"));
+                }
             }
         }
         self.heard.send_replace(Some(sequence));

@@ -6,10 +6,12 @@ use std::error::Error;
 
 use async_nats::jetstream::stream::{PurgeResponse, RawMessageErrorKind, Stream};
 use casement_event::Stored;
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::{Inner, Log};
-use crate::{Position, ReadError, connect, metrics, wire};
+use crate::{Position, ReadError, lineage, metrics, wire};
 
 /// Longest subject that [`Log::read_subject`] reads: an aggregate, not a stream.
 const SUBJECT_LEN_MAX: usize = 10_000;
@@ -72,6 +74,26 @@ impl Log {
         self.inner.next_on(stream, subject, from).await
     }
 
+    /// Returns the sequence of the first message that was stored at or after a time; `None` if
+    /// all are older. Times of a stream follow its sequences.
+    pub async fn first_stored_since(
+        &self,
+        stream: &str,
+        since: Timestamp,
+    ) -> Result<Option<u64>, ReadError> {
+        let state = self.state(stream).await?;
+        let (mut low, mut high) = (state.first_sequence.max(1), state.last_sequence + 1);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.inner.next_on(stream, ">", middle).await? {
+                Some(stored) if stored.stored_at < since => low = stored.sequence + 1,
+                _ => high = middle,
+            }
+        }
+        let first = self.inner.next_on(stream, ">", low).await?;
+        Ok(first.map(|first| first.sequence))
+    }
+
     /// Returns a stream as it stands.
     pub async fn state(&self, stream: &str) -> Result<StreamState, ReadError> {
         let info = self.inner.open(stream)?.get_info();
@@ -80,7 +102,7 @@ impl Log {
             .in_time(&format!("stream {stream}"), info)
             .await?;
         let state = StreamState {
-            incarnation: connect::incarnation(&info),
+            incarnation: lineage::incarnation(&info),
             first_sequence: info.state.first_sequence,
             last_sequence: info.state.last_sequence,
             messages: info.state.messages,
@@ -119,6 +141,35 @@ impl Log {
     ) -> Result<u64, ReadError> {
         let what = format!("purge of stream {stream}");
         Ok(self.inner.in_time(&what, purge).await?.purged)
+    }
+
+    /// Returns up to which sequence everybody who works on a stream is done with it: what all its
+    /// durable consumers have acknowledged. `None` if nobody works on it.
+    pub async fn worked_through(&self, stream: &str) -> Result<Option<u64>, ReadError> {
+        let what = format!("work on stream {stream}");
+        let open = self.inner.open(stream)?;
+        let list = async {
+            let mut consumers = open.consumers();
+            let mut floor: Option<u64> = None;
+            while let Some(info) = consumers.try_next().await? {
+                if info.config.durable_name.is_some() {
+                    let done = info.ack_floor.stream_sequence;
+                    floor = Some(floor.map_or(done, |floor| floor.min(done)));
+                }
+            }
+            Ok::<_, async_nats::jetstream::stream::ConsumersError>(floor)
+        };
+        self.inner.in_time(&what, list).await
+    }
+
+    /// Returns whether single messages of a stream may be erased.
+    pub async fn may_erase(&self, stream: &str) -> Result<bool, ReadError> {
+        let info = self.inner.open(stream)?.get_info();
+        let info = self
+            .inner
+            .in_time(&format!("stream {stream}"), info)
+            .await?;
+        Ok(!info.config.deny_delete)
     }
 
     /// Removes one message, and overwrites its bytes where the broker keeps them.

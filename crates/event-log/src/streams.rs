@@ -11,8 +11,6 @@ use casement_event::subject::{self, stream};
 use crate::Sizes;
 use crate::wire::append_subject;
 
-const DAY: Duration = Duration::from_hours(24);
-
 /// Largest command, in bytes. The largest request of the API is far below.
 const COMMAND_BYTES_MAX: i32 = 1024 * 1024;
 
@@ -29,7 +27,6 @@ pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 struct Spec {
     name: &'static str,
     subjects: &'static [&'static str],
-    max_age: Duration,
     size_mib: u32,
     description: &'static str,
     /// Stored events are told to plain subscribers.
@@ -42,15 +39,13 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
         Spec {
             name: stream::RAW,
             subjects: &["casement.raw.>"],
-            max_age: 14 * DAY,
             size_mib: sizes.raw_mib,
-            description: "posts as received, packed",
+            description: "posts as received, packed; purged by sequence once worked on",
             is_published: false,
         },
         Spec {
             name: stream::CUSTOMERS,
             subjects: &["casement.customers.>"],
-            max_age: Duration::ZERO,
             size_mib: sizes.customers_mib,
             description: "identifier links and consent",
             is_published: false,
@@ -66,7 +61,6 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
                 "casement.events.foreign.>",
                 "casement.events.group.>",
             ],
-            max_age: Duration::ZERO,
             size_mib: sizes.events_mib,
             description: "what happens in conversations; purged by sequence once archived",
             is_published: true,
@@ -74,7 +68,6 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
         Spec {
             name: stream::MESSAGES,
             subjects: &["casement.events.message.>", "casement.events.report.>"],
-            max_age: Duration::ZERO,
             size_mib: sizes.messages_mib,
             description: "outbound messages and reports; purged by subject once archived",
             is_published: true,
@@ -82,7 +75,6 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
         Spec {
             name: stream::ACCOUNTS,
             subjects: &["casement.accounts.>"],
-            max_age: Duration::ZERO,
             size_mib: sizes.accounts_mib,
             description: "brands, numbers, templates, and what webhooks say of them",
             is_published: true,
@@ -90,9 +82,8 @@ pub(crate) fn all(sizes: &Sizes, replicas: usize) -> Vec<StreamConfig> {
         Spec {
             name: stream::DEAD,
             subjects: &["casement.dead.>"],
-            max_age: 30 * DAY,
             size_mib: sizes.dead_mib,
-            description: "what can never succeed, with reason and origin",
+            description: "what can never succeed, with reason and origin; purged by sequence once archived",
             is_published: false,
         },
     ];
@@ -184,6 +175,11 @@ fn secrets(replicas: usize) -> StreamConfig {
     }
 }
 
+/// What is of a customer who is erased is deleted from these message by message, which overwrites it:
+/// what is purged the broker leaves in its files for as long as it likes. One from before that forbids
+/// it, which no update takes back, is purged all the same.
+const HOLD_CUSTOMERS: [&str; 3] = [stream::CUSTOMERS, stream::EVENTS, stream::MESSAGES];
+
 fn config(spec: &Spec, replicas: usize) -> StreamConfig {
     StreamConfig {
         name: spec.name.to_owned(),
@@ -198,12 +194,13 @@ fn config(spec: &Spec, replicas: usize) -> StreamConfig {
         storage: StorageType::File,
         discard: DiscardPolicy::New,
         max_bytes: i64::from(spec.size_mib) * 1024 * 1024,
-        max_age: spec.max_age,
+        // What leaves the log is taken from it, behind whoever still needs it.
+        max_age: Duration::ZERO,
         duplicate_window: DUPLICATE_WINDOW,
         num_replicas: replicas,
         allow_direct: true,
         allow_atomic_publish: true,
-        deny_delete: true,
+        deny_delete: !HOLD_CUSTOMERS.contains(&spec.name),
         ..StreamConfig::default()
     }
 }
@@ -286,12 +283,18 @@ pub(crate) fn misfits(existing: &StreamConfig, wanted: &StreamConfig) -> Vec<Str
             "stream {name} refuses atomic batches: set allow_atomic"
         ));
     }
-    if existing.deny_delete && !wanted.deny_delete {
+    let is_log = HOLD_CUSTOMERS.contains(&name.as_str());
+    if existing.deny_delete && !wanted.deny_delete && !is_log {
         found.push(format!(
             "stream {name} keeps what is to be erased: recreate it without deny_delete"
         ));
     }
-    if existing.max_age != wanted.max_age {
+    if wanted.max_age.is_zero() && !existing.max_age.is_zero() {
+        found.push(format!(
+            "stream {name} drops messages after {} s, archived or not: set max_age to 0",
+            existing.max_age.as_secs()
+        ));
+    } else if existing.max_age != wanted.max_age {
         found.push(format!(
             "stream {name} keeps messages for {} s instead of {} s: set max_age",
             existing.max_age.as_secs(),

@@ -98,8 +98,8 @@ events! {
     ApplicationStarted, ApplicationUpdated, ApplicationInviteAccepted,
     BusinessVerificationChanged, ApplicationTermsSigned, ApplicationHandedOver,
     ApplicationActivated, ApplicationStepOverdue, ApplicationCancelled,
-    CustomerLinked, ConsentRecorded,
-    DeadLetter, DeadLetterSettled,
+    CustomerLinked, ConsentRecorded, CustomerErased, ErasureAdvanced, MediaErased, CustomerExported,
+    DeadLetter, DeadLetterSettled, DeadLettersAsked, DeadLetterRetried, ParkedPostsReplayed,
     OnboardingAdvanced,
     LeaseTaken, ContentKeyStored, SecretStored, SecretDeleted,
 }

@@ -162,6 +162,21 @@ pub fn consent(subject: &str, payload_hash: &str) -> Uuid {
     of("consent", &[subject, payload_hash])
 }
 
+/// A tombstone: its subject, and the erasure that it is of.
+pub fn erased(subject: &str, erasure_id: &str) -> Uuid {
+    of("erased", &[subject, erasure_id])
+}
+
+/// An erasure, by its portfolio and the request id of whoever asks.
+pub fn erasure(portfolio: &str, request_id: &str) -> Uuid {
+    of("erasure", &[portfolio, request_id])
+}
+
+/// A step of an erasure, by the sequence of the one before it.
+pub fn erasure_step(erasure_id: &str, before: u64) -> Uuid {
+    of("erasure-step", &[erasure_id, &before.to_string()])
+}
+
 /// A phone's link, by how it stands to the customer and since when.
 pub fn phone_link(
     subject: &str,
@@ -221,6 +236,17 @@ pub fn dead(role: &str, stream: &str, sequence: u64, path: &str) -> Uuid {
 /// What was done about a dead letter, by where the letter stands on DEAD.
 pub fn dead_settled(sequence: u64, outcome: &str) -> Uuid {
     of("dead-settled", &[&sequence.to_string(), outcome])
+}
+
+/// What somebody wanted done about dead letters or parked posts, by who, when, and about which.
+pub fn repair(caller: &str, at_nanoseconds: i128, about: &str) -> Uuid {
+    of("repair", &[caller, &at_nanoseconds.to_string(), about])
+}
+
+/// A dead letter that was tried again in vain, by where the letter stands on DEAD and where the
+/// wish to have it tried does.
+pub fn dead_retried(sequence: u64, asked: u64) -> Uuid {
+    of("dead-retried", &[&sequence.to_string(), &asked.to_string()])
 }
 
 #[cfg(test)]

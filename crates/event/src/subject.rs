@@ -147,6 +147,41 @@ pub fn consent(portfolio: &PortfolioId, customer: &CustomerId) -> String {
     format!("casement.customers.consent.{portfolio}.{customer}")
 }
 
+/// Returns the subject of who took out what is held of a customer.
+pub fn exported(portfolio: &PortfolioId, customer: &CustomerId) -> String {
+    format!("casement.customers.exported.{portfolio}.{customer}")
+}
+
+/// Returns the subject of a tombstone: of an identifier, by its keyed hash, or of a customer, by the
+/// customer's id.
+pub fn erased(portfolio: &PortfolioId, token: &str) -> String {
+    format!("casement.customers.erased.{portfolio}.{token}")
+}
+
+/// Matches all tombstones.
+pub const ALL_ERASED: &str = "casement.customers.erased.>";
+
+/// Returns the portfolio and the token of a tombstone's subject.
+pub fn parse_erased(subject: &str) -> Option<(PortfolioId, &str)> {
+    let rest = subject.strip_prefix("casement.customers.erased.")?;
+    let (portfolio, token) = rest.split_once('.')?;
+    let portfolio = PortfolioId::parse(portfolio).ok()?;
+    (!token.is_empty() && !token.contains('.')).then_some((portfolio, token))
+}
+
+/// Returns the subject of an erasure.
+pub fn erasure(portfolio: &PortfolioId, erasure_id: &str) -> String {
+    format!("casement.customers.erasure.{portfolio}.{erasure_id}")
+}
+
+/// Matches all erasures.
+pub const ALL_ERASURES: &str = "casement.customers.erasure.>";
+
+/// Matches all that stands in conversations of a customer, at whatever number.
+pub fn conversations_of(customer: &CustomerId) -> String {
+    format!("casement.events.*.*.*.{customer}")
+}
+
 /// The filter over the links of a portfolio.
 pub fn links(portfolio: &PortfolioId) -> String {
     format!("casement.customers.link.{portfolio}.*")
@@ -155,6 +190,17 @@ pub fn links(portfolio: &PortfolioId) -> String {
 /// The filter over what all customers of a portfolio allow.
 pub fn consents(portfolio: &PortfolioId) -> String {
     format!("casement.customers.consent.{portfolio}.*")
+}
+
+/// The filter over what every customer allows.
+pub const ALL_CONSENTS: &str = "casement.customers.consent.>";
+
+/// Returns whose consent a subject holds: the portfolio and the customer.
+pub fn parse_consent(subject: &str) -> Option<(PortfolioId, CustomerId)> {
+    let rest = subject.strip_prefix("casement.customers.consent.")?;
+    let (portfolio, customer) = rest.split_once('.')?;
+    let customer = CustomerId::parse(customer).ok()?;
+    Some((PortfolioId::parse(portfolio).ok()?, customer))
 }
 
 /// Returns the subject of an account record: `brand`, `number` or `template`, and its id.

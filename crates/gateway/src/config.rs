@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::console::ConsoleConfig;
 
 /// What the role can be told. Durations are written as `5s` or `2m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub upstreams: UpstreamUrls,
     /// What a caller may ask for.
     pub limits: LimitsConfig,
+    /// What people see.
+    pub console: ConsoleConfig,
 }
 
 impl Default for Config {
@@ -26,6 +29,7 @@ impl Default for Config {
             connect_timeout: SignedDuration::from_secs(2),
             upstreams: UpstreamUrls::default(),
             limits: LimitsConfig::default(),
+            console: ConsoleConfig::default(),
         }
     }
 }
@@ -89,6 +93,14 @@ impl Config {
             ),
             ("limits.request_bytes", limits.request_bytes > 0),
             ("limits.call_timeout", limits.call_timeout.is_positive()),
+            (
+                "console.session_length",
+                self.console.session_length.is_positive(),
+            ),
+            (
+                "console.sign_in_failures_per_minute",
+                self.console.sign_in_failures_per_minute > 0,
+            ),
         ] {
             if !is_positive {
                 return Err(Error::NotPositive(name));

@@ -3,7 +3,7 @@
 //! It routes gRPC by the name of the service, streams and trailers included, to roles in this
 //! process or behind connections; offers the same calls as HTTP+JSON on the same port; answers
 //! reflection and health for all of them; checks tokens and scopes, and holds brands to their
-//! limits.
+//! limits. On a port of its own it serves the console, which goes through the same checks.
 //!
 //! It keeps no state but what is in flight, repeats no call, and decides nothing about windows or
 //! messages. Services check tokens again: the gateway passes on the caller's.
@@ -11,6 +11,7 @@
 mod body;
 mod codec;
 mod config;
+mod console;
 mod file;
 mod front;
 mod health;
@@ -44,6 +45,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use console::Pages;
 use front::Front;
 use health::Keeper;
 use limits::Limits;
@@ -52,6 +54,7 @@ use upstream::Target;
 
 pub use body::STOPPING;
 pub use config::{Config, LimitsConfig, UpstreamUrls};
+pub use console::ConsoleConfig;
 pub use limits::{CONCURRENCY_LIMITED, RATE_LIMITED};
 pub use problem::REQUEST_TOO_LARGE;
 pub use upstream::{Area, CALL_TIMED_OUT, UPSTREAM_UNREACHABLE, Upstream, Upstreams};
@@ -73,6 +76,15 @@ pub enum Error {
     /// A limit that allows nothing, or no time.
     #[error("`gateway.{0}` must be above zero")]
     NotPositive(&'static str),
+    /// The key of the console's sessions has no value.
+    #[error("`gateway.console.session_key` has no value")]
+    SessionKey(#[source] casement_shell::config::SecretError),
+    /// Somebody could guess it.
+    #[error(
+        "`gateway.console.session_key` has fewer than {0} characters: take what \
+         `openssl rand -hex 32` prints"
+    )]
+    SessionKeyShort(usize),
 }
 
 /// What the gateway is given by its process.
@@ -93,6 +105,7 @@ pub struct Parts {
 /// A gateway that is ready to be served.
 pub struct Gateway {
     router: Router,
+    console: Pages,
     keeper: Keeper,
     stopping: CancellationToken,
 }
@@ -120,7 +133,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
     let pool = pool();
     let document = openapi::document(&pool);
     let limits = &config.limits;
-    let front = Front {
+    let clock = parts.clock.clone();
+    let front = Arc::new(Front {
         targets,
         table: Table::new(),
         pool,
@@ -130,32 +144,32 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
         call_timeout: limits.call_timeout.unsigned_abs(),
         openapi: Bytes::from(document.to_string()),
         stopping: parts.stopping.clone(),
-    };
+    });
+    let console = Pages::new(front.clone(), clock, &config.console)?;
     Ok(Gateway {
-        router: Router::new()
-            .fallback(front::answer)
-            .with_state(Arc::new(front)),
+        router: Router::new().fallback(front::answer).with_state(front),
+        console,
         keeper,
         stopping: parts.stopping,
     })
 }
 
 impl Gateway {
-    /// What answers requests: a router with a fallback only, so that pages may be merged with it.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+    /// Serves the console, on a port of its own, until the stop; requests in flight end.
+    pub fn serve_console(
+        &self,
+        listener: TcpListener,
+    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        self.console.clone().serve(listener)
     }
 
     /// Serves HTTP/1.1 and HTTP/2 on one port until the stop, then lets calls in flight end.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let router = self.router.clone();
-        self.serve_router(listener, router).await
-    }
-
-    /// [`Gateway::serve`] with a router made from [`Gateway::router`] and pages of the caller's.
-    pub async fn serve_router(self, listener: TcpListener, router: Router) -> anyhow::Result<()> {
         let Self {
-            keeper, stopping, ..
+            router,
+            keeper,
+            stopping,
+            ..
         } = self;
         let serving = Server::builder()
             .accept_http1(true)

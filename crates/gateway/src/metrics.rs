@@ -35,6 +35,19 @@ const METRICS: &[Metric] = &[
         &[("reason", crate::limits::RATE_LIMITED)],
         &[("reason", crate::limits::CONCURRENCY_LIMITED)],
     ]),
+    Metric::counter(
+        "casement_gateway_console_sign_ins_total",
+        "Attempts to sign in to the console, by outcome: accepted, refused, limited.",
+    )
+    .with(&[
+        &[("outcome", "accepted")],
+        &[("outcome", "refused")],
+        &[("outcome", "limited")],
+    ]),
+    Metric::gauge(
+        "casement_gateway_console_live_pages",
+        "Pages of the console that are kept up to date.",
+    ),
 ];
 
 pub(crate) fn start() {
@@ -63,4 +76,25 @@ pub(crate) fn over(protocol: &'static str, service: &'static str, code: Code, to
 /// A call was refused by a limit.
 pub(crate) fn limited(reason: &'static str) {
     metrics::counter!("casement_gateway_limited_total", "reason" => reason).increment(1);
+}
+
+/// Somebody tried to sign in to the console.
+pub(crate) fn signed_in(outcome: &'static str) {
+    metrics::counter!("casement_gateway_console_sign_ins_total", "outcome" => outcome).increment(1);
+}
+
+/// A page of the console that is kept up to date, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LivePage(());
+
+/// A page begins to be kept up to date.
+pub(crate) fn live_page() -> LivePage {
+    metrics::gauge!("casement_gateway_console_live_pages").increment(1.0);
+    LivePage(())
+}
+
+impl Drop for LivePage {
+    fn drop(&mut self) {
+        metrics::gauge!("casement_gateway_console_live_pages").decrement(1.0);
+    }
 }

@@ -12,6 +12,7 @@ use http::Method;
 
 mod accounts;
 mod find;
+mod stands;
 mod traffic;
 
 pub(crate) use find::{Found, Table, variables_of};
@@ -156,7 +157,10 @@ const fn file(mut call: Call) -> Call {
 
 /// Returns every call.
 pub(crate) fn calls() -> impl Iterator<Item = &'static Call> {
-    traffic::CALLS.iter().chain(accounts::CALLS)
+    traffic::CALLS
+        .iter()
+        .chain(accounts::CALLS)
+        .chain(stands::CALLS)
 }
 
 /// Returns the row of a call, if it has one.

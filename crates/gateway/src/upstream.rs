@@ -78,11 +78,15 @@ impl Area {
                 "casement.account.v1.MigrationService",
                 "casement.account.v1.TemplateService",
             ],
-            Self::Media => &["casement.media.v1.MediaService"],
+            Self::Media => &[
+                "casement.media.v1.MediaService",
+                "casement.repair.v1.RepairService",
+            ],
             Self::Archive => &[
                 "casement.conversation.v1.ConversationService",
                 "casement.audit.v1.AuditService",
                 "casement.message.v1.MessageQueryService",
+                "casement.figures.v1.FiguresService",
             ],
         }
     }

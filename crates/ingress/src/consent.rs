@@ -45,7 +45,7 @@ pub(crate) async fn record(
     addresses: &Addresses,
     said: &Said,
 ) -> Result<(), Setback> {
-    if addresses.is_empty() {
+    if addresses.is_empty() || conversation::is_erased(desk, home, addresses, said.at).await? {
         return Ok(());
     }
     let change = change(said, post);

@@ -5,11 +5,14 @@
 //! customer at once decide one after the other.
 
 use casement_domain::customer::Sighting;
+use casement_domain::erasure;
 use casement_domain::id::CustomerId;
 use casement_domain::inbound::{self, Addresses, Arrival, Summary};
 use casement_event::subject::{Family, conversation, stream};
 use casement_event::{Stored, convert, v1};
-use casement_event_log::{AppendError, Expect, customers};
+use casement_event_log::customers::{self, ResolveError};
+use casement_event_log::{AppendError, Expect};
+use jiff::Timestamp;
 
 use crate::SOURCE;
 use crate::draft::{Draft, Stamp};
@@ -23,6 +26,9 @@ use crate::search::{self, Found};
 /// customer carries on under another id.
 pub(crate) const ROUNDS_MAX: usize = 64;
 
+/// What is not taken up, since its customer was erased after it, is counted as this.
+pub(crate) const ERASED: &str = "erased";
+
 /// What became of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -34,6 +40,8 @@ pub(crate) enum Settled {
     Late,
     /// It names no customer.
     Nameless,
+    /// It happened before its customer was erased, and is not taken up again.
+    Erased,
 }
 
 impl Settled {
@@ -43,6 +51,7 @@ impl Settled {
             Self::Known => "known",
             Self::Late => "late",
             Self::Nameless => "nameless",
+            Self::Erased => ERASED,
         }
     }
 }
@@ -69,17 +78,33 @@ pub(crate) async fn settle(
         current: draft.addresses.clone(),
         previous: draft.previous.clone(),
     };
-    let customer = identify(desk, home, post, &sighting).await?;
-    // On the heap, since it holds the event and its summary, and many callers stand above.
-    Box::pin(append(
-        desk,
-        home,
-        post,
-        origin,
-        draft,
-        (customer, &sighting),
-    ))
-    .await
+    for _ in 0..ROUNDS_MAX {
+        let customer = match identify(desk, home, post, &sighting).await {
+            Err(Setback::Resolve(ResolveError::Erased)) => return Ok(Settled::Erased),
+            customer => customer?,
+        };
+        // On the heap, since it holds the event and its summary, and many callers stand above.
+        let appending = append(desk, home, post, origin, draft, (customer, &sighting));
+        match Box::pin(appending).await {
+            // The customer was erased meanwhile: who has the addresses now is somebody new, or the
+            // fact is one of those that are not taken up.
+            Ok(Settled::Erased) => {}
+            settled => return settled,
+        }
+    }
+    Ok(Settled::Erased)
+}
+
+/// Whether what happened at a time to whoever has these addresses was erased.
+pub(crate) async fn is_erased(
+    desk: &Desk,
+    home: &Home,
+    addresses: &Addresses,
+    at: Timestamp,
+) -> Result<bool, Setback> {
+    let erased_at =
+        customers::erased_at(&desk.log, &desk.tokens, &home.portfolio, addresses).await?;
+    Ok(erasure::is_erased(at, erased_at))
 }
 
 /// Returns who has the addresses now, and carries on if it was merged.
@@ -276,6 +301,16 @@ async fn append(
             Some(head) => Last::of(&subject, head),
             None => Last::load_living(desk, home, &customer).await?,
         };
+        // Nothing stands there, or nothing any more.
+        if last.sequence == 0
+            && last.survivor.is_none()
+            && casement_event_log::erasure::heard(&desk.log, &home.portfolio, customer.as_str())
+                .await
+                .map_err(Setback::Read)?
+                .is_some()
+        {
+            return Ok(Settled::Erased);
+        }
         if let Some(survivor) = last.survivor {
             drop(turn);
             // What was brought along has to stand there first: the fact may be among it.

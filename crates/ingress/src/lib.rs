@@ -55,8 +55,10 @@ use casement_event_log::Log;
 use casement_event_log::customers::Tokens;
 use casement_event_log::directory::Directory;
 use casement_proto::media::v1::media_service_server::MediaServiceServer;
+use casement_proto::repair::v1::repair_service_server::RepairServiceServer;
 use casement_secrets::Secrets;
 use casement_shell::SharedClock;
+use casement_shell::grpc::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use casement_shell::server::Server;
 use casement_shell::tls::Tls;
 use casement_sms::vonage;
@@ -80,6 +82,7 @@ use config::Keys;
 use http::{Door, House, TWILIO, WHATSAPP};
 use pack::Packer;
 use place::Desk;
+use repair::{Repair, RepairApi};
 
 /// The role, as it stands in `ce-source`.
 const SOURCE: &str = "casement/ingress";
@@ -204,6 +207,14 @@ impl Role {
         self.media.service()
     }
 
+    /// Returns the service of dead letters and parked items; likewise.
+    pub fn repairs(&self) -> RepairServiceServer<RepairApi> {
+        let repair = Arc::new(Repair::at(Arc::clone(&self.desk)));
+        RepairServiceServer::new(RepairApi { repair })
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(RESPONSE_BYTES_MAX)
+    }
+
     /// Takes webhooks and turns them into facts until the stop; then answers what is being
     /// asked, writes what waits, and finishes the packs in hand.
     pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
@@ -235,13 +246,22 @@ impl Role {
                 .await
                 .context("normalise posts")
         };
+        let heeding = async {
+            desk.log.heed_tombstones(stopping.clone()).await;
+            anyhow::Ok(())
+        };
         let replaying = async {
             tokio::spawn(parked::replay(Arc::clone(&desk), stopping.clone()))
                 .await
                 .context("replay parked items")
         };
+        let repair = Repair::at(Arc::clone(&desk));
+        let granting = async {
+            repair.grant_wishes(stopping.clone()).await;
+            Ok(())
+        };
         let fetching = async { media.run(stopping.clone()).await.context("fetch media") };
-        tokio::try_join!(serving, normalising, replaying, fetching)?;
+        tokio::try_join!(serving, normalising, heeding, replaying, granting, fetching)?;
         Ok(())
     }
 }

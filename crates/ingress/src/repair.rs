@@ -5,6 +5,10 @@
 //! whoever is first. It takes no webhooks, and changes nothing about posts, letters and parked
 //! items themselves.
 
+mod api;
+
+pub use api::RepairApi;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
@@ -13,14 +17,15 @@ use casement_event::subject::{self, stream};
 use casement_event::v1::{DeadLetterOutcome, RawPack, RawPost};
 use casement_event::{Event, Stored, convert};
 use casement_event_log::customers::Tokens;
-use casement_event_log::dead::Letter;
+use casement_event_log::dead::{Letter, Tried, Wish};
 use casement_event_log::directory::Directory;
-use casement_event_log::{AppendError, Followed, Log, ReadError, Start};
+use casement_event_log::{AppendError, Failure, Followed, Log, ReadError, Start};
 use casement_shell::SharedClock;
 use casement_shell::config::ConfigError;
 use casement_whatsapp::webhook::{self, ItemKind};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::Setback;
@@ -134,6 +139,31 @@ impl Repair {
         })
     }
 
+    /// Works at the desk of the role that runs.
+    pub(crate) fn at(desk: Arc<Desk>) -> Self {
+        Self { desk }
+    }
+
+    /// Tries the role's dead letters again as somebody asks for it, until the stop.
+    pub(crate) async fn grant_wishes(&self, stopping: CancellationToken) {
+        let now = || self.desk.clock.now();
+        let log = &self.desk.log;
+        log.grant_wishes((aside::ROLE, SOURCE), now, stopping, |letter| {
+            self.grant(letter)
+        })
+        .await;
+    }
+
+    async fn grant(&self, letter: Letter) -> Result<Tried, Failure> {
+        let tried = match self.again(&letter).await? {
+            Retried::Settled(_) => return Ok(Tried::Helped),
+            Retried::StillDead(why) => why,
+            Retried::PostGone => "its post has left the log".to_owned(),
+            Retried::Foreign => "it does not say where its item was".to_owned(),
+        };
+        Ok(Tried::InVain(tried))
+    }
+
     /// Takes the posts that were stored from a time on and before another apart once more, in
     /// their order, and tells how far it has come after each pack.
     ///
@@ -188,6 +218,16 @@ impl Repair {
     /// # Errors
     /// The log is away, or the item has to wait.
     pub async fn retry(&self, letter: &Letter, reason: &str) -> Result<Retried, RepairError> {
+        let retried = self.again(letter).await?;
+        if let Retried::Settled(_) = &retried {
+            self.settle(letter, DeadLetterOutcome::Retried, reason)
+                .await?;
+        }
+        Ok(retried)
+    }
+
+    /// Tries a dead letter's item again. Who calls writes down what came of it.
+    async fn again(&self, letter: &Letter) -> Result<Retried, RepairError> {
         let origin = match &letter.letter.origin {
             Some(origin) if letter.letter.role == aside::ROLE => origin,
             _ => return Ok(Retried::Foreign),
@@ -217,8 +257,6 @@ impl Repair {
         if is_dead && (!origin.path.is_empty() || counts.len() == 1) {
             return Ok(Retried::StillDead(letter.letter.reason.clone()));
         }
-        self.settle(letter, DeadLetterOutcome::Retried, reason)
-            .await?;
         Ok(Retried::Settled(counts))
     }
 
@@ -246,6 +284,24 @@ impl Repair {
             whatsapp::item(&self.desk, post, item).await?;
         }
         Ok((!found).then(|| format!("post has nothing at `{path}` any more")))
+    }
+
+    /// Asks the role that wrote a letter to try its item again.
+    ///
+    /// # Errors
+    /// The log is away.
+    pub async fn ask(&self, letter: &Letter, reason: &str) -> Result<(), RepairError> {
+        let wish = Wish {
+            wanted: DeadLetterOutcome::Retried,
+            reason,
+            caller: "",
+        };
+        let now = self.desk.clock.now();
+        let letters = std::slice::from_ref(letter);
+        let log = &self.desk.log;
+        log.ask_about_dead_letters(letters, wish, (aside::ROLE, SOURCE), now)
+            .await?;
+        Ok(())
     }
 
     /// Gives a dead letter up. It is no longer listed, and stays on the log until its age.

@@ -3,10 +3,12 @@
 //!
 //! Whether a report moves its message forward is the dispatcher's to decide.
 
+use casement_domain::erasure;
 use casement_domain::id::MessageId;
+use casement_domain::inbound::Addresses;
 use casement_event::subject::{self, stream};
 use casement_event::{Event, Extension, Record, Uuid, convert, id, v1};
-use casement_event_log::{AppendError, Expect};
+use casement_event_log::{AppendError, Expect, customers};
 use casement_sms::errors::NO_CODE;
 use casement_sms::webhook::{Delivery, Report};
 use casement_whatsapp::webhook::{Item, StatusReport};
@@ -59,6 +61,31 @@ impl Attempt {
             message: MessageId::parse(message).ok()?,
             number,
         })
+    }
+}
+
+/// Whether a report is about something that was erased: a message of which nothing is left on the log,
+/// to somebody who was erased; or, of somebody else's message, what happened before.
+pub(crate) async fn is_erased(
+    desk: &Desk,
+    home: &Home,
+    recipient: &Addresses,
+    message: Option<&MessageId>,
+    at: Timestamp,
+) -> Result<bool, Setback> {
+    let (log, portfolio) = (&desk.log, &home.portfolio);
+    let erased_at = customers::erased_at(log, &desk.tokens, portfolio, recipient).await?;
+    if erased_at.is_none() {
+        return Ok(false);
+    }
+    match message {
+        Some(message) => {
+            let life = log
+                .last(stream::MESSAGES, &subject::message(message))
+                .await?;
+            Ok(life.is_none())
+        }
+        None => Ok(erasure::is_erased(at, erased_at)),
     }
 }
 

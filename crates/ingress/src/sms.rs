@@ -112,6 +112,15 @@ async fn status(
 ) -> Result<&'static str, Setback> {
     let reference = told.reference.as_deref().unwrap_or_default();
     if let Some(attempt) = Attempt::of_query(sent.query).or_else(|| Attempt::parse(reference)) {
+        let account = desk.directory.number(attempt.message.number());
+        if let Some(account) = account {
+            let (home, message) = (Home::of(&account)?, Some(&attempt.message));
+            let at = told.at.unwrap_or(post.received);
+            let to = addresses(told.to.as_deref(), None, None);
+            if report::is_erased(desk, &home, &to, message, at).await? {
+                return Ok(conversation::ERASED);
+            }
+        }
         let is_new = report::sms(desk, post, &attempt, sent.gateway, told, sent.json()).await?;
         return Ok(if is_new { "stored" } else { "known" });
     }
@@ -132,6 +141,10 @@ async fn status(
         Timestamp::UNIX_EPOCH,
     );
     let at = told.at.unwrap_or(post.received);
+    let recipient = addresses(told.to.as_deref(), None, None);
+    if report::is_erased(desk, &home, &recipient, None, at).await? {
+        return Ok(conversation::ERASED);
+    }
     let event = v1::ForeignStatusReported {
         number: home.number.digits().to_owned(),
         times: Some(post.times(at)),

@@ -5,7 +5,7 @@ use casement_event_log::AppendError;
 use casement_whatsapp::webhook::{HistoryChunk, InboundMessage, Item, ItemKind, StatusReport};
 
 use crate::conversation::{self, Settled};
-use crate::draft::{self, Draft};
+use crate::draft::{self, Draft, addresses};
 use crate::error::Setback;
 use crate::place::{Desk, Home, Post};
 use crate::report::{self, Attempt};
@@ -96,6 +96,15 @@ async fn dispatch(desk: &Desk, post: &Post, item: &Item) -> Result<&'static str,
         ItemKind::Handover(handover) => draft::handover(item, handover),
         ItemKind::History(chunk) => return history(desk, &home, post, item, chunk).await,
         ItemKind::AppContact(contact) => {
+            let named = addresses(
+                contact.phone.as_deref(),
+                contact.user_id.as_deref(),
+                contact.parent_user_id.as_deref(),
+            );
+            let at = contact.at.unwrap_or(post.received);
+            if conversation::is_erased(desk, &home, &named, at).await? {
+                return Ok(conversation::ERASED);
+            }
             aside::app_contact(desk, &home, post, item, contact).await?;
             return Ok("stored");
         }
@@ -191,7 +200,17 @@ async fn status(
     report: &StatusReport,
 ) -> Result<&'static str, Setback> {
     let attempt = report.callback_data.as_deref().and_then(Attempt::parse);
-    if let Some(attempt) = attempt.filter(|attempt| *attempt.message.number() == home.number) {
+    let attempt = attempt.filter(|attempt| *attempt.message.number() == home.number);
+    let recipient = addresses(
+        report.recipient_phone.as_deref(),
+        report.recipient_user_id.as_deref(),
+        report.recipient_parent_user_id.as_deref(),
+    );
+    let message = attempt.as_ref().map(|attempt| &attempt.message);
+    if report::is_erased(desk, home, &recipient, message, report.at).await? {
+        return Ok(conversation::ERASED);
+    }
+    if let Some(attempt) = attempt {
         let is_new = report::whatsapp(desk, home, post, item, report, &attempt).await?;
         return Ok(if is_new { "stored" } else { "known" });
     }

@@ -50,3 +50,13 @@ pub mod audit {
         tonic::include_proto!("casement.audit.v1");
     }
 }
+pub mod figures {
+    pub mod v1 {
+        tonic::include_proto!("casement.figures.v1");
+    }
+}
+pub mod repair {
+    pub mod v1 {
+        tonic::include_proto!("casement.repair.v1");
+    }
+}

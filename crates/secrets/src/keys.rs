@@ -120,6 +120,11 @@ impl MasterKeys {
         self.masters.iter().find(|master| master.id == id)
     }
 
+    /// Returns all of them, the one that seals first.
+    pub fn iter(&self) -> impl Iterator<Item = &MasterKey> {
+        self.masters.iter()
+    }
+
     /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.masters.is_empty()
@@ -154,12 +159,17 @@ impl MasterKey {
     /// Returns a digest of several parts that nobody else can make, and so nobody can try out
     /// what the parts may have been.
     pub fn digest(&self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut mac = keyed(&self.digesting[..]);
-        for part in parts {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().to_vec()
+        digest(&self.digesting, parts)
     }
+}
+
+/// Returns a digest under a key of several parts, one after the other: HMAC-SHA-256.
+pub fn digest(key: &Key, parts: &[&[u8]]) -> Vec<u8> {
+    let mut mac = keyed(&key[..]);
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().to_vec()
 }
 
 /// Draws a key.

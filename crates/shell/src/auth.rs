@@ -46,18 +46,21 @@ pub enum Scope {
     Colleague,
     /// Change brands, numbers, templates, policies.
     Admin,
-    /// Read every event, verify and export the archive, erase.
+    /// Read every event, verify and export the archive.
     Audit,
+    /// Erase customers.
+    Erase,
 }
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Read,
         Self::Send,
         Self::Colleague,
         Self::Admin,
         Self::Audit,
+        Self::Erase,
     ];
 
     /// As written in a configuration.
@@ -68,6 +71,7 @@ impl Scope {
             Self::Colleague => "colleague",
             Self::Admin => "admin",
             Self::Audit => "audit",
+            Self::Erase => "erase",
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::telemetry::Metrics;
 #[derive(Debug, Clone)]
 pub struct Readiness {
     held: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    remarks: Arc<Mutex<BTreeMap<&'static str, String>>>,
     ready: watch::Sender<bool>,
 }
 
@@ -34,11 +35,19 @@ pub struct Latch {
     readiness: Readiness,
 }
 
+/// Something that people who look at a ready process should know. It keeps nobody from anything.
+#[derive(Debug, Clone)]
+pub struct Remark {
+    name: &'static str,
+    readiness: Readiness,
+}
+
 impl Readiness {
     /// Ready, until somebody takes a latch.
     pub fn new() -> Self {
         Self {
             held: Arc::default(),
+            remarks: Arc::default(),
             ready: watch::Sender::new(true),
         }
     }
@@ -51,6 +60,23 @@ impl Readiness {
         };
         latch.hold("starting");
         latch
+    }
+
+    /// A place for remarks about `name`, empty at the start.
+    pub fn remark(&self, name: &'static str) -> Remark {
+        Remark {
+            name,
+            readiness: self.clone(),
+        }
+    }
+
+    /// What remarks there are, with their names, sorted.
+    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+        let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        remarks
+            .iter()
+            .map(|(name, remark)| (*name, remark.clone()))
+            .collect()
     }
 
     /// Whether no latch is held.
@@ -116,8 +142,30 @@ impl Latch {
     }
 }
 
-/// Serves `/livez` (the process answers), `/readyz` (503 with one line for each held latch) and
-/// `/metrics` (the scrape page).
+impl Remark {
+    /// Says so, in place of what was said before. No personal data: it is shown to anyone.
+    pub fn tell(&self, remark: impl Into<String>) {
+        self.change(|remarks, name| {
+            remarks.insert(name, remark.into());
+        });
+    }
+
+    /// Nothing more is to be said.
+    pub fn clear(&self) {
+        self.change(|remarks, name| {
+            remarks.remove(name);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<&'static str, String>, &'static str)) {
+        let remarks = &self.readiness.remarks;
+        let mut remarks = remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut remarks, self.name);
+    }
+}
+
+/// Serves `/livez` (the process answers), `/readyz` (503 with one line for each held latch; 200
+/// with one for each remark) and `/metrics` (the scrape page).
 pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -169,7 +217,11 @@ pub fn grpc(
 async fn readyz(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons();
     if reasons.is_empty() {
-        return "ok\n".into_response();
+        let mut lines = "ok\n".to_owned();
+        for (name, remark) in readiness.remarks() {
+            lines.extend([name, ": ", &remark, "\n"]);
+        }
+        return lines.into_response();
     }
     let mut lines = String::new();
     for (name, reason) in reasons {
@@ -256,6 +308,15 @@ mod tests {
             page(&router, "/readyz").await,
             (StatusCode::OK, "ok\n".to_owned())
         );
+        let remark = readiness.remark("read models");
+        remark.tell("12 % done");
+        assert!(readiness.is_ready());
+        assert_eq!(
+            page(&router, "/readyz").await,
+            (StatusCode::OK, "ok\nread models: 12 % done\n".to_owned())
+        );
+        remark.clear();
+        assert_eq!(readiness.remarks(), []);
         let (status, scraped) = page(&router, "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(

@@ -77,6 +77,7 @@ fn rule(facts: &Facts, policy: &Policy, now: Timestamp) -> api::WindowRule {
         Some(ClosedReason::Merged) => api::WindowRule::Merged,
         Some(ClosedReason::NumberMigrated) => api::WindowRule::NumberMigrated,
         Some(ClosedReason::UserIdChanged) => api::WindowRule::UserIdChanged,
+        Some(ClosedReason::Erased) => api::WindowRule::Erased,
     }
 }
 

@@ -21,6 +21,7 @@
 
 mod answer;
 mod config;
+mod erase;
 mod explain;
 mod grpc;
 mod metrics;

@@ -91,6 +91,7 @@ fn closing(reason: ClosedReason) -> &'static str {
         ClosedReason::Merged => "merged",
         ClosedReason::NumberMigrated => "number_migrated",
         ClosedReason::UserIdChanged => "user_id_changed",
+        ClosedReason::Erased => "erased",
     }
 }
 

@@ -10,6 +10,7 @@ use casement_event::convert;
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Record, Stored, header, id, v1};
 use casement_event_log::customers::Tokens;
+use casement_event_log::dead::{Letter, Tried};
 use casement_event_log::deadline::{Due, Handle, Index, Now, Options, Progress};
 use casement_event_log::directory::Directory;
 use casement_event_log::{Delivery, Expect, Failure, Log, WorkSpec};
@@ -131,6 +132,9 @@ impl Role {
             self.take_facts(index.handle(), stopping.clone()),
             self.take_migrations(index.handle(), stopping.clone()),
             self.take_deadlines(index, stopping.clone()),
+            crate::erase::run(&self.tracker, &self.turns, stopping.clone()),
+            self.tracker.log.heed_tombstones(stopping.clone()),
+            self.take_wishes(stopping.clone()),
             self.keep_ready(progress, stopping.clone()),
         );
         Ok(())
@@ -194,6 +198,33 @@ impl Role {
             .now()
             .duration_since(delivery.stored.stored_at);
         delivery.delivered == 1 && age.abs() < FRESH_MAX
+    }
+
+    /// Tries dead letters again as somebody asks for it.
+    async fn take_wishes(&self, stopping: CancellationToken) {
+        let now = || self.tracker.clock.now();
+        let log = &self.tracker.log;
+        log.grant_wishes((ROLE, SOURCE), now, stopping, |letter| self.retry(letter))
+            .await;
+    }
+
+    async fn retry(&self, letter: Letter) -> Result<Tried, Failure> {
+        let in_vain = |why: &str| Ok(Tried::InVain(why.to_owned()));
+        let Some(stored) = self.tracker.log.buried(&letter).await? else {
+            return in_vain("the fact has left the log");
+        };
+        let Some(key) = Key::parse(&stored.subject) else {
+            return in_vain("subject names no conversation");
+        };
+        let _turn = self.turns.take(&key).await;
+        let traceparent = stored.header(header::TRACEPARENT);
+        match self.tracker.advance(&key, traceparent).await {
+            Ok(_) => Ok(Tried::Helped),
+            Err(error) if error.is_hopeless() => {
+                Ok(Tried::InVain(format!("{:#}", anyhow::Error::new(error))))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes a fact down that can never be told about.

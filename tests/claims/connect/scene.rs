@@ -41,6 +41,7 @@ pub(super) struct Scene {
     pub(super) ana: CustomerId,
     webhooks: u16,
     api: u16,
+    console: u16,
     health: u16,
     nats: u16,
 }
@@ -48,6 +49,7 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) async fn set() -> Self {
         let (webhooks, api, health, nats) = (free_port(), free_port(), free_port(), free_port());
+        let console = free_port();
         let clock = Arc::new(SystemClock::new());
         let mut config = Config::new(Arc::new(move || clock.now()));
         config.webhook_url = Some(format!("http://127.0.0.1:{webhooks}/webhooks/whatsapp"));
@@ -91,6 +93,7 @@ impl Scene {
             ana,
             webhooks,
             api,
+            console,
             health,
             nats,
         };
@@ -101,6 +104,7 @@ impl Scene {
             ("secrets/verify-token", VERIFY_TOKEN),
             ("secrets/api-token", API_TOKEN),
             ("secrets/token-key", "0123456789abcdef0123456789abcdef"),
+            ("secrets/master-key", "fedcba9876543210fedcba9876543210"),
         ] {
             scene.write(name, secret);
         }
@@ -166,6 +170,8 @@ impl Scene {
                 r#"
 [customers]
 token_key = {{ file = "secrets/token-key" }}
+[secrets]
+master_key = {{ file = "secrets/master-key" }}
 [accounts]
 {accounts}
 [[api.tokens]]
@@ -190,6 +196,7 @@ graph_url = "{graph_url}"
             .args(["up", "--config", "casement.toml"]);
         for (flag, port) in [
             ("--api-listen", self.api),
+            ("--console-listen", self.console),
             ("--webhooks-listen", self.webhooks),
             ("--health-listen", self.health),
             ("--nats-listen", self.nats),

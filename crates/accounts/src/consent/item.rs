@@ -2,20 +2,21 @@
 
 use casement_domain::consent::{Channel, Choice, Consent, Scope, Topic};
 use casement_domain::customer::is_user_id;
-use casement_domain::id::{CustomerId, Phone};
+use casement_domain::erasure::is_erased;
+use casement_domain::id::{CustomerId, Phone, PortfolioId};
 use casement_domain::inbound::Addresses;
 use casement_event::convert;
 use casement_event::convert::message::read_purpose;
 use casement_event::v1;
 use casement_event_log::consent::{self, Change};
-use casement_event_log::customers;
+use casement_event_log::{customers, erasure};
 use casement_proto::account::v1 as api;
 use casement_proto::account::v1::consent_item::Customer;
 use casement_shell::auth::Caller;
-use casement_shell::grpc::bad_fields;
+use casement_shell::grpc::{bad_fields, refuse};
 use casement_shell::telemetry::current_traceparent;
 use jiff::Timestamp;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{Consents, unresolved, unusable};
 use crate::book::SOURCE;
@@ -152,6 +153,34 @@ fn words(channels: &[Channel], scopes: &[Scope], choice: &Choice) -> Consent {
 }
 
 impl Consents {
+    /// Refuses what was said before its customer was erased, and all that names an id of theirs.
+    async fn refuse_erased(
+        &self,
+        portfolio: &PortfolioId,
+        checked: &Checked,
+    ) -> Result<(), Status> {
+        let log = &self.log;
+        let is_erased = match &checked.named {
+            Named::Id(id) => {
+                let tombstone = erasure::of_customer(log, portfolio, id).await;
+                tombstone
+                    .map_err(|error| unresolved(&error.into()))?
+                    .is_some()
+            }
+            Named::Addresses(addresses) => {
+                let erased_at = customers::erased_at(log, &self.tokens, portfolio, addresses).await;
+                let erased_at = erased_at.map_err(|error| unresolved(&error))?;
+                let said_at = checked.consent.choices().map(|(_, choice)| choice.at).max();
+                said_at.is_some_and(|at| is_erased(at, erased_at))
+            }
+        };
+        if is_erased {
+            let text = "the customer was erased after this was said: it is not written down";
+            return Err(refuse(Code::FailedPrecondition, "CUSTOMER_ERASED", text));
+        }
+        Ok(())
+    }
+
     /// Records an item, taking up its customer if nobody knows them. `at` is where the item stands
     /// in the request.
     pub(super) async fn record(
@@ -170,6 +199,7 @@ impl Consents {
             bad_fields(problems.map(|(field, what)| (format!("{at}.{field}"), what)))
         })?;
         let portfolio = self.portfolio(caller, &item.number).await?;
+        self.refuse_erased(&portfolio, &checked).await?;
         let customer = match &checked.named {
             Named::Id(_) => self.find(&portfolio, &checked.named).await?,
             Named::Addresses(addresses) => {

@@ -32,6 +32,10 @@ const RETRY_FIRST: SignedDuration = SignedDuration::from_mins(1);
 /// paused.
 const PAUSE_LOOK_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
+/// How often the platform is asked if records change meanwhile. What it is then is told by a
+/// webhook, or by the next reading.
+const TRIES_MAX: usize = 3;
+
 /// Why templates are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
@@ -78,6 +82,8 @@ struct Counts {
     found: usize,
     changed: usize,
     deleted: usize,
+    /// Written by others while the platform was asked.
+    overtaken: usize,
 }
 
 impl Syncer {
@@ -218,22 +224,38 @@ impl Syncer {
             Err(why) => return Ok(Err(why)),
         };
         let asked = self.platform.manager();
-        let found = match asked.full_templates(leave.token(), waba_id, name).await {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(refusal(&error))),
-        };
-        self.take_over(waba_id, name, why, &found).await.map(Ok)
+        let mut tries = 1;
+        let mut all = Counts::default();
+        loop {
+            let before = Before {
+                seen: self.book.desk().await?.seen(),
+                cause: self.book.cause(SYNC),
+            };
+            let found = match asked.full_templates(leave.token(), waba_id, name).await {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(refusal(&error))),
+            };
+            let counts = self.take_over(waba_id, name, why, &found, &before).await?;
+            all.found = counts.found;
+            all.changed += counts.changed;
+            all.deleted += counts.deleted;
+            if counts.overtaken == 0 || tries == TRIES_MAX {
+                return Ok(Ok(all));
+            }
+            tries += 1;
+        }
     }
 
-    /// Records what was found, and that what was not is no longer there.
+    /// Records what was found, and that what was not is no longer there. What was written since the
+    /// platform was asked is newer than its answer, and stands.
     async fn take_over(
         &self,
         waba_id: &str,
         name: Option<&str>,
         why: Why,
         found: &[FullTemplate],
+        Before { seen, cause }: &Before,
     ) -> Result<Counts, BookError> {
-        let cause = self.book.cause(SYNC);
         let mut counts = Counts {
             found: found.len(),
             ..Counts::default()
@@ -250,20 +272,30 @@ impl Syncer {
                 continue;
             };
             there.insert((named.name.clone(), named.language.clone()));
+            let is_newer = |ledger: &Ledger| {
+                let entry = ledger.template(&named);
+                entry.is_some_and(|entry| entry.position.sequence > *seen)
+            };
             let is_written = desk
-                .settle(&cause, |ledger| {
+                .settle(cause, |ledger| {
+                    if is_newer(ledger) {
+                        return Ok(None);
+                    }
                     let present = ledger.template(&named).map(|entry| &entry.record);
                     let record = read::record(waba_id, told, present, cause.time);
-                    Ok(record.and_then(|record| changed(present, record, &cause)))
+                    Ok(record.and_then(|record| changed(present, record, cause)))
                 })
                 .await?;
             counts.changed += usize::from(is_written);
+            counts.overtaken += usize::from(!is_written && is_newer(desk.ledger()));
         }
         for gone in gone(desk.ledger(), waba_id, name, why, &there) {
             let is_written = desk
-                .settle(&cause, |ledger| {
-                    let present = ledger.template(&gone).map(|entry| &entry.record);
-                    Ok(present.and_then(|known| changed(Some(known), deleted(known), &cause)))
+                .settle(cause, |ledger| {
+                    let entry = ledger.template(&gone);
+                    let known = entry.filter(|entry| entry.position.sequence <= *seen);
+                    let known = known.map(|entry| &entry.record);
+                    Ok(known.and_then(|known| changed(Some(known), deleted(known), cause)))
                 })
                 .await?;
             counts.deleted += usize::from(is_written);
@@ -354,6 +386,13 @@ fn can_call(number: &v1::Number) -> bool {
 }
 
 /// Returns the event that makes a record so, unless it is so.
+/// How things stood when the platform was asked.
+struct Before {
+    /// The newest record of before.
+    seen: u64,
+    cause: Cause,
+}
+
 fn changed(present: Option<&v1::Template>, record: v1::Template, cause: &Cause) -> Option<Event> {
     (present != Some(&record)).then(|| template_recorded(record, cause))
 }

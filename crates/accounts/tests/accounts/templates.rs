@@ -19,7 +19,7 @@ use casement_simulator::{
     Config as Platform, NumberConfig, Running, Simulator, TemplateCategory, TemplateConfig,
     TemplateStatus,
 };
-use casement_testkit::NatsServer;
+use casement_testkit::{NatsServer, Proxy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,6 +41,8 @@ struct Stage {
     _server: NatsServer,
     log: Log,
     platform: Running,
+    /// Between the role and the platform.
+    line: Proxy,
     clock: ManualClock,
     folder: TempDir,
     templates: TemplateServiceClient<Channel>,
@@ -84,9 +86,12 @@ impl Stage {
             ..platform
         };
         let platform = Simulator::start(platform).await.unwrap();
+        let address = platform.base_url();
+        let address = address.trim_start_matches("http://");
+        let line = Proxy::start(address.trim_end_matches('/')).await;
         let config = Config {
             graph: Graph {
-                url: platform.base_url(),
+                url: line.url("http"),
                 ..Graph::default()
             },
             templates: TemplatesConfig { sync_every: every },
@@ -114,6 +119,7 @@ impl Stage {
             _server: server,
             log,
             platform,
+            line,
             clock,
             folder: TempDir::new().unwrap(),
             _stopping: stopping.drop_guard(),

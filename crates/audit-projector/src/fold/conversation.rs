@@ -11,6 +11,7 @@ use super::nowhere;
 use crate::model::{
     AttemptKey, Conversation, ConversationChange, ConversationKey, Handled, Message, RowPosition,
 };
+use crate::tally::Tally;
 
 /// A label that a conversation has from now on, or no longer has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +78,9 @@ pub(super) fn unheard_of(key: &ConversationKey) -> Conversation {
         template_attempt: String::new(),
         handling: Handling::default(),
         handled: Handled::default(),
+        recent: Vec::new(),
+        tally: Tally::default(),
+        consents: Vec::new(),
     }
 }
 
@@ -109,6 +113,7 @@ pub(super) fn change(
         } if counts => {
             row.inbound_count += 1;
             row.heard_time = row.heard_time.max(Some(stored.stored_at));
+            row.tally.heard(*at, stored.stored_at);
             if is_late(row.last_inbound_time, *at) {
                 return;
             }
@@ -127,6 +132,10 @@ pub(super) fn change(
                     row.last_outbound_time = Some(*at);
                 }
             }
+            if attempt.is_none() {
+                // From the business's phone.
+                row.tally.answered(*at);
+            }
             let template = attempt.as_ref().filter(|_| is_template);
             if let Some(attempt) = template
                 && !is_late(row.template_time, *at)
@@ -134,6 +143,16 @@ pub(super) fn change(
                 row.template_time = Some(*at);
                 row.template_attempt = attempt.text();
             }
+        }
+        ConversationChange::Told {
+            answered,
+            owner,
+            owner_since,
+        } => {
+            if let Some(answered) = answered {
+                row.tally.answered(*answered);
+            }
+            row.tally.owned(*owner, *owner_since);
         }
         ConversationChange::Failed { attempt } => {
             if row.template_attempt == attempt.text() {
@@ -160,6 +179,9 @@ pub(super) fn change(
         }
         ConversationChange::Handled { handling, .. } => {
             row.handling = handling.clone();
+            if let Some(through) = handling.read_through {
+                row.tally.read(through);
+            }
             row.handled = Handled {
                 incarnation: stored.incarnation.clone(),
                 sequence: stored.sequence,

@@ -1,26 +1,37 @@
 //! `ConversationService`: conversations as projected, and what happened in them.
 
-use casement_domain::conversation::{Action, Colleague, Label, Status as Standing};
+use std::sync::Arc;
+
+use casement_domain::conversation::{Action, Colleague, Status as Standing};
 use casement_domain::id::CustomerId;
-use casement_event::convert::{instant, timestamp};
+use casement_event::convert::timestamp;
 use casement_event::subject;
-use casement_event::v1::WindowState;
 use casement_event_log::Position;
 use casement_proto::conversation::v1 as proto;
 use casement_proto::conversation::v1::conversation_service_server::ConversationService;
 use casement_shell::auth::{Scope, require};
+use casement_shell::grpc::watch::Limits;
 use casement_shell::grpc::{bad_field, refuse};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
+use super::watch::WATCHES_MAX;
+use super::watch_conversations::{self, Watched};
 use super::{
     Backend, PAGE_BYTES_MAX, bad_token, brand_of, colleague, e164, number, optional, page_size,
-    time, unanswered,
+    search, time, unanswered,
 };
 use crate::desk::{Deed, Desk, note_of};
-use crate::model::{Conversation, ConversationKey, Row, instant as of_nanoseconds, nanoseconds};
+use crate::model::{
+    Content, Conversation, ConversationKey, Row, instant as of_nanoseconds, nanoseconds,
+};
 use crate::page;
-use crate::store::{ConversationFilter, EventKey, Limit, ListKey, Order, Page, TimelineKey};
-use crate::summary::summary;
+use crate::store::{EventKey, Limit, Page, TimelineKey};
+use crate::summary;
+use crate::tally::Recent;
+use crate::timeline::detail;
 
 const PAGE_LEN: usize = 50;
 const PAGE_LEN_MAX: usize = 500;
@@ -30,10 +41,37 @@ const PAGE_LEN_MAX: usize = 500;
 pub struct ConversationApi {
     pub(crate) backend: Backend,
     pub(crate) desk: Desk,
+    /// Ends every watch.
+    pub(super) closing: CancellationToken,
+    /// One permit for each watch.
+    watches: Arc<Semaphore>,
+    limits: Limits,
 }
 
-/// Where a page of conversations ends: its place in the order, number, customer.
-type ListPageKey = (i64, String, String);
+impl ConversationApi {
+    pub(crate) fn new(backend: Backend, desk: Desk, closing: CancellationToken) -> Self {
+        Self {
+            backend,
+            desk,
+            closing,
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Returns whether nobody watches.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.watches.available_permits() == WATCHES_MAX
+    }
+
+    /// With other limits for who reads slowly.
+    #[cfg(test)]
+    pub(crate) fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
 
 /// Where a page of a timeline ends: stored time, stream, incarnation, sequence.
 type TimelinePageKey = (i64, String, String, u64);
@@ -59,48 +97,8 @@ impl ConversationService for ConversationApi {
         request: Request<proto::ListConversationsRequest>,
     ) -> Result<Response<proto::ListConversationsResponse>, Status> {
         let brand_id = brand_of(&require(&request, Scope::Read)?)?;
-        let request = request.into_inner();
-        let rows_max = page_size(request.page_size, PAGE_LEN, PAGE_LEN_MAX)?;
-        let filter = self.filter(&request, brand_id)?;
-        // All that decides which rows there are but the present time, which goes on while one
-        // pages.
-        let question = format!(
-            "{:?}",
-            ConversationFilter {
-                now: jiff::Timestamp::UNIX_EPOCH,
-                ..filter.clone()
-            }
-        );
-        let question = [question.as_str()];
-        let after = page::key::<ListPageKey>(&question, &request.page_token).map_err(bad_token)?;
-        let after = after.map(|(place, number, customer_id)| ListKey {
-            place,
-            key: ConversationKey {
-                number,
-                customer_id,
-            },
-        });
-        self.backend.reach(&request.not_before).await?;
-
-        let store = &self.backend.store;
-        let mut rows = store
-            .conversations(&filter, after.as_ref(), rows_max + 1)
-            .await
-            .map_err(|error| unanswered(&error))?;
-        let has_more = rows.len() > rows_max;
-        rows.truncate(rows_max);
-        let last = rows.last().filter(|_| has_more);
-        let next_page_token = last
-            .map(|last| {
-                let ListKey { place, key } = ListKey::of(last, filter.order);
-                page::token(&question, (place, key.number, key.customer_id))
-            })
-            .unwrap_or_default();
-        let conversations = rows.iter().map(|row| self.shown(row)).collect();
-        Ok(Response::new(proto::ListConversationsResponse {
-            conversations,
-            next_page_token,
-        }))
+        let listed = self.list(brand_id, request.into_inner()).await?;
+        Ok(Response::new(listed))
     }
 
     async fn get_timeline(
@@ -267,6 +265,44 @@ impl ConversationService for ConversationApi {
         }))
     }
 
+    async fn search(
+        &self,
+        request: Request<proto::SearchRequest>,
+    ) -> Result<Response<proto::SearchResponse>, Status> {
+        let caller = require(&request, Scope::Read)?;
+        let found = search::answer(&self.backend, &caller, request.get_ref()).await?;
+        Ok(Response::new(found))
+    }
+
+    type WatchConversationsStream = watch_conversations::Answers;
+
+    async fn watch_conversations(
+        &self,
+        request: Request<proto::WatchConversationsRequest>,
+    ) -> Result<Response<watch_conversations::Answers>, Status> {
+        let brand_id = brand_of(&require(&request, Scope::Read)?)?;
+        let request = request.into_inner();
+        let watched = Watched {
+            brand_id,
+            number: match request.number.as_str() {
+                "" => None,
+                text => Some(number(text)?.digits().to_owned()),
+            },
+            customer_id: optional(request.customer_id),
+        };
+        let permit = Arc::clone(&self.watches).try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            refuse(
+                Code::ResourceExhausted,
+                "TOO_MANY_WATCHES",
+                format!("this process serves at most {WATCHES_MAX} watches of conversations"),
+            )
+        })?;
+        let from = watch_conversations::from(self, &request.after_position).await?;
+        let answers = watch_conversations::start(self.clone(), watched, from, self.limits, permit);
+        Ok(Response::new(answers))
+    }
+
     async fn list_mentions(
         &self,
         request: Request<proto::ListMentionsRequest>,
@@ -292,7 +328,7 @@ impl ConversationService for ConversationApi {
             .await
             .map_err(|error| unanswered(&error))?;
         let next_page_token = timeline_token(&question, &page);
-        let event = |row: &Row| row.stored.event().ok();
+        let event = |row: &Row| row.event();
         let notes = page.rows.iter().filter_map(|row| note_of(&event(row)?));
         Ok(Response::new(proto::ListMentionsResponse {
             notes: notes.collect(),
@@ -302,52 +338,6 @@ impl ConversationService for ConversationApi {
 }
 
 impl ConversationApi {
-    fn filter(
-        &self,
-        request: &proto::ListConversationsRequest,
-        brand_id: Option<String>,
-    ) -> Result<ConversationFilter, Status> {
-        let number = match request.number.as_str() {
-            "" => None,
-            text => Some(number(text)?.digits().to_owned()),
-        };
-        let window_state = WindowState::try_from(request.window_state)
-            .map_err(|_| bad_field("window_state", "is not a state of a window"))?;
-        let expire_time_max = instant("expire_before_time", request.expire_before_time.as_ref())
-            .map_err(|error| bad_field("expire_before_time", error.to_string()))?;
-        let statuses = request.statuses.iter().map(|status| asked_status(*status));
-        let assignee = match request.assignee.as_str() {
-            "" => None,
-            name => Some(colleague::name("assignee", name)?.as_str().to_owned()),
-        };
-        let labels = request.labels.iter().map(|label| {
-            let label = Label::parse(label).map_err(|error| bad_field("labels", error.to_string()));
-            Ok::<_, Status>(label?.as_str().to_owned())
-        });
-        let order = match request.order_by.as_str() {
-            "" | "expire_time" => Order::Expiry,
-            "heard_time desc" => Order::Heard,
-            _ => {
-                let problem = "is neither `expire_time` nor `heard_time desc`";
-                return Err(bad_field("order_by", problem));
-            }
-        };
-        Ok(ConversationFilter {
-            number,
-            brand_id,
-            window_state: Some(window_state),
-            now: self.backend.clock.now(),
-            expire_time_max,
-            statuses: statuses.collect::<Result<_, _>>()?,
-            assignee,
-            is_assigned: request.assigned,
-            is_unread: request.unread,
-            is_closed: request.closed,
-            labels: labels.collect::<Result<_, _>>()?,
-            order,
-        })
-    }
-
     /// Another brand's conversation is as unknown as one that never was.
     async fn find(
         &self,
@@ -367,67 +357,69 @@ impl ConversationApi {
             })
     }
 
-    fn shown(&self, of: &Conversation) -> proto::Conversation {
-        let now = self.backend.clock.now();
-        let (window_state, closed_reason) = of.window(now);
-        let handling = &of.handling;
-        let name = |name: Option<&Colleague>| name.map(ToString::to_string).unwrap_or_default();
-        let closing = handling.closing.as_ref();
-        let closing = closing.filter(|_| handling.is_closed(of.heard_time));
-        proto::Conversation {
-            number: e164(&of.key.number),
-            customer_id: of.key.customer_id.clone(),
-            brand_id: of.brand_id.clone(),
-            window_state: window_state.into(),
-            closed_reason: closed_reason.into(),
-            open_time: time(of.open_time),
-            expire_time: time(of.expire_time),
-            last_inbound_time: time(of.last_inbound_time),
-            last_outbound_time: time(of.last_outbound_time),
-            last_inbound_text: of.last_inbound_text.clone(),
-            inbound_count: of.inbound_count,
-            outbound_count: of.outbound_count,
-            profile_name: of.profile_name.clone(),
-            position: Position {
-                stream: of.position.stream.clone(),
-                incarnation: of.position.incarnation.clone(),
-                sequence: of.position.sequence,
-            }
-            .to_string(),
-            status: status_of(of.course().status(now)).into(),
-            closed: closing.is_some(),
-            closer: name(closing.map(|closing| &closing.by)),
-            close_time: time(closing.map(|closing| closing.at)),
-            unread: handling.is_unread(of.heard_time),
-            assignee: name(handling.assignee()),
-            assign_time: time(handling.assignment.as_ref().map(|assigned| assigned.at)),
-            labels: handling
-                .labels
-                .iter()
-                .map(|label| label.as_str().to_owned())
-                .collect(),
-            note_count: i64::try_from(handling.note_count).unwrap_or(i64::MAX),
-            etag: of.handled.etag(),
-            last_template_time: time(of.template_time),
-            heard_time: time(of.heard_time),
-        }
+    pub(super) fn shown(&self, of: &Conversation) -> proto::Conversation {
+        shown(of, self.backend.clock.now())
     }
 }
 
-fn status_of(of: Standing) -> proto::ConversationStatus {
+/// Shows a conversation as it is at `now`.
+pub(crate) fn shown(of: &Conversation, now: Timestamp) -> proto::Conversation {
+    let (window_state, closed_reason) = of.window(now);
+    let handling = &of.handling;
+    let name = |name: Option<&Colleague>| name.map(ToString::to_string).unwrap_or_default();
+    let closing = handling.closing.as_ref();
+    let closing = closing.filter(|_| handling.is_closed(of.heard_time));
+    proto::Conversation {
+        number: e164(&of.key.number),
+        customer_id: of.key.customer_id.clone(),
+        brand_id: of.brand_id.clone(),
+        window_state: window_state.into(),
+        closed_reason: closed_reason.into(),
+        open_time: time(of.open_time),
+        expire_time: time(of.expire_time),
+        last_inbound_time: time(of.last_inbound_time),
+        last_outbound_time: time(of.last_outbound_time),
+        last_inbound_text: of.last_inbound_text.clone(),
+        inbound_count: of.inbound_count,
+        outbound_count: of.outbound_count,
+        profile_name: of.profile_name.clone(),
+        position: Position {
+            stream: of.position.stream.clone(),
+            incarnation: of.position.incarnation.clone(),
+            sequence: of.position.sequence,
+        }
+        .to_string(),
+        status: status_of(of.course().status(now)).into(),
+        closed: closing.is_some(),
+        closer: name(closing.map(|closing| &closing.by)),
+        close_time: time(closing.map(|closing| closing.at)),
+        unread: handling.is_unread(of.heard_time),
+        assignee: name(handling.assignee()),
+        assign_time: time(handling.assignment.as_ref().map(|assigned| assigned.at)),
+        labels: handling
+            .labels
+            .iter()
+            .map(|label| label.as_str().to_owned())
+            .collect(),
+        note_count: i64::try_from(handling.note_count).unwrap_or(i64::MAX),
+        etag: of.handled.etag(),
+        last_template_time: time(of.template_time),
+        heard_time: time(of.heard_time),
+        recent_messages: of.recent.iter().map(Recent::shown).collect(),
+        unread_count: i32::try_from(of.tally.unread_count()).unwrap_or(i32::MAX),
+        waiting_since_time: time(of.tally.waiting_since()),
+        thread_owner: of.tally.thread_owner().into(),
+        consents: of.consents.clone(),
+    }
+}
+
+pub(super) fn status_of(of: Standing) -> proto::ConversationStatus {
     match of {
         Standing::Open => proto::ConversationStatus::Open,
         Standing::Expiring => proto::ConversationStatus::Expiring,
         Standing::Locked => proto::ConversationStatus::Locked,
         Standing::AwaitingReply => proto::ConversationStatus::AwaitingReply,
     }
-}
-
-fn asked_status(asked: i32) -> Result<Standing, Status> {
-    Standing::ALL
-        .into_iter()
-        .find(|status| i32::from(status_of(*status)) == asked)
-        .ok_or_else(|| bad_field("statuses", "names what is no status of a conversation"))
 }
 
 fn position(of: &crate::desk::Done) -> String {
@@ -490,12 +482,15 @@ fn item(row: &Row) -> proto::TimelineItem {
         stored_time: Some(timestamp(row.stored.stored_at)),
         event_type: row.index.event_type.clone(),
         event_id: row.index.event_id.clone(),
-        summary: summary(&row.stored),
+        summary: summary::of_row(row),
         message_id: row.index.message_id.clone(),
         stream: row.stored.stream.clone(),
         sequence: row.stored.sequence,
         media_id: subject::parse_media(&row.stored.subject)
             .map(|id| id.to_string())
             .unwrap_or_default(),
+        detail: (row.content == Content::Open)
+            .then(|| detail(&row.stored))
+            .flatten(),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use casement_event::convert::{self, instant, timestamp};
 use casement_event::v1::MessageOutcome;
-use casement_event_log::Position;
+use casement_event_log::{Log, Position};
 use casement_proto::message::v1 as proto;
 use casement_proto::message::v1::message_query_service_server::MessageQueryService;
 use casement_shell::auth::{Scope, require};
@@ -18,9 +18,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use super::figures;
 use super::watch::{self, Answers, Watched};
 use super::{Backend, bad_token, brand_of, e164, number, optional, page_size, time, unanswered};
+use super::{figures, find, raw};
 use crate::model::{Message, instant as of_nanoseconds, nanoseconds};
 use crate::store::{MessageFilter, RequestKey};
 use crate::{page, terms};
@@ -43,6 +43,8 @@ pub struct MessageQueryApi {
     /// One permit for each watch.
     watches: Arc<Semaphore>,
     limits: Limits,
+    /// Where raw webhooks stand.
+    log: Option<Log>,
 }
 
 impl MessageQueryApi {
@@ -52,7 +54,14 @@ impl MessageQueryApi {
             closing,
             watches: Arc::new(Semaphore::new(watch::WATCHES_MAX)),
             limits: Limits::default(),
+            log: None,
         }
+    }
+
+    /// Shows raw webhooks, which stand on the log.
+    pub(crate) fn with_log(mut self, log: Log) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// Returns whether nobody watches.
@@ -107,6 +116,26 @@ impl MessageQueryService for MessageQueryApi {
             messages: rows.into_iter().map(shown).collect(),
             next_page_token,
         }))
+    }
+
+    async fn find_message(
+        &self,
+        request: Request<proto::FindMessageRequest>,
+    ) -> Result<Response<proto::FindMessageResponse>, Status> {
+        let brand_id = brand_of(&require(&request, Scope::Read)?)?;
+        let found = find::answer(&self.backend, brand_id, request.get_ref()).await?;
+        Ok(Response::new(found))
+    }
+
+    async fn get_raw_webhook(
+        &self,
+        request: Request<proto::GetRawWebhookRequest>,
+    ) -> Result<Response<proto::GetRawWebhookResponse>, Status> {
+        let caller = require(&request, Scope::Audit)?;
+        let log = self.log.as_ref();
+        let log = log.ok_or_else(|| Status::unimplemented("this process has no log"))?;
+        let post = raw::answer(&self.backend, log, &caller, request.get_ref()).await?;
+        Ok(Response::new(post))
     }
 
     async fn get_brand_figures(
@@ -216,7 +245,7 @@ fn filter(brand_id: Option<String>, asked: proto::MessageFilter) -> Result<Messa
 }
 
 /// A message as the API shows it.
-pub(super) fn shown(of: Message) -> proto::Message {
+pub(crate) fn shown(of: Message) -> proto::Message {
     let is_over = of.state == proto::MessageState::Ended;
     proto::Message {
         message_id: of.id,

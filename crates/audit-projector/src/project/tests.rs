@@ -559,7 +559,7 @@ fn a_cost_is_kept_with_its_attempt_and_how_it_was_counted_is_not() {
     let changes = projected(delivered);
     let told = changes.iter().filter_map(|change| match change {
         Change::Message { change, .. } => Some(change),
-        Change::Conversation { .. } => None,
+        Change::Conversation { .. } | Change::Consents { .. } => None,
     });
     let told: Vec<_> = told.collect();
     assert_eq!(told.len(), 2, "{told:?}");

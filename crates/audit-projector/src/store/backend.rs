@@ -3,33 +3,43 @@
 //! A backend runs queries and writes batches; which queries, and what their rows mean, is the
 //! same for all.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use casement_event::convert;
 use casement_event::v1::WindowState;
-use casement_proto::message::v1 as proto;
 use jiff::Timestamp;
 
 use super::read::Columns;
 use super::sql::{self, Query, Value};
 use super::{
-    Answer, Chain, ConversationFilter, EndKey, Error, EventFilter, EventKey, Figure, Limit,
-    ListKey, MessageFilter, Page, Rebuild, RequestKey, Store, TimelineKey, conversations, read,
+    Answer, Chain, ConversationFilter, EndKey, Error, EventFilter, EventKey, Figure, Found, Limit,
+    ListKey, MessageFilter, Page, Rebuild, Rebuilding, RequestKey, SearchFilter, SearchKey, Store,
+    TimelineKey, conversations, messages, read, rebuild, sealed, search,
 };
-use crate::batch::{Batch, Entry};
+use crate::batch::Batch;
 use crate::chain::Head;
+use crate::keys::{CustomerKeys, Keyring};
 use crate::model::{Conversation, ConversationKey, Message, Row, nanoseconds};
 
 /// Takes a row, and tells whether it wants more.
 pub(super) type Visitor<'a, R> = &'a mut (dyn FnMut(&R) -> Result<bool, Error> + Send);
 
 /// A database.
-pub(super) trait Backend: Debug + Send + Sync {
+pub(super) trait Backend: Rebuilding + Debug + Send + Sync {
     /// The name of the database system, as traces have it.
     const SYSTEM: &'static str;
 
+    /// Whether the words of documents stand in a table of their own.
+    const HAS_WORDS_APART: bool;
+
     /// What it answers with.
     type Row: Columns;
+
+    /// How what was said is asked for.
+    const SEARCH: search::Dialect;
+
+    /// Asks for all of some digests.
+    fn all_words(digests: &[String]) -> String;
 
     /// Runs a query that changes nothing, and shows its rows.
     fn visit<'a>(
@@ -40,18 +50,24 @@ pub(super) trait Backend: Debug + Send + Sync {
     ) -> Answer<'a, ()>;
 
     /// Runs a statement of its own.
-    fn change<'a>(&'a self, operation: &'static str, statement: Query) -> Answer<'a, ()>;
+    fn change<'a>(&'a self, operation: &'static str, statement: Query) -> Answer<'a, ()> {
+        self.change_all(operation, vec![statement])
+    }
+
+    /// Runs statements in one transaction.
+    fn change_all<'a>(&'a self, operation: &'static str, statements: Vec<Query>) -> Answer<'a, ()>;
+
+    /// What opens and seals.
+    fn keys(&self) -> &CustomerKeys;
+
+    /// Looks keys up, and makes those that are missing, in a transaction of its own.
+    fn keyring(&self, owners: BTreeSet<String>) -> Answer<'_, Keyring>;
+
+    /// Leaves as little as it can of what was overwritten.
+    fn scrub(&self) -> Answer<'_, ()>;
 
     /// Does what [`Store::append`] promises.
     fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()>;
-
-    /// Does what [`Store::project_again`] promises, for rows.
-    fn write_again<'a>(
-        &'a self,
-        version: i64,
-        from: &'a Rebuild,
-        rows: &'a [Entry],
-    ) -> Answer<'a, ()>;
 }
 
 /// Sequences fit: the broker counts up to 2^63 only.
@@ -64,11 +80,11 @@ pub(super) fn headers(row: &Row) -> String {
     serde_json::to_string(&row.stored.headers).expect("pairs of strings are JSON")
 }
 
-async fn all<B: Backend, T: Send>(
+pub(super) async fn all<B: Backend, T: Send>(
     backend: &B,
     operation: &'static str,
     query: Query,
-    read: fn(&B::Row) -> Result<T, Error>,
+    read: impl Fn(&B::Row) -> Result<T, Error> + Send + Sync,
 ) -> Result<Vec<T>, Error> {
     let mut found = Vec::new();
     let mut take = |row: &B::Row| {
@@ -79,17 +95,46 @@ async fn all<B: Backend, T: Send>(
     Ok(found)
 }
 
-async fn optional<B: Backend, T: Send>(
+pub(super) async fn optional<B: Backend, T: Send>(
     backend: &B,
     operation: &'static str,
     query: Query,
-    read: fn(&B::Row) -> Result<T, Error>,
+    read: impl Fn(&B::Row) -> Result<T, Error> + Send + Sync,
 ) -> Result<Option<T>, Error> {
     Ok(all(backend, operation, query, read).await?.pop())
 }
 
+/// How far read models are made anew.
+pub(super) async fn rebuild_state<B: Backend>(backend: &B) -> Result<Rebuild, Error> {
+    let query = Query::whole(rebuild::STATE, []);
+    let found = optional(
+        backend,
+        "read how new read models are",
+        query,
+        read::rebuild,
+    )
+    .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// How far into each chain that has come.
+pub(super) async fn rebuild_marks<B: Backend>(backend: &B) -> Result<Vec<EventKey>, Error> {
+    let query = Query::whole(rebuild::MARKS, []);
+    all(
+        backend,
+        "read how new read models are",
+        query,
+        read::rebuild_mark,
+    )
+    .await
+}
+
 /// Reads rows one by one until a limit is reached. `query` asks for one row more.
-async fn page<B: Backend>(backend: &B, query: Query, limit: Limit) -> Result<Page<Row>, Error> {
+pub(super) async fn page<B: Backend>(
+    backend: &B,
+    query: Query,
+    limit: Limit,
+) -> Result<Page<Row>, Error> {
     let mut page = Page {
         rows: Vec::new(),
         has_more: false,
@@ -100,7 +145,7 @@ async fn page<B: Backend>(backend: &B, query: Query, limit: Limit) -> Result<Pag
             page.has_more = true;
             return Ok(false);
         }
-        let row = read::archived(row)?;
+        let row = read::archived(row, backend.keys())?;
         let header_bytes = row
             .stored
             .headers
@@ -253,7 +298,7 @@ impl<B: Backend> Store for B {
             self,
             "read a conversation",
             query,
-            read::conversation,
+            |row: &B::Row| read::conversation(row, self.keys()),
         ))
     }
 
@@ -263,8 +308,48 @@ impl<B: Backend> Store for B {
         after: Option<&'a ListKey>,
         rows_max: usize,
     ) -> Answer<'a, Vec<Conversation>> {
-        let query = conversations::listed(filter, after, rows_max);
-        Box::pin(all(self, "list conversations", query, read::conversation))
+        Box::pin(async move {
+            let operation = "list conversations";
+            let read = |row: &B::Row| read::conversation(row, self.keys());
+            let query = conversations::listed(filter, after, rows_max);
+            let mut rows = all(self, operation, query, read).await?;
+            if let Some(as_of) = filter.as_of {
+                // After the others, so that whoever moves meanwhile is in the one or the other.
+                let moved = conversations::moved(filter, as_of);
+                let moved = all(self, operation, moved, read).await?;
+                if !conversations::are_all_moved(&moved) {
+                    return Err(Error::Outrun);
+                }
+                conversations::merge(&mut rows, moved, filter, after, rows_max);
+            }
+            Ok(rows)
+        })
+    }
+
+    fn search<'a>(
+        &'a self,
+        filter: &'a SearchFilter,
+        before: Option<&'a SearchKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<Found>> {
+        search::search(self, filter, before, rows_max)
+    }
+
+    fn numbers(&self, numbers_max: usize) -> Answer<'_, Vec<(String, String)>> {
+        Box::pin(async move {
+            // From one to the next: whoever asked for all distinct ones would read every row.
+            let mut found: Vec<(String, String)> = Vec::new();
+            while found.len() < numbers_max {
+                let mut query = Query::new(sql::NUMBERS);
+                query.and_text("number > ?", found.last().map(|(number, _)| number));
+                query.order("number, customer_id", 1);
+                match optional(self, "list numbers", query, read::number_of_brand).await? {
+                    Some(next) => found.push(next),
+                    None => break,
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn mentions<'a>(
@@ -280,7 +365,8 @@ impl<B: Backend> Store for B {
 
     fn message<'a>(&'a self, message_id: &'a str) -> Answer<'a, Option<Message>> {
         let query = Query::whole(sql::MESSAGE, [Value::Text(message_id.to_owned())]);
-        Box::pin(optional(self, "read a message", query, read::message))
+        let read = |row: &B::Row| read::message(row, self.keys());
+        Box::pin(optional(self, "read a message", query, read))
     }
 
     fn messages<'a>(
@@ -289,8 +375,17 @@ impl<B: Backend> Store for B {
         before: Option<&'a RequestKey>,
         rows_max: usize,
     ) -> Answer<'a, Vec<Message>> {
-        let query = messages_query(filter, before, rows_max);
-        Box::pin(all(self, "list messages", query, read::message))
+        Box::pin(async move {
+            let keys = self.keys();
+            // Terms from before there were keys stand in what is served until it is made anew.
+            if !filter.terms.is_empty() && !keys.has_digests_only() {
+                let state = rebuild_state(self).await?;
+                keys.set_digests_only(!state.served.is_empty());
+            }
+            let query = messages::listed(keys, filter, before, rows_max)?;
+            let read = |row: &B::Row| read::message(row, self.keys());
+            all(self, "list messages", query, read).await
+        })
     }
 
     fn figures<'a>(
@@ -321,55 +416,6 @@ impl<B: Backend> Store for B {
         })
     }
 
-    fn rebuild(&self, version: i64) -> Answer<'_, Rebuild> {
-        Box::pin(async move {
-            let ask = || Query::whole(sql::REBUILD, [Value::Integer(version)]);
-            let operation = "read how far messages were projected again";
-            if let Some(found) = optional(self, operation, ask(), read::rebuild).await? {
-                return Ok(found);
-            }
-            let begin = Query::whole(sql::BEGIN_REBUILD, [Value::Integer(version)]);
-            self.change("begin to project messages again", begin)
-                .await?;
-            let found = optional(self, operation, ask(), read::rebuild).await?;
-            Ok(found.unwrap_or_default())
-        })
-    }
-
-    fn project_again<'a>(
-        &'a self,
-        version: i64,
-        from: &'a Rebuild,
-        rows: &'a [Entry],
-    ) -> Answer<'a, ()> {
-        if !rows.is_empty() {
-            return self.write_again(version, from, rows);
-        }
-        let values = [
-            Value::Integer(version),
-            Value::Text(from.incarnation.clone()),
-            Value::Integer(integer(from.sequence)),
-        ];
-        let end = Query::whole(sql::END_REBUILD, values);
-        self.change("end to project messages again", end)
-    }
-
-    fn first_since<'a>(
-        &'a self,
-        stream: &'a str,
-        incarnation: &'a str,
-        since: Timestamp,
-    ) -> Answer<'a, Option<u64>> {
-        let values = [
-            Value::Text(stream.to_owned()),
-            Value::Text(incarnation.to_owned()),
-            Value::Integer(nanoseconds(since)),
-        ];
-        let query = Query::whole(sql::FIRST_SINCE, values);
-        let operation = "find the oldest young row";
-        Box::pin(optional(self, operation, query, read::sequence))
-    }
-
     fn ended_messages<'a>(
         &'a self,
         before: Timestamp,
@@ -393,101 +439,32 @@ impl<B: Backend> Store for B {
         ];
         self.change("mark a message", Query::whole(sql::MARK_PURGED, values))
     }
-}
 
-/// Asks for messages, the newest request first.
-fn messages_query(filter: &MessageFilter, before: Option<&RequestKey>, rows_max: usize) -> Query {
-    let mut terms = filter.terms.iter();
-    let by_term = terms.next();
-    let mut query = Query::new(if by_term.is_some() {
-        sql::MESSAGES_BY_TERM
-    } else {
-        sql::MESSAGES
-    });
-    query.and_text("t.term = ?", by_term);
-    for term in terms {
-        query.and_text(sql::HAS_TERM, Some(term));
+    fn number_after<'a>(&'a self, number: &'a str) -> Answer<'a, Option<String>> {
+        let mut query = Query::new("SELECT number FROM archive");
+        query.and_text("number > ?", Some(&number.to_owned()));
+        query.order("number", 1);
+        Box::pin(optional(self, "list numbers", query, read::number))
     }
-    query.and_text("m.brand_id = ?", filter.brand_id.as_ref());
-    query.and_text("m.number = ?", filter.number.as_ref());
-    query.and_text("m.customer_id = ?", filter.customer_id.as_ref());
-    query.and_text("m.reason = ?", filter.reason.as_ref());
-    let states: Vec<i32> = filter.states.iter().map(|one| i32::from(*one)).collect();
-    query.and_any("m.state", &states);
-    let outcomes: Vec<i32> = filter.outcomes.iter().map(|one| i32::from(*one)).collect();
-    query.and_any("m.outcome", &outcomes);
-    let (since, until, key, order) = if by_term.is_some() {
-        (
-            "t.request_time_ns >= ?",
-            "t.request_time_ns < ?",
-            "(t.request_time_ns, t.message_id) < (?, ?)",
-            "t.request_time_ns DESC, t.message_id DESC",
-        )
-    } else {
-        (
-            "m.request_time_ns >= ?",
-            "m.request_time_ns < ?",
-            "(m.request_time_ns, m.message_id) < (?, ?)",
-            "m.request_time_ns DESC, m.message_id DESC",
-        )
-    };
-    let time = |at: Timestamp| [Value::Integer(nanoseconds(at))];
-    if let Some(min) = filter.request_time_min {
-        query.and(since, time(min));
+
+    #[cfg(test)]
+    fn destroy_keys<'a>(&'a self, customers: &'a [String], at: Timestamp) -> Answer<'a, ()> {
+        Box::pin(sealed::destroy(self, customers, at))
     }
-    if let Some(end) = filter.request_time_end {
-        query.and(until, time(end));
+
+    fn old_keys_count(&self) -> Answer<'_, u64> {
+        Box::pin(sealed::count_old_keys(self))
     }
-    if let Some(before) = before {
-        let [at] = time(before.request_time);
-        query.and(key, [at, Value::Text(before.message_id.clone())]);
+
+    fn rewrap_keys(&self, keys_max: usize) -> Answer<'_, usize> {
+        Box::pin(sealed::rewrap(self, keys_max))
     }
-    query.order(order, rows_max);
-    query
-}
 
-/// What a message cost so far, and in which currency; nothing if none of its attempts has a price.
-pub(super) fn cost(message: &Message) -> (i64, &str) {
-    let costs = message.attempts.iter().filter_map(|it| it.cost.as_ref());
-    let amounts: Vec<_> = costs.filter_map(|cost| cost.amount.as_ref()).collect();
-    let micros = amounts.iter().map(|amount| amount.micros);
-    let micros = micros.fold(0, |sum: i64, one| {
-        sum.saturating_add(i64::try_from(one).unwrap_or(i64::MAX))
-    });
-    let currency = amounts.first().map(|amount| amount.currency.as_str());
-    (micros, currency.unwrap_or_default())
-}
+    fn seal_next(&self, rows_max: usize) -> Answer<'_, usize> {
+        Box::pin(sealed::seal_next(self, rows_max))
+    }
 
-/// What is kept of a message and looked up by nothing.
-pub(super) fn details(message: &Message) -> Vec<u8> {
-    let details = proto::Message {
-        labels: message.labels.clone(),
-        sensitive: message.is_sensitive,
-        send_time: message.send_time.map(convert::timestamp),
-        attempts: message.attempts.clone(),
-        deferral: message.deferral.clone(),
-        double_exposure: message.double_exposure.clone(),
-        nudge_message_id: message.nudge_message_id.clone(),
-        held_message_id: message.held_message_id.clone(),
-        ..proto::Message::default()
-    };
-    prost::Message::encode_to_vec(&details)
-}
-
-/// Notes how far messages are projected again with the last of some rows, if nobody else has gone
-/// on from there.
-pub(super) fn advance_rebuild(version: i64, from: &Rebuild, last: &Row) -> Query {
-    let values = [
-        Value::Integer(version),
-        Value::Text(last.stored.incarnation.clone()),
-        Value::Integer(integer(last.stored.sequence)),
-        Value::Text(from.incarnation.clone()),
-        Value::Integer(integer(from.sequence)),
-    ];
-    Query::whole(sql::ADVANCE_REBUILD, values)
-}
-
-/// Where a message stands in the order of requests, as it is written.
-pub(super) fn requested_ns(message: &Message) -> i64 {
-    message.request_time.map_or(0, nanoseconds)
+    fn unsealed_count(&self) -> Answer<'_, u64> {
+        Box::pin(sealed::count_left(self))
+    }
 }

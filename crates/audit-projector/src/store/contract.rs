@@ -2,33 +2,62 @@
 //!
 //! A store joins with [`suite!`], given a function that makes an empty one.
 
+pub(super) mod archive;
 pub(super) mod colleagues;
+pub(super) mod figures;
+pub(super) mod lists;
 pub(super) mod messages;
 pub(super) mod models;
 pub(super) mod oddities;
+pub(super) mod rebuild;
 pub(super) mod rows;
+pub(super) mod sealing;
+pub(super) mod search;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use casement_event::{Event, Stored, convert::timestamp};
+use casement_secrets::keys::MasterKeys;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 pub(super) use super::SharedStore;
 use super::{EventFilter, Limit};
 use crate::batch::Batch;
-use crate::chain::{ChainReport, Head};
+use crate::chain::Head;
 use crate::fixture::{self, record, stored};
 use crate::model::{Conversation, ConversationKey};
-use crate::verify::verify_store as verify;
+use crate::store::Error;
+use crate::verify::report::ChainReport;
+use crate::verify::verify_store;
 
 /// Runs statements.
 pub(super) type Tamper = Box<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Opens.
+pub(super) type Again = Box<dyn Fn() -> BoxFuture<'static, SharedStore> + Send + Sync>;
+
+/// Opens with master keys.
+pub(super) type Under = Box<
+    dyn Fn(Arc<MasterKeys>) -> BoxFuture<'static, Result<SharedStore, super::Error>> + Send + Sync,
+>;
+
+/// Reads files.
+pub(super) type Files = Box<dyn Fn() -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
 
 /// An empty store, and a way to change it behind its back.
 pub(super) struct Fixture {
     pub(super) store: SharedStore,
     pub(super) tamper: Tamper,
+    /// Writes bytes as the database's SQL has them.
+    pub(super) literal: fn(&[u8]) -> String,
+    /// Opens the same database once more, as another process does.
+    pub(super) again: Again,
+    /// Does so with other master keys.
+    pub(super) under: Under,
+    /// Reads whatever stands in the database's files.
+    pub(super) files: Files,
     /// What the store stands on; goes away with the test.
     pub(super) _keeps: Box<dyn Any + Send + Sync>,
 }
@@ -41,7 +70,13 @@ macro_rules! suite {
             rows::a_batch_for_another_position_changes_nothing
             rows::of_two_writers_one_wins_and_the_other_begins_again
             rows::a_new_incarnation_begins_a_new_chain
-            rows::whatever_was_changed_in_the_tables_is_found
+            archive::whatever_was_changed_in_the_tables_is_found_there_and_in_an_export
+            archive::rows_behind_the_end_of_a_chain_are_found
+            archive::heads_are_signed_when_they_have_moved_and_never_over_another_past
+            archive::a_past_that_was_written_anew_is_found_by_signed_heads
+            archive::a_chain_that_was_taken_away_is_found_by_the_life_after_it
+            archive::content_that_went_without_an_erasure_on_record_is_told
+            archive::events_of_other_versions_are_archived_byte_for_byte
             rows::events_are_listed_in_order_by_what_is_asked_for
             rows::a_page_ends_at_its_rows_or_at_its_bytes
             rows::a_timeline_tells_each_fact_once_newest_first
@@ -56,15 +91,39 @@ macro_rules! suite {
             messages::a_page_of_messages_goes_on_where_it_ended_whatever_comes_meanwhile
             messages::what_became_of_each_attempt_is_kept
             messages::figures_of_a_brand_are_counted_and_summed
-            messages::messages_are_projected_again_from_the_archive
+            rebuild::read_models_made_anew_are_equal_to_those_made_from_scratch
+            rebuild::the_old_ones_are_served_until_the_new_ones_have_all
+            rebuild::a_rebuild_goes_on_where_it_was_killed
+            rebuild::of_two_who_rebuild_each_goes_on_where_the_other_stands
+            rebuild::what_has_left_the_log_is_known_to_new_read_models
+            lists::a_conversation_shows_what_was_said_last_and_what_waits
+            lists::lists_are_narrowed_by_who_waits_and_who_owns
+            lists::pages_neither_repeat_nor_miss_what_moves_meanwhile
+            search::what_was_said_is_found_by_its_words_newest_first
+            search::a_search_is_narrowed_by_whom_when_and_which_way
+            search::pages_of_a_search_follow_each_other
+            search::a_fact_that_comes_again_is_found_once
+            search::search_is_made_anew_and_finds_the_same
+            search::of_an_erased_customer_no_word_is_indexed
+            figures::what_is_archived_counts_once_whoever_counts
+            figures::a_step_from_a_place_that_was_left_changes_nothing
+            figures::figures_counted_anew_are_served_once_they_have_all
+            figures::records_are_the_newest_and_acts_are_paged_newest_first
             models::a_report_joins_the_conversation_of_its_message
             models::a_message_leaves_the_log_once_unless_something_new_comes
             colleagues::conversations_are_listed_by_where_they_stand
             colleagues::conversations_are_found_by_how_they_are_handled
             colleagues::pages_in_the_order_of_the_newest_heard_follow_each_other
             colleagues::mentions_are_paged_newest_first
-            rows::the_first_row_since_a_time_bounds_the_purge
             oddities::text_of_every_kind_survives_and_is_found
+            sealing::nothing_that_customers_wrote_stands_in_the_files_in_the_open
+            sealing::what_a_destroyed_key_sealed_is_gone_and_the_chain_holds
+            sealing::a_destroyed_key_is_never_made_again_also_for_another_process
+            sealing::rows_from_before_there_were_keys_are_read_and_then_sealed
+            sealing::a_message_is_found_by_terms_from_before_there_were_keys
+            sealing::a_new_master_key_wraps_all_keys_anew
+            sealing::another_master_key_is_refused_and_writes_nothing
+            sealing::what_was_moved_between_rows_or_lost_its_key_is_found
             oddities::ids_of_any_length_are_archived
             oddities::a_report_belongs_to_its_message_also_within_one_batch
             oddities::a_fact_that_stands_twice_in_one_batch_counts_and_is_told_once
@@ -136,6 +195,11 @@ async fn conversation(fixture: &Fixture) -> Conversation {
         .await
         .unwrap()
         .unwrap()
+}
+
+/// Checks chains with no key.
+async fn verify(store: &dyn super::Store, stream: Option<&str>) -> Result<Vec<ChainReport>, Error> {
+    verify_store(store, stream, &[]).await
 }
 
 async fn report(fixture: &Fixture) -> ChainReport {

@@ -1,14 +1,26 @@
 //! Questions about conversations: which SQL asks them, for every database alike.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
 use casement_domain::conversation::{Handling, Status};
 use casement_event::convert;
 use casement_event::v1::WindowState;
 use jiff::Timestamp;
 
-use super::backend::event_key;
+use super::backend::{event_key, integer};
 use super::sql::{self, NEVER_NS, NOT_YET_NS, Query, Value};
 use super::{ConversationFilter, ListKey, Order, TimelineKey};
-use crate::model::{ConversationKey, nanoseconds};
+use crate::model::{Conversation, ConversationKey, nanoseconds};
+use crate::tally::{AsOf, Tally};
+
+/// How many conversations may move while somebody pages through a list.
+const MOVED_MAX: usize = 5_000;
+
+/// Whether those are all.
+pub(super) fn are_all_moved(moved: &[Conversation]) -> bool {
+    moved.len() <= MOVED_MAX
+}
 
 const IS_OPEN: &str = "window_state = ? AND expire_time_ns > ?";
 const IS_LOCKED: &str = "(window_state <> ? OR expire_time_ns <= ?)";
@@ -75,6 +87,30 @@ impl Columns {
     }
 }
 
+/// What is looked up of what is counted of a conversation, and all of it, as it is written.
+pub(super) struct Tallied {
+    pub(super) unread_count: i64,
+    pub(super) waiting_since_ns: i64,
+    pub(super) thread_owner: i32,
+    pub(super) moved_sequence: i64,
+    pub(super) moved_time_ns: i64,
+    pub(super) whole: Vec<u8>,
+}
+
+impl Tallied {
+    pub(super) fn of(tally: &Tally) -> Self {
+        let (moved_sequence, moved_time_ns) = tally.last_move();
+        Self {
+            unread_count: i64::try_from(tally.unread_count()).unwrap_or(i64::MAX),
+            waiting_since_ns: never_or(tally.waiting_since()),
+            thread_owner: tally.thread_owner().into(),
+            moved_sequence: integer(moved_sequence),
+            moved_time_ns,
+            whole: serde_json::to_vec(tally).expect("numbers are JSON"),
+        }
+    }
+}
+
 /// Asks for one conversation.
 pub(super) fn one(key: &ConversationKey) -> Query {
     let mut query = Query::new(sql::CONVERSATION_COLUMNS);
@@ -89,8 +125,78 @@ pub(super) fn listed(
     after: Option<&ListKey>,
     rows_max: usize,
 ) -> Query {
+    let mut query = narrowed(filter);
+    if let Some(as_of) = filter.as_of {
+        query.and(
+            "(moved_sequence <= ? OR moved_time_ns <= ?)",
+            moved_since(as_of),
+        );
+    }
+    in_order(&mut query, filter.order, after);
+    let order = match filter.order {
+        Order::Expiry => "expire_time_ns, number, customer_id",
+        Order::Heard => "heard_time_ns DESC, number DESC, customer_id DESC",
+        Order::Waiting => "waiting_since_ns, number, customer_id",
+    };
+    query.order(order, rows_max);
+    query
+}
+
+fn moved_since(as_of: AsOf) -> [Value; 2] {
+    [
+        Value::Integer(integer(as_of.sequence)),
+        Value::Integer(nanoseconds(as_of.since())),
+    ]
+}
+
+/// Asks for conversations that have moved since a list began.
+pub(super) fn moved(filter: &ConversationFilter, as_of: AsOf) -> Query {
+    let mut query = narrowed(filter);
+    query.and(
+        "moved_sequence > ? AND moved_time_ns > ?",
+        moved_since(as_of),
+    );
+    query.order("moved_sequence", MOVED_MAX.saturating_add(1));
+    query
+}
+
+/// Puts conversations that have moved where they stood when the list began.
+pub(super) fn merge(
+    rows: &mut Vec<Conversation>,
+    moved: Vec<Conversation>,
+    filter: &ConversationFilter,
+    after: Option<&ListKey>,
+    rows_max: usize,
+) {
+    let is_descending = filter.order == Order::Heard;
+    let compare = |one: &ListKey, other: &ListKey| {
+        let place = |key: &ListKey| (key.place, key.key.clone());
+        let order = place(one).cmp(&place(other));
+        if is_descending {
+            order.reverse()
+        } else {
+            order
+        }
+    };
+    // One may have moved after it was read at its place.
+    let known: BTreeSet<_> = rows.iter().map(|row| row.key.clone()).collect();
+    let mut listed: Vec<(ListKey, Conversation)> = rows
+        .drain(..)
+        .chain(moved.into_iter().filter(|row| !known.contains(&row.key)))
+        .filter_map(|row| Some((ListKey::of(&row, filter)?, row)))
+        .filter(|(key, _)| after.is_none_or(|after| compare(key, after) == Ordering::Greater))
+        .collect();
+    listed.sort_by(|(one, _), (other, _)| compare(one, other));
+    listed.truncate(rows_max);
+    rows.extend(listed.into_iter().map(|(_, row)| row));
+}
+
+/// Asks for all that is meant, in no order.
+fn narrowed(filter: &ConversationFilter) -> Query {
     let mut query = Query::new(sql::CONVERSATION_COLUMNS);
-    query.and_text("number = ?", filter.number.as_ref());
+    let numbers = filter.numbers.iter();
+    let numbers = numbers.map(|number| ("number = ?", vec![Value::Text(number.clone())]));
+    query.and_one_of(numbers.collect());
     query.and_text("brand_id = ?", filter.brand_id.as_ref());
     let open = || {
         let open = Value::Integer(i64::from(i32::from(WindowState::Open)));
@@ -144,12 +250,25 @@ pub(super) fn listed(
             [Value::Integer(nanoseconds(expire_time_max))],
         );
     }
-    in_order(&mut query, filter.order, after);
-    let order = match filter.order {
-        Order::Expiry => "expire_time_ns, number, customer_id",
-        Order::Heard => "heard_time_ns DESC, number DESC, customer_id DESC",
-    };
-    query.order(order, rows_max);
+    let time = |at: Timestamp| [Value::Integer(nanoseconds(at))];
+    if let Some(start) = filter.expire_time_start {
+        query.and("expire_time_ns > ?", time(start));
+        query.and("expire_time_ns < ?", [Value::Integer(NEVER_NS)]);
+    }
+    match filter.is_waiting {
+        Some(true) => query.and("waiting_since_ns < ?", [Value::Integer(NEVER_NS)]),
+        Some(false) => query.and("waiting_since_ns = ?", [Value::Integer(NEVER_NS)]),
+        None => {}
+    }
+    if let Some(max) = filter.waiting_since_max {
+        query.and("waiting_since_ns <= ?", time(max));
+    }
+    let owners: Vec<i32> = filter
+        .thread_owners
+        .iter()
+        .map(|one| i32::from(*one))
+        .collect();
+    query.and_any("thread_owner", &owners);
     query
 }
 
@@ -164,6 +283,9 @@ fn in_order(query: &mut Query, order: Order, after: Option<&ListKey>) {
         Order::Expiry => query.and("(expire_time_ns, number, customer_id) > (?, ?, ?)", key),
         Order::Heard => {
             query.and("(heard_time_ns, number, customer_id) < (?, ?, ?)", key);
+        }
+        Order::Waiting => {
+            query.and("(waiting_since_ns, number, customer_id) > (?, ?, ?)", key);
         }
     }
 }

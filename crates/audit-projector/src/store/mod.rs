@@ -2,11 +2,21 @@
 //!
 //! Only modules in here know SQL. A store keeps rows and checks positions; it computes no hash
 //! and interprets no event. Every store must pass the suite in `contract`.
+//!
+//! Whoever adds a derived table names it in `rebuild::READ_MODELS`; there stands what else that takes.
 
 mod backend;
 mod conversations;
+mod copy;
+mod erase;
+mod figures;
+mod heads;
+mod messages;
 mod postgres;
 mod read;
+mod rebuild;
+mod sealed;
+mod search;
 mod sql;
 mod sqlite;
 mod text;
@@ -19,18 +29,30 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use casement_domain::conversation::Status;
-use casement_event::v1::{DeliveryStatus, MessageOutcome, Route, WindowState};
+use casement_event::v1::{DeliveryStatus, MessageOutcome, Route, ThreadOwner, WindowState};
 use casement_proto::message::v1::MessageState;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::migrate::Migrator;
 
-use crate::batch::{Batch, Entry};
+use crate::batch::Batch;
 use crate::chain::Head;
 use crate::inspect::ArchiveHead;
+use crate::keys::KeyError;
 use crate::model::{Conversation, ConversationKey, Message, Row};
+use crate::tally::AsOf;
 
+pub(crate) use erase::{Erased, Erasing};
+pub(crate) use figures::{
+    ActFilter, Acted, Contact, FigureStore, Figured, Generation, RecordKind, Recorded, Sum,
+    SumFilter, SumKey,
+};
+pub(crate) use heads::{HeadFilter, HeadKey, Heads, KeptHead, Life, Place};
 pub(crate) use postgres::Postgres;
+#[cfg(test)]
+pub(crate) use rebuild::RESTART as RESTART_REBUILD;
+pub(crate) use rebuild::{Rebuild, Rebuilding, is_newer_than, versions};
+pub(crate) use search::{Found, SearchFilter, SearchKey};
 pub(crate) use sqlite::Sqlite;
 
 /// A store as it is passed around.
@@ -49,6 +71,12 @@ pub(crate) enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What is sealed cannot be sealed or opened with the master keys that are there.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// More conversations moved than a list can follow.
+    #[error("more conversations have moved since the list began than it can follow")]
+    Outrun,
     /// A row holds what was never written.
     #[error("{column} of table {table} cannot be read: {problem}")]
     Inconsistent {
@@ -95,7 +123,9 @@ async fn heads(store: &dyn Store) -> Result<Vec<ArchiveHead>, Error> {
 type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
 /// What the role asks of its database.
-pub(crate) trait Store: Debug + Send + Sync {
+pub(crate) trait Store:
+    Erasing + FigureStore + Heads + Rebuilding + Debug + Send + Sync
+{
     /// Returns the name of the database system, as traces have it.
     fn system(&self) -> &'static str;
 
@@ -138,6 +168,17 @@ pub(crate) trait Store: Debug + Send + Sync {
         rows_max: usize,
     ) -> Answer<'a, Vec<Conversation>>;
 
+    /// Returns what has all the words that are looked for, newest first.
+    fn search<'a>(
+        &'a self,
+        filter: &'a SearchFilter,
+        before: Option<&'a SearchKey>,
+        rows_max: usize,
+    ) -> Answer<'a, Vec<Found>>;
+
+    /// Returns the numbers that have conversations, each with its brand, `numbers_max` at most.
+    fn numbers(&self, numbers_max: usize) -> Answer<'_, Vec<(String, String)>>;
+
     /// Returns the notes that mention a colleague, newest first.
     fn mentions<'a>(
         &'a self,
@@ -148,13 +189,6 @@ pub(crate) trait Store: Debug + Send + Sync {
     ) -> Answer<'a, Page<Row>>;
 
     /// Returns an outbound message.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "callers find messages by list; the dispatcher has one by id"
-        )
-    )]
     fn message<'a>(&'a self, message_id: &'a str) -> Answer<'a, Option<Message>>;
 
     /// Returns outbound messages, the newest request first.
@@ -176,27 +210,6 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// Returns how many windows of a brand are open at a time.
     fn open_windows<'a>(&'a self, brand_id: &'a str, now: Timestamp) -> Answer<'a, u64>;
 
-    /// Returns how far messages were projected again from the archive, by a version of projecting.
-    fn rebuild(&self, version: i64) -> Answer<'_, Rebuild>;
-
-    /// Makes what some archived rows change in messages, once more, and notes how far that came;
-    /// with no rows, that it is done. Refuses with [`Error::Moved`] if another process has gone on
-    /// meanwhile.
-    fn project_again<'a>(
-        &'a self,
-        version: i64,
-        from: &'a Rebuild,
-        rows: &'a [Entry],
-    ) -> Answer<'a, ()>;
-
-    /// Returns the sequence of the oldest row that was stored at or after a time.
-    fn first_since<'a>(
-        &'a self,
-        stream: &'a str,
-        incarnation: &'a str,
-        since: Timestamp,
-    ) -> Answer<'a, Option<u64>>;
-
     /// Returns messages that ended before a time and still stand on the log, in that order.
     fn ended_messages<'a>(
         &'a self,
@@ -208,6 +221,29 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// Records that a message has left the log, unless something was archived for it after
     /// `archived`.
     fn mark_purged<'a>(&'a self, message_id: &'a str, archived: u64) -> Answer<'a, ()>;
+
+    /// Returns the next business number that has rows, in their order.
+    fn number_after<'a>(&'a self, number: &'a str) -> Answer<'a, Option<String>>;
+
+    /// Destroys the keys of customers. From then on nobody reads what is sealed under them, here
+    /// or in another process, nothing more is kept of what comes of these customers, and none of
+    /// them ever has a key again. What is looked up by and not sealed stays for its owner to
+    /// remove. Safe to repeat.
+    #[cfg(test)]
+    fn destroy_keys<'a>(&'a self, customers: &'a [String], at: Timestamp) -> Answer<'a, ()>;
+
+    /// Counts keys of customers that are not wrapped under the first master key.
+    fn old_keys_count(&self) -> Answer<'_, u64>;
+
+    /// Wraps some of those anew, and returns how many; 0 if none is left.
+    fn rewrap_keys(&self, keys_max: usize) -> Answer<'_, usize>;
+
+    /// Seals some rows that were archived before there were keys, in one transaction, and returns
+    /// how many; 0 if nothing is left.
+    fn seal_next(&self, rows_max: usize) -> Answer<'_, usize>;
+
+    /// Counts the rows that were archived before there were keys and are not sealed yet.
+    fn unsealed_count(&self) -> Answer<'_, u64>;
 }
 
 /// One chain of the archive.
@@ -274,15 +310,31 @@ pub(crate) struct TimelineKey {
     pub(crate) event: EventKey,
 }
 
+impl TimelineKey {
+    pub(crate) fn of(row: &Row) -> Self {
+        Self {
+            stored_time: row.stored.stored_at,
+            event: EventKey::of(row),
+        }
+    }
+}
+
 /// Which conversations are asked for. What is `None` does not matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConversationFilter {
-    pub(crate) number: Option<String>,
+    /// Any of them; all if empty.
+    pub(crate) numbers: Vec<String>,
     pub(crate) brand_id: Option<String>,
     /// As of `now`: [`Conversation::window`].
     pub(crate) window_state: Option<WindowState>,
     pub(crate) now: Timestamp,
     pub(crate) expire_time_max: Option<Timestamp>,
+    /// After this.
+    pub(crate) expire_time_start: Option<Timestamp>,
+    pub(crate) is_waiting: Option<bool>,
+    pub(crate) waiting_since_max: Option<Timestamp>,
+    /// Any of them; all if empty.
+    pub(crate) thread_owners: Vec<ThreadOwner>,
     /// Any of them, as of `now`; all if empty.
     pub(crate) statuses: Vec<Status>,
     pub(crate) assignee: Option<String>,
@@ -292,6 +344,8 @@ pub(crate) struct ConversationFilter {
     /// All of them.
     pub(crate) labels: Vec<String>,
     pub(crate) order: Order,
+    /// In the order of that moment; `None` for the present.
+    pub(crate) as_of: Option<AsOf>,
 }
 
 /// In which order conversations are listed.
@@ -303,6 +357,8 @@ pub(crate) enum Order {
     /// By when the log took the newest of their customers, newest first; at last those who were
     /// never heard.
     Heard,
+    /// By since when their customers wait, the longest first; at last those who do not.
+    Waiting,
 }
 
 /// Place of a conversation in an order.
@@ -314,15 +370,19 @@ pub(crate) struct ListKey {
 }
 
 impl ListKey {
-    pub(crate) fn of(conversation: &Conversation, order: Order) -> Self {
-        let place = match order {
-            Order::Expiry => conversations::never_or(conversation.expire_time),
-            Order::Heard => conversations::not_yet_or(conversation.heard_time),
-        };
-        Self {
-            place,
+    /// Returns where a conversation stands in a list; nowhere, if it is newer than the list.
+    pub(crate) fn of(conversation: &Conversation, filter: &ConversationFilter) -> Option<Self> {
+        let places = conversation
+            .tally
+            .places(filter.as_of, conversation.places())?;
+        Some(Self {
+            place: match filter.order {
+                Order::Expiry => places.expiry,
+                Order::Heard => places.heard,
+                Order::Waiting => places.waiting,
+            },
             key: conversation.key.clone(),
-        }
+        })
     }
 }
 
@@ -393,13 +453,14 @@ pub(crate) struct RequestKey {
     pub(crate) message_id: String,
 }
 
-/// How far messages were projected again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Rebuild {
-    /// Of the last row; empty before the first.
-    pub(crate) incarnation: String,
-    pub(crate) sequence: u64,
-    pub(crate) is_done: bool,
+impl RequestKey {
+    /// Where a message stands; `None` of one that was never asked for.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        Some(Self {
+            request_time: message.request_time?,
+            message_id: message.id.clone(),
+        })
+    }
 }
 
 /// Place of a message in the order of ends.

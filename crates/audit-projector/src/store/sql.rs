@@ -29,15 +29,15 @@ WHERE stream = $1 AND incarnation = $2 AND last_sequence = $6 AND link = $7 AND 
 
 pub(super) const CHAIN_OF_ROW: &str = "SELECT stream, incarnation FROM archive";
 
+/// With each row comes its owner's key, so that both are of the same moment: what was destroyed by
+/// then opens nothing. [`crate::keys::owner_of`] says the same as this.
 pub(super) const ROW_COLUMNS: &str = "\
 SELECT stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
-    message_id, brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment, link
+    message_id, brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment, link,
+    (SELECT k.wrapped FROM customer_keys k
+        WHERE k.owner = CASE WHEN archive.customer_id = '' THEN '~' || archive.stream
+            ELSE archive.customer_id END) AS owner_key
 FROM archive";
-
-pub(super) const FIRST_SINCE: &str = "\
-SELECT sequence FROM archive
-WHERE stream = $1 AND incarnation = $2 AND stored_time_ns >= $3
-ORDER BY stored_time_ns, sequence LIMIT 1";
 
 /// The start of a statement that writes whole conversations; where they come from goes between
 /// it and its end.
@@ -50,7 +50,8 @@ macro_rules! conversations_from {
     profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
     position_sequence, is_end_announced, lock_time_ns, heard_time_ns, template_time_ns,
     template_attempt, assignee, closed_through_time_ns, read_through_time_ns, handling,
-    handled_incarnation, handled_sequence
+    handled_incarnation, handled_sequence, sealed, unread_count, waiting_since_ns, thread_owner,
+    moved_sequence, moved_time_ns, tally
 ) ",
             $source,
             "
@@ -80,7 +81,14 @@ ON CONFLICT (number, customer_id) DO UPDATE SET
     read_through_time_ns = EXCLUDED.read_through_time_ns,
     handling = EXCLUDED.handling,
     handled_incarnation = EXCLUDED.handled_incarnation,
-    handled_sequence = EXCLUDED.handled_sequence"
+    handled_sequence = EXCLUDED.handled_sequence,
+    sealed = EXCLUDED.sealed,
+    unread_count = EXCLUDED.unread_count,
+    waiting_since_ns = EXCLUDED.waiting_since_ns,
+    thread_owner = EXCLUDED.thread_owner,
+    moved_sequence = EXCLUDED.moved_sequence,
+    moved_time_ns = EXCLUDED.moved_time_ns,
+    tally = EXCLUDED.tally"
         )
     };
 }
@@ -93,7 +101,7 @@ macro_rules! messages_from {
     message_id, number, customer_id, brand_id, state, outcome, reason, delivery_status,
     attempt_count, route, client_reference, request_time_ns, expire_time_ns, update_time_ns,
     end_time_ns, is_purged, details, position_stream, position_incarnation, position_sequence,
-    cost_micros, cost_currency
+    cost_micros, cost_currency, sealed
 ) ",
             $source,
             "
@@ -118,7 +126,8 @@ ON CONFLICT (message_id) DO UPDATE SET
     position_incarnation = EXCLUDED.position_incarnation,
     position_sequence = EXCLUDED.position_sequence,
     cost_micros = EXCLUDED.cost_micros,
-    cost_currency = EXCLUDED.cost_currency"
+    cost_currency = EXCLUDED.cost_currency,
+    sealed = EXCLUDED.sealed"
         )
     };
 }
@@ -130,7 +139,10 @@ macro_rules! conversation_columns {
     expire_time_ns, last_inbound_time_ns, last_outbound_time_ns, last_inbound_text,
     profile_name, inbound_count, outbound_count, position_stream, position_incarnation,
     position_sequence, is_end_announced, lock_time_ns, heard_time_ns, template_time_ns,
-    template_attempt, handling, handled_incarnation, handled_sequence
+    template_attempt, handling, handled_incarnation, handled_sequence, sealed, tally,
+    (SELECT c.consents FROM customer_consents c WHERE c.customer_id = conversations.customer_id)
+        AS consents,
+    (SELECT k.wrapped FROM customer_keys k WHERE k.owner = conversations.customer_id) AS owner_key
 FROM conversations"
     };
 }
@@ -140,7 +152,10 @@ macro_rules! message_columns {
         "SELECT m.message_id, m.number, m.customer_id, m.brand_id, m.state, m.outcome, m.reason,
     m.delivery_status, m.attempt_count, m.route, m.client_reference, m.request_time_ns,
     m.expire_time_ns, m.update_time_ns, m.end_time_ns, m.is_purged, m.details, m.position_stream,
-    m.position_incarnation, m.position_sequence
+    m.position_incarnation, m.position_sequence, m.sealed,
+    (SELECT k.wrapped FROM customer_keys k
+        WHERE k.owner = CASE WHEN m.customer_id = '' THEN '~MESSAGES' ELSE m.customer_id END
+    ) AS owner_key
 FROM messages m"
     };
 }
@@ -165,23 +180,12 @@ pub(super) const HAS_TERM: &str = "EXISTS (
     WHERE o.term = ? AND o.request_time_ns = m.request_time_ns AND o.message_id = m.message_id
 )";
 
-/// How far messages were projected again by a version.
-pub(super) const REBUILD: &str = "\
-SELECT incarnation, sequence, is_done FROM message_rebuild WHERE version = $1";
-
-/// Does nothing if another process began first.
-pub(super) const BEGIN_REBUILD: &str = "\
-INSERT INTO message_rebuild (version, incarnation, sequence, is_done) VALUES ($1, '', 0, FALSE)
-ON CONFLICT (version) DO NOTHING";
-
-/// Does nothing if another process has gone on meanwhile.
-pub(super) const ADVANCE_REBUILD: &str = "\
-UPDATE message_rebuild SET incarnation = $2, sequence = $3
-WHERE version = $1 AND incarnation = $4 AND sequence = $5 AND is_done = FALSE";
-
-pub(super) const END_REBUILD: &str = "\
-UPDATE message_rebuild SET is_done = TRUE
-WHERE version = $1 AND incarnation = $2 AND sequence = $3";
+/// The same while terms from before there were keys may stand there.
+pub(super) const HAS_TERM_OR_PLAIN: &str = "EXISTS (
+    SELECT 1 FROM message_terms o
+    WHERE o.term IN (?, ?)
+        AND o.request_time_ns = m.request_time_ns AND o.message_id = m.message_id
+)";
 
 pub(super) const ENDED_MESSAGES: &str = "\
 SELECT message_id, end_time_ns FROM messages
@@ -199,6 +203,8 @@ FROM messages
 WHERE brand_id = $1 AND request_time_ns >= $2 AND request_time_ns < $3
 GROUP BY state, outcome, route, delivery_status, cost_currency";
 
+pub(super) const NUMBERS: &str = "SELECT number, brand_id FROM conversations";
+
 /// How many windows of a brand are open at a time.
 pub(super) const OPEN_WINDOWS: &str = "\
 SELECT COUNT(*) AS window_count FROM conversations
@@ -209,6 +215,7 @@ WHERE brand_id = $1 AND window_state = $2 AND expire_time_ns > $3";
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Bytes(Vec<u8>),
 }
 
 /// A query that is put together from constant pieces; what callers say goes in as parameters.

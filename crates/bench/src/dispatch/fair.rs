@@ -17,12 +17,15 @@ use jiff::Timestamp;
 use super::baseline;
 use super::latency::between;
 use super::life::requested_at;
-use super::scene::{Plan, Scene, dispatcher};
+use super::scene::{Plan, Scene, THROUGHPUT, dispatcher};
 use super::sender::{Sender, Side};
 use crate::measure::spread;
 
 /// One number for each brand.
 const NUMBERS: usize = 2;
+
+/// Messages a second that the platform grants a number unless it is upgraded.
+const USUAL_THROUGHPUT: u32 = 80;
 
 /// How long messages may take in all.
 const CALLED_MAX: Duration = Duration::from_mins(10);
@@ -50,7 +53,7 @@ const CAMPAIGN: Side = Side {
 #[group(skip)]
 pub(super) struct Options {
     /// Messages of the campaign.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 10_000)]
     campaign: usize,
     /// Answers a second of the other brand.
     #[arg(long, default_value_t = 50)]
@@ -61,15 +64,30 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> anyhow::Result<()> {
-    let (rate, seconds) = (options.answers, options.fair_seconds);
+    let (rate, size) = (options.answers, options.campaign);
     println!(
-        "Answers of one brand, {rate} a second, beside another brand's campaign of {} messages\n",
-        options.campaign
+        "Answers of one brand, {rate} a second, beside another brand's campaign of {size} messages\n"
     );
     println!(
-        "| answers | since durable: p50 | p99 | longest | campaign still to go after the last |"
+        "| campaign's number | answers | since durable: p50 | p99 | longest | campaign still to go after the last |"
     );
-    println!("|---|---:|---:|---:|---:|");
+    println!("|---|---|---:|---:|---:|---:|");
+    for throughput in [USUAL_THROUGHPUT, THROUGHPUT] {
+        beside(options, customers, program, throughput).await?;
+    }
+    println!();
+    println!("the campaign held up no answer until its end");
+    Ok(())
+}
+
+/// Measures with numbers that may send so many messages a second.
+async fn beside(
+    options: &Options,
+    customers: usize,
+    program: &Path,
+    throughput: u32,
+) -> anyhow::Result<()> {
+    let (rate, size) = (options.answers, options.campaign);
     let plan = Plan {
         program,
         customers: customers.next_multiple_of(NUMBERS),
@@ -77,6 +95,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         other_brands: NUMBERS - 1,
         dispatcher: "",
         is_limited: false,
+        throughput,
         seed: 0,
     };
     let scene = Scene::set(&plan).await?;
@@ -84,15 +103,14 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
     let role = dispatcher(&roles)?;
     let answers = Sender::new(role, scene.who)?.of(ANSWERS);
     let campaign = Sender::new(role, scene.who)?.of(CAMPAIGN);
-    let count = rate * seconds;
+    let count = rate * options.fair_seconds;
 
     let alone = measure(&scene, &answers, 0, count, rate).await?;
-    row("alone", alone.times, None);
+    row(throughput, "alone", alone.times, None);
     scene.quiet(None, CALLED_MAX).await?;
 
     let before = scene.provider.sent_count();
     let sending = campaign.clone();
-    let size = options.campaign;
     let running = tokio::spawn(async move { sending.burst(0, size, AT_ONCE).await });
     // Under way, so that the first answer meets it.
     let begun = u64::try_from(size / 20)?;
@@ -101,7 +119,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
     let done = scene.provider.sent_since(before);
     let done = done.iter().filter(|sent| sent.at <= beside.last).count();
     let left = (size + count).saturating_sub(done);
-    row("beside the campaign", beside.times, Some(left));
+    row(throughput, "beside the campaign", beside.times, Some(left));
     running.await??;
     scene
         .called(before + u64::try_from(size + count)?, CALLED_MAX)
@@ -109,13 +127,11 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
     scene.quiet(None, CALLED_MAX).await?;
 
     let again = measure(&scene, &answers, 2 * count, count, rate).await?;
-    row("alone again", again.times, None);
-    println!();
+    row(throughput, "alone again", again.times, None);
     ensure!(
         left > 0,
         "the campaign was over before the answers: ask for a larger one"
     );
-    println!("the campaign held up no answer until its end");
     Ok(())
 }
 
@@ -173,7 +189,10 @@ fn calls(scene: &Scene, since: u64) -> HashMap<String, Timestamp> {
     .collect()
 }
 
-fn row(what: &str, mut times: Vec<Duration>, left: Option<usize>) {
+fn row(throughput: u32, what: &str, mut times: Vec<Duration>, left: Option<usize>) {
     let left = left.map_or_else(|| "–".to_owned(), |left| left.to_string());
-    println!("| {what} | {} | {left} |", spread(&mut times));
+    println!(
+        "| {throughput}/s | {what} | {} | {left} |",
+        spread(&mut times)
+    );
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::audit::{Audit, Call, audit};
 use super::life::Followed;
-use super::scene::{Plan, Scene};
+use super::scene::{Plan, Scene, THROUGHPUT};
 use super::sender::Sender;
 use crate::roles::{Role, Running};
 
@@ -81,6 +81,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         other_brands: 0,
         dispatcher: DISPATCHER,
         is_limited: true,
+        throughput: THROUGHPUT,
         seed: options.seed,
     };
     let scene = Scene::set(&plan).await?;

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::baseline;
 use super::life::requested_at;
-use super::scene::{Plan, Scene, dispatcher};
+use super::scene::{Plan, Scene, THROUGHPUT, dispatcher};
 use super::sender::Sender;
 use crate::cost::{Watched, cores_text};
 use crate::measure::spread;
@@ -52,6 +52,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         other_brands: 0,
         dispatcher: "",
         is_limited: false,
+        throughput: THROUGHPUT,
         seed: 0,
     };
     let scene = Scene::set(&plan).await?;

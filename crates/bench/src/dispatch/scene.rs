@@ -19,9 +19,6 @@ use crate::posts::SECRET;
 use crate::roles::{Role, Running, System};
 use crate::stage;
 
-/// Messages a second of a number that the platform has upgraded (WhatsApp Cloud API: throughput).
-const THROUGHPUT: u32 = 1_000;
-
 /// The access token of all numbers.
 pub(super) const TOKEN: &str = "bench-access-token";
 
@@ -34,6 +31,10 @@ const OPEN_MAX: Duration = Duration::from_mins(10);
 /// How often the provider's books are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Messages a second of a number that the platform has upgraded (WhatsApp Cloud API: throughput),
+/// for measures that are of no rate.
+pub(super) const THROUGHPUT: u32 = 1_000;
+
 /// What differs between scenes.
 pub(super) struct Plan<'a> {
     pub(super) program: &'a Path,
@@ -45,6 +46,8 @@ pub(super) struct Plan<'a> {
     pub(super) dispatcher: &'a str,
     /// Whether the provider keeps to its limits; off where calls are compared that no limit slows.
     pub(super) is_limited: bool,
+    /// Messages a second of each number.
+    pub(super) throughput: u32,
     /// Decides where faults happen.
     pub(super) seed: u64,
 }
@@ -120,7 +123,7 @@ impl Scene {
                 token: Some(v1::SecretRef {
                     source: Some(token),
                 }),
-                throughput: THROUGHPUT,
+                throughput: plan.throughput,
                 ..v1::Number::default()
             };
             stage::record(&system.log, number).await?;
@@ -210,7 +213,7 @@ fn provider(plan: &Plan<'_>, who: Who, clock: &Arc<SystemClock>) -> Config {
     config.app_secret = SECRET.into();
     config.seed = plan.seed;
     if plan.is_limited {
-        config.limits.messages_per_second = Some(THROUGHPUT);
+        config.limits.messages_per_second = Some(plan.throughput);
     } else {
         config.limits = Limits {
             pair: None,

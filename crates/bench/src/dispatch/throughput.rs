@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use super::baseline;
-use super::scene::{Plan, Scene, dispatcher};
+use super::scene::{Plan, Scene, THROUGHPUT, dispatcher};
 use super::sender::Sender;
 use crate::cost::{Watched, cores_text};
 use crate::roles::{Role, Running};
@@ -49,6 +49,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         other_brands: 0,
         dispatcher: "",
         is_limited: false,
+        throughput: THROUGHPUT,
         seed: 0,
     };
     let scene = Scene::set(&plan).await?;

@@ -67,7 +67,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         Part::Whole => {
             let role = ingress(options, &stopping).await?;
             println!("{READY}{}", role.address());
-            role.run(stopping).await
+            Box::pin(role.run(stopping)).await
         }
     }
 }

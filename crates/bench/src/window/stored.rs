@@ -33,15 +33,15 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Makes the events of windows.
 #[derive(Debug, Clone)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     number: BusinessNumber,
     /// How windows are counted; the default, as the roles have it.
-    pub(super) policy: Policy,
+    pub(crate) policy: Policy,
     qualifying: QualifyingPolicy,
 }
 
 impl Windows {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             number: BusinessNumber::parse(NUMBER.0)?,
             policy: Policy::default(),
@@ -50,7 +50,7 @@ impl Windows {
     }
 
     /// Returns the customer's message at `at`.
-    pub(super) fn inbound(&self, index: usize, at: Timestamp) -> anyhow::Result<Record> {
+    pub(crate) fn inbound(&self, index: usize, at: Timestamp) -> anyhow::Result<Record> {
         let customer = customer(index)?;
         let fact = Self::fact(&self.number, index, at)?;
         let event = v1::InboundMessageReceived {
@@ -83,7 +83,7 @@ impl Windows {
 
     /// Returns what is told at `now` about a window whose customer wrote at `at`: that it opened,
     /// or later that it is about to end.
-    pub(super) fn told(&self, index: usize, at: Timestamp, now: Told) -> anyhow::Result<Record> {
+    pub(crate) fn told(&self, index: usize, at: Timestamp, now: Told) -> anyhow::Result<Record> {
         let customer = customer(index)?;
         let fact = Self::fact(&self.number, index, at)?;
         let facts = Facts::of(&fact.summary(&self.qualifying));
@@ -135,7 +135,7 @@ impl Windows {
 
 /// What was told last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(crate) enum Told {
     Opened,
     Expiring,
 }
@@ -144,17 +144,17 @@ const BRAND: &str = "default";
 const TEXT: &str = "Hi, is the blue one still there in size 42? I would come by on Friday.";
 
 /// Returns the customer of an index.
-pub(super) fn customer(index: usize) -> anyhow::Result<CustomerId> {
+pub(crate) fn customer(index: usize) -> anyhow::Result<CustomerId> {
     Ok(CustomerId::parse(&format!("c{index:032x}"))?)
 }
 
 /// Returns the index of a customer.
-pub(super) fn index(customer: &str) -> Option<usize> {
+pub(crate) fn index(customer: &str) -> Option<usize> {
     usize::from_str_radix(customer.strip_prefix('c')?, 16).ok()
 }
 
 /// Appends a record for each index.
-pub(super) async fn load(
+pub(crate) async fn load(
     log: &Log,
     count: usize,
     record: impl Fn(usize) -> anyhow::Result<Record>,
@@ -174,7 +174,7 @@ pub(super) async fn load(
 }
 
 /// Acknowledges so many facts under the tracker's name, as if it had seen to them when they came.
-pub(super) async fn see_to(context: &jetstream::Context, count: usize) -> anyhow::Result<()> {
+pub(crate) async fn see_to(context: &jetstream::Context, count: usize) -> anyhow::Result<()> {
     let config = pull::Config {
         durable_name: Some(TRACKER.to_owned()),
         deliver_policy: DeliverPolicy::All,

@@ -1,25 +1,32 @@
 //! `casement conversation`: conversations and what happened in them, from the read models.
 
+use std::fmt::Write as _;
+
 use casement_event::v1;
 use casement_proto::conversation::v1::{
     Conversation, ConversationStatus, GetConversationRequest, GetTimelineRequest,
     ListConversationsRequest, TimelineItem,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::{ApiArgs, CustomerArgs, NumberArgs};
 use crate::client::{Api, explain};
 use crate::{json, output, person};
 
+mod find;
 mod handle;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConversationCommand {
     /// Show one conversation
     Get(OneArgs),
-    /// List conversations by the end of their window
+    /// List conversations
     List(ListArgs),
+    /// Find messages and notes by their words, newest first
+    Search(find::SearchArgs),
+    /// Tell of conversations as they change
+    Watch(find::WatchArgs),
     /// Tell what happened in a conversation, newest first
     Timeline(TimelineArgs),
     /// Add a note for colleagues, which no customer ever gets
@@ -63,9 +70,12 @@ pub(crate) struct TimelineArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Only of this business number, E.164 with plus
-    #[arg(long, value_name = "NUMBER", default_value = "")]
-    number: String,
+    /// Only of this business number, E.164 with plus; may be given more than once
+    #[arg(long, value_name = "NUMBER")]
+    number: Vec<String>,
+    /// Only of this brand, for a token that may see all
+    #[arg(long, value_name = "BRAND", default_value = "")]
+    brand: String,
     /// Only with an open, or only with a closed window
     #[arg(long, value_enum)]
     state: Option<State>,
@@ -87,9 +97,21 @@ pub(crate) struct ListArgs {
     /// Only with this label; may be given more than once
     #[arg(long, value_name = "LABEL")]
     label: Vec<String>,
+    /// Only whose customer waits for an answer (true) or does not (false)
+    #[arg(long, value_name = "BOOL")]
+    waiting: Option<bool>,
+    /// Only whose customer has waited for at least so long, such as 30m
+    #[arg(long, value_name = "DURATION")]
+    waiting_at_least: Option<SignedDuration>,
+    /// Only whose thread this responder owns; may be given more than once
+    #[arg(long, value_enum)]
+    owner: Vec<Owner>,
     /// In which order
     #[arg(long, value_enum, default_value = "expiry")]
     order: Order,
+    /// Only windows that end after this time, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    expire_after: Option<Timestamp>,
     /// Only windows that end at or before this time, RFC 3339
     #[arg(long, value_name = "TIME")]
     expire_before: Option<Timestamp>,
@@ -130,12 +152,24 @@ enum Order {
     Expiry,
     /// By what was heard of the customer, newest first
     Heard,
+    /// By since when the customer waits, the longest first
+    Waiting,
+}
+
+/// Who may write free-form in a thread that several responders share.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Owner {
+    Us,
+    Other,
+    Idle,
 }
 
 pub(crate) async fn run(command: ConversationCommand) -> anyhow::Result<()> {
     match command {
         ConversationCommand::Get(args) => get(args).await,
         ConversationCommand::List(args) => list(args).await,
+        ConversationCommand::Search(args) => find::search(args).await,
+        ConversationCommand::Watch(args) => find::watch(args).await,
         ConversationCommand::Timeline(args) => timeline(args).await,
         ConversationCommand::Note(args) => handle::note(args).await,
         ConversationCommand::Assign(args) => handle::assign(args).await,
@@ -188,7 +222,8 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
         Some(State::Closed) => v1::WindowState::Closed,
     };
     let request = ListConversationsRequest {
-        number: args.number,
+        numbers: args.number,
+        brand_id: args.brand,
         window_state: state.into(),
         expire_before_time: args.expire_before.map(casement_event::convert::timestamp),
         page_size: args.page.page_size,
@@ -203,7 +238,16 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
         order_by: match args.order {
             Order::Expiry => "expire_time".to_owned(),
             Order::Heard => "heard_time desc".to_owned(),
+            Order::Waiting => "waiting_since_time".to_owned(),
         },
+        expire_after_time: args.expire_after.map(casement_event::convert::timestamp),
+        waiting: args.waiting,
+        waiting_at_least: args.waiting_at_least.map(|waited| prost_types::Duration {
+            seconds: waited.as_secs(),
+            nanos: waited.subsec_nanos(),
+        }),
+        thread_owners: args.owner.iter().map(|one| owner(*one)).collect(),
+        ..ListConversationsRequest::default()
     };
     let answer = api
         .conversations()
@@ -271,6 +315,15 @@ fn status(of: Status) -> i32 {
     .into()
 }
 
+fn owner(of: Owner) -> i32 {
+    match of {
+        Owner::Us => v1::ThreadOwner::Us,
+        Owner::Other => v1::ThreadOwner::Other,
+        Owner::Idle => v1::ThreadOwner::Idle,
+    }
+    .into()
+}
+
 fn line_of(conversation: &Conversation) -> String {
     let state = if conversation.window_state() == v1::WindowState::Open {
         format!(
@@ -297,6 +350,13 @@ fn line_of(conversation: &Conversation) -> String {
     }
     if conversation.closed {
         line.push_str("  closed by a colleague");
+    }
+    if conversation.unread_count > 0 {
+        let _ = write!(line, "  {} unread", conversation.unread_count);
+    }
+    if conversation.waiting_since_time.is_some() {
+        let since = person::time(conversation.waiting_since_time.as_ref());
+        let _ = write!(line, "  waiting since {since}");
     }
     for label in &conversation.labels {
         line.push_str("  #");

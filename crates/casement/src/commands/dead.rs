@@ -119,7 +119,7 @@ async fn retry(args: SomeArgs) -> anyhow::Result<()> {
             }
             Retried::Foreign => put_back(&bench, one, &args.reason).await?,
         };
-        left += u32::from(!matches!(outcome, "SETTLED" | "PUT_BACK"));
+        left += u32::from(!matches!(outcome, "SETTLED" | "PUT_BACK" | "ASKED"));
         if args.log.output.json {
             output::json(&json!({
                 "sequence": one.sequence, "outcome": outcome, "detail": words, "items": counts,
@@ -134,7 +134,7 @@ async fn retry(args: SomeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts a command back, and says of other roles' letters that nothing can be done here.
+/// Puts a command back, and asks other roles to try theirs.
 async fn put_back(
     bench: &Bench,
     one: &Letter,
@@ -150,11 +150,12 @@ async fn put_back(
             Ok(("PUT_BACK", words.to_owned(), Value::Null))
         }
         Err(PutBackError::NotACommand) => {
+            bench.repair.ask(one, reason).await?;
             let words = format!(
-                "a letter of {}: only posts and commands can be tried again; see {} {} on the log",
-                one.letter.role, one.letter.stream, one.letter.sequence
+                "asked {} to try it again: `casement dead list` shows what came of it",
+                one.letter.role
             );
-            Ok(("FOREIGN", words, Value::Null))
+            Ok(("ASKED", words, Value::Null))
         }
         Err(error @ PutBackError::NotKept) => Ok(("NOT_KEPT", error.to_string(), Value::Null)),
         Err(error) => Err(error.into()),
@@ -198,8 +199,12 @@ fn line_of(one: &Letter) -> String {
     } else {
         String::new()
     };
+    let retry = match &one.last_retry {
+        Some((detail, at)) => format!("; tried in vain at {at}: {detail}"),
+        None => String::new(),
+    };
     format!(
-        "{}  {}  {}  {}  ({} {}{})",
+        "{}  {}  {}  {}  ({} {}{}){retry}",
         one.sequence,
         one.stored_at,
         letter.role,

@@ -128,10 +128,19 @@ async fn examine(args: &DoctorArgs, config: &Config, report: &mut Report) {
         }),
     );
     let broker = broker.unwrap_or_default();
+    let archive = archive.flatten();
     archive::lag(
         config,
         &broker,
-        archive.flatten().as_ref(),
+        archive.as_ref(),
+        clock.now(),
+        &mut of_archive,
+    )
+    .await;
+    archive::retention(
+        config,
+        &broker,
+        archive.as_ref(),
         clock.now(),
         &mut of_archive,
     )

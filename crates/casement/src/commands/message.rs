@@ -2,6 +2,7 @@
 //! others that are looked for.
 
 mod find;
+mod trace;
 
 use casement_proto::message::v1::{
     CancelMessageRequest, CancelMessagesRequest, GetMessageRequest, Message,
@@ -27,6 +28,10 @@ pub(crate) enum MessageCommand {
     Watch(find::WatchArgs),
     /// Request failed messages again
     Retry(find::RetryArgs),
+    /// Find whatever an id stands for
+    Find(trace::FindArgs),
+    /// Print the webhook post that an event came from
+    Webhook(trace::WebhookArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +67,8 @@ pub(crate) async fn run(command: MessageCommand) -> anyhow::Result<()> {
         MessageCommand::List(args) => find::list(args).await,
         MessageCommand::Watch(args) => find::watch(args).await,
         MessageCommand::Retry(args) => find::retry(args).await,
+        MessageCommand::Find(args) => trace::find(args).await,
+        MessageCommand::Webhook(args) => trace::webhook(args).await,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Config, Mode};
 use crate::process::Which;
 
 /// Secrets that everybody knows.
-pub(crate) const DEMO_SECRETS: [&str; 7] = [
+pub(crate) const DEMO_SECRETS: [&str; 8] = [
     "demo-app-secret",
     "demo-verify-token",
     "demo-token",
@@ -21,6 +21,7 @@ pub(crate) const DEMO_SECRETS: [&str; 7] = [
     "demo-token-key-that-is-no-secret",
     "demo-sensitive-key-that-is-no-secret",
     "demo-master-key-that-is-no-secret",
+    "demo-archive-key-that-is-no-secret",
 ];
 
 /// Shorter keys can be guessed.
@@ -156,6 +157,9 @@ fn addresses(config: &Config, which: Which, mode: Mode, problems: &mut Vec<Strin
         used.push(("ingress.listen", config.ingress.listen));
     }
     used.push(("api.listen", config.api.listen));
+    if which.has_console() {
+        used.push(("console.listen", config.console.listen));
+    }
     if which.has_log() && config.log.servers.is_empty() {
         used.push(("log.own_server.listen", config.log.own_server.listen));
     }
@@ -191,6 +195,13 @@ fn secrets(config: &Config, which: Which, mode: Mode, problems: &mut Vec<String>
             Err(error) => problems.extend(unwrapped(error)),
         }
     }
+    if which.runs(Which::AuditProjector) && config.secrets.master_key.is_none() {
+        problems.push(
+            "`secrets.master_key` is missing: what customers write is archived sealed, and no key \
+             is there to seal it with; take what `openssl rand -hex 32` prints"
+                .to_owned(),
+        );
+    }
     if let Err(error) = config.tokens(mode) {
         problems.extend(unwrapped(error));
     }
@@ -221,8 +232,10 @@ pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret
     if which.runs(Which::AuditProjector) {
         let url = config.archive.database_url.iter();
         all.extend(url.map(|url| ("archive.database_url".to_owned(), &url.0)));
+        let key = config.archive.signing_key.iter();
+        all.extend(key.map(|key| ("archive.signing_key".to_owned(), &key.0)));
     }
-    if which.has_secrets() {
+    if which.has_secrets() || which.runs(Which::AuditProjector) {
         let key = config.secrets.master_key.iter();
         all.extend(key.map(|secret| ("secrets.master_key".to_owned(), secret)));
     }

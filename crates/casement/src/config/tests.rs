@@ -4,7 +4,8 @@ use casement_shell::config::{load_with, print};
 
 use super::*;
 
-const REAL: &str = "[customers]\ntoken_key = \"a key that nobody knows\"\n";
+const REAL: &str = "[secrets]\nmaster_key = \"a master key that nobody at all knows\"\n\
+    [customers]\ntoken_key = \"a key that nobody knows\"\n";
 
 fn load_text(
     mode: Mode,
@@ -172,6 +173,10 @@ fn what_does_not_fit_together_is_refused_with_what_to_change() {
             "`api.listen` and `ingress.listen` have the same port, 8080",
         ),
         (
+            "[console]\nlisten = \"0.0.0.0:8081\"",
+            "`console.listen` and `api.listen` have the same port, 8081",
+        ),
+        (
             "[log]\nappend_deadline = \"1s\"",
             "`log.append_deadline` must be longer",
         ),
@@ -197,10 +202,18 @@ fn what_does_not_fit_together_is_refused_with_what_to_change() {
 
 #[test]
 fn a_role_alone_needs_a_broker_and_only_what_is_its_own() {
-    let config = load_text(Mode::Real, "[log]\nservers = \"nats://b:4222\"", &[], &[]).unwrap();
+    let file = "[log]\nservers = \"nats://b:4222\"\n";
+    let key = "[secrets]\nmaster_key = \"a master key that nobody at all knows\"";
+    let config = load_text(Mode::Real, &format!("{file}{key}"), &[], &[]).unwrap();
     assert_eq!(
         check::problems(&config, Which::AuditProjector, Mode::Real),
         [""; 0]
+    );
+    let config = load_text(Mode::Real, file, &[], &[]).unwrap();
+    let unsealed = check::problems(&config, Which::AuditProjector, Mode::Real).join("\n");
+    assert!(
+        unsealed.contains("`secrets.master_key` is missing"),
+        "{unsealed}"
     );
     let tracker = check::problems(&config, Which::WindowTracker, Mode::Real).join("\n");
     assert!(tracker.contains("customers.token_key"), "{tracker}");

@@ -64,12 +64,14 @@ pub(super) fn short(id: &str) -> String {
 pub(super) fn print_box(places: &Places, customer: &Customer) -> io::Result<()> {
     let Places {
         api,
+        console,
         webhooks,
         simulator,
         health,
         broker_url,
     } = places;
     let lines = [
+        format!("console     http://{console}  (sign in with token)"),
         format!("API         {api}  (gRPC and HTTP+JSON)"),
         format!("webhooks    http://{webhooks}/webhooks/whatsapp"),
         format!("simulator   http://{simulator}/_sim"),
@@ -170,6 +172,7 @@ fn things_to_try(places: &Places, customer: &Customer) -> Vec<(&'static str, Vec
 fn moved(places: &Places) -> String {
     let Places {
         api,
+        console,
         webhooks,
         simulator,
         health,
@@ -179,6 +182,7 @@ fn moved(places: &Places) -> String {
     let broker = broker_url.trim_start_matches("nats://").parse().ok();
     [
         ("--api-listen", Some(*api), 8081),
+        ("--console-listen", Some(*console), 8082),
         ("--webhooks-listen", Some(*webhooks), 8080),
         ("--simulator-listen", Some(*simulator), 8083),
         ("--health-listen", Some(*health), 8084),
@@ -203,6 +207,7 @@ mod tests {
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut places = Places {
             api: at(8081),
+            console: at(8082),
             webhooks: at(8080),
             simulator: at(8083),
             health: at(8084),

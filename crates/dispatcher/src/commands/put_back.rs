@@ -39,6 +39,16 @@ pub async fn put_back(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), PutBackError> {
+    publish_again(log, letter).await?;
+    let outcome = v1::DeadLetterOutcome::Retried;
+    log.settle_dead_letter(letter, outcome, reason, "casement/dispatcher", now)
+        .await
+        .map_err(PutBackError::Settle)?;
+    Ok(())
+}
+
+/// Puts a dead letter's command back. Who calls writes that down.
+pub(crate) async fn publish_again(log: &Log, letter: &Letter) -> Result<(), PutBackError> {
     let command = &letter.letter;
     let is_command =
         command.stream == stream::COMMANDS && subject::is_send_command(&command.subject);
@@ -60,10 +70,5 @@ pub async fn put_back(
     let id = format!("{}/back", letter.id);
     log.command(&command.subject, &id, &headers, command.item.clone())
         .await
-        .map_err(PutBackError::Publish)?;
-    let outcome = v1::DeadLetterOutcome::Retried;
-    log.settle_dead_letter(letter, outcome, reason, "casement/dispatcher", now)
-        .await
-        .map_err(PutBackError::Settle)?;
-    Ok(())
+        .map_err(PutBackError::Publish)
 }

@@ -50,6 +50,9 @@ pub(crate) struct Halts {
     log: Log,
     directory: Directory,
     local: Mutex<HashMap<String, Halt>>,
+    /// How many calls were accepted since each halt ran out that concerned them, by its id. Who
+    /// takes over begins anew: then a halt that comes back stays longer.
+    accepted: Mutex<HashMap<String, u32>>,
     /// Until when each halt is being probed.
     probes: Mutex<HashMap<String, Timestamp>>,
     /// When it was last asked for what is newer.
@@ -90,6 +93,7 @@ impl Halts {
             log,
             directory,
             local: Mutex::default(),
+            accepted: Mutex::default(),
             probes: Mutex::default(),
             proven: tokio::sync::Mutex::default(),
         }
@@ -234,21 +238,48 @@ impl Halts {
                 }
                 known => local.as_ref().or(known.as_ref().map(|known| &known.known)),
             };
-            let Some(halt) = halt::set(before, order, now) else {
+            let accepted = lock(&self.accepted).get(&id).copied().unwrap_or_default();
+            let Some(halt) = halt::set(before, order, accepted, now) else {
                 return Ok(());
             };
             if is_local(&halt, now) {
+                lock(&self.accepted).remove(&id);
                 self.remember(id, halt, now);
                 return Ok(());
             }
             let sequence = known.map_or(0, |known| known.sequence);
             match self.append(&halt, details, sequence, now).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    lock(&self.accepted).remove(&id);
+                    return Ok(());
+                }
                 Err(HaltError::Append(AppendError::Conflict { .. })) => self.catch_up().await?,
                 Err(error) => return Err(error),
             }
         }
         Err(HaltError::Contended)
+    }
+
+    /// Takes note that a call was accepted: what halted it is over.
+    pub(crate) fn accepted(&self, sending: &Sending, now: Timestamp) {
+        let is_over = |halt: &Halt| {
+            halt.until.is_some_and(|until| until <= now) && sending.targets.contains(&halt.target)
+        };
+        let halts = self.directory.halts();
+        let on_record = halts
+            .iter()
+            .filter(|(_, known)| set(known).is_some_and(is_over))
+            .map(|(id, _)| id.clone());
+        let in_memory: Vec<String> = {
+            let local = self.local();
+            let over = local.iter().filter(|(_, halt)| is_over(halt));
+            over.map(|(id, _)| id.clone()).collect()
+        };
+        let mut accepted = lock(&self.accepted);
+        for id in on_record.chain(in_memory) {
+            let count = accepted.entry(id).or_default();
+            *count = count.saturating_add(1);
+        }
     }
 
     /// Appends a halt, and knows it from then on.
@@ -354,6 +385,10 @@ impl Halts {
             }
         }
         local.insert(id, halt);
+        if local.len() >= LOCAL_LEN_MAX {
+            let halts = self.directory.halts();
+            lock(&self.accepted).retain(|id, _| local.contains_key(id) || halts.contains_key(id));
+        }
     }
 
     fn local(&self) -> MutexGuard<'_, HashMap<String, Halt>> {

@@ -63,7 +63,7 @@ impl Messages {
                 Known::Set(halt) if halt.is_in_force(now) => Some(halt),
                 _ => None,
             });
-            let fresh = set(None, &order, now);
+            let fresh = set(None, &order, 0, now);
             let Some(halt) = fresh.map(|halt| Halt {
                 until,
                 since: standing.map_or(now, |standing| standing.since),

@@ -78,6 +78,20 @@ fn of(decision: &v1::Decision, route: v1::Route) -> v1::Candidate {
 }
 
 #[tokio::test]
+async fn what_waits_for_an_opt_in_goes_once_it_is_recorded() {
+    let stage = Stage::set().await;
+    let dispatcher = stage.strict().await;
+    let ana = stage.customer(ANA).await;
+    let held = dispatcher.send(news()).await;
+    dispatcher
+        .until_state(&held.message_id, api::MessageState::Held)
+        .await;
+    let minute_ago = stage.ago(SignedDuration::from_mins(1));
+    stage.recorded(&ana, UTILITY, minute_ago, false).await;
+    dispatcher.until_accepted(&held.message_id).await;
+}
+
+#[tokio::test]
 async fn who_begins_needs_an_opt_in_and_an_answer_needs_none() {
     let stage = Stage::set().await;
     let dispatcher = stage.strict().await;

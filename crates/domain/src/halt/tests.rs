@@ -25,6 +25,11 @@ fn order(end: End, met: i64) -> Order {
     }
 }
 
+/// As long as nothing was accepted since.
+fn set(known: Option<&Known>, order: &Order, now: Timestamp) -> Option<Halt> {
+    super::set(known, order, 0, now)
+}
+
 fn halt(target: Target) -> Halt {
     let order = Order {
         target,
@@ -76,6 +81,22 @@ fn a_halt_that_comes_back_at_once_stays_longer_and_one_that_comes_back_late_does
     assert_eq!((soon.until, soon.renewals), (Some(at(62 + 120)), 1));
     let late = set(Some(&known), &order(BY_TIME, 121), at(122)).unwrap();
     assert_eq!((late.until, late.renewals), (Some(at(122 + 60)), 0));
+}
+
+#[test]
+fn a_limit_that_is_met_now_and_then_by_chance_never_halts_for_longer() {
+    let mut known: Option<Known> = None;
+    let mut now = 0;
+    for _ in 0..100 {
+        let halt = super::set(known.as_ref(), &order(BY_TIME, now), ACCEPTED_LEN, at(now));
+        let halt = halt.expect("the last one is over");
+        assert_eq!((halt.until, halt.renewals), (Some(at(now + 60)), 0));
+        known = Some(Known::Set(halt));
+        now += 61;
+    }
+    let few = ACCEPTED_LEN - 1;
+    let halt = super::set(known.as_ref(), &order(BY_TIME, now), few, at(now)).unwrap();
+    assert_eq!(halt.renewals, 1, "it was hardly over");
 }
 
 #[test]

@@ -454,6 +454,30 @@ pub fn cancel(message: &Message, now: Timestamp) -> Result<Event, CancelRefusal>
     }
 }
 
+/// Why a message of a customer who was erased has ended.
+pub const CUSTOMER_ERASED: &str = "CUSTOMER_ERASED";
+
+/// Returns what ends a message whose customer was erased, whatever it waits for; nothing while a
+/// call for it is under way, or once it is over.
+///
+/// What a provider may still deliver stays as unconfirmed or unknown as it was: no report about it
+/// is taken up any more.
+pub fn erase(message: &Message, now: Timestamp) -> Option<Event> {
+    let outcome = match message.phase {
+        Phase::Pending { .. } | Phase::Held { .. } if message.overdue.is_none() => {
+            return Some(Event::Cancelled { at: now });
+        }
+        Phase::Pending { .. } | Phase::Held { .. } | Phase::Accepted { .. } => Outcome::Unconfirmed,
+        Phase::Unknown { .. } => Outcome::Unknown,
+        Phase::Attempting { .. } | Phase::Ending { .. } | Phase::Ended { .. } => return None,
+    };
+    Some(Event::Ended {
+        outcome,
+        reason: CUSTOMER_ERASED.to_owned(),
+        at: now,
+    })
+}
+
 pub(super) fn add(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }

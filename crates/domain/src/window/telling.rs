@@ -110,10 +110,36 @@ pub fn decide(
     now: Timestamp,
 ) -> Option<Event> {
     let last = facts.last_qualifying.as_ref()?;
+    // Nothing is told of whom was erased, but the end.
+    if facts.erased_at.is_some() || published.is_some_and(is_of_the_erased) {
+        return None;
+    }
     match published {
         Some(window) if window.closed.is_none() => decide_open(window, last, facts, policy, now),
         _ => decide_closed(published, last, facts, policy, now),
     }
+}
+
+/// Returns the end of the window of a customer who was erased; nothing if it has ended, or there was
+/// none.
+pub fn erase(published: Option<&Published>, erased_at: Timestamp) -> Option<Event> {
+    let window = published.filter(|window| window.closed.is_none())?;
+    let closed = Some(Closed {
+        reason: ClosedReason::Erased,
+        at: erased_at,
+    });
+    Some(Event::Corrected {
+        window: Published {
+            closed,
+            ..window.clone()
+        },
+    })
+}
+
+fn is_of_the_erased(window: &Published) -> bool {
+    window
+        .closed
+        .is_some_and(|closed| closed.reason == ClosedReason::Erased)
 }
 
 /// Folds one event into what subscribers know.

@@ -307,6 +307,29 @@ fn a_merged_customer_closes_as_merged_and_tells_no_more() {
 }
 
 #[test]
+fn an_erased_customer_closes_as_erased_and_nothing_more_is_told() {
+    let mut known = None;
+    assert_eq!(erase(known.as_ref(), at(5)), None, "there is none");
+    tell(&mut known, &facts(0), 0);
+    let event = erase(known.as_ref(), at(5)).unwrap();
+    known = evolve(known, &event);
+    let closed = known.as_ref().unwrap().closed.unwrap();
+    assert_eq!((closed.reason, closed.at), (ClosedReason::Erased, at(5)));
+    assert_eq!(erase(known.as_ref(), at(6)), None, "once");
+    assert_eq!(names(&tell(&mut known, &facts(10), 11)), [""; 0]);
+    let erased = Facts {
+        erased_at: Some(at(5)),
+        ..facts(10)
+    };
+    let policy = Policy::default();
+    assert!(!erased.is_open(&policy, at(11)));
+    assert_eq!(
+        erased.closed_reason(&policy, at(11)),
+        Some(ClosedReason::Erased)
+    );
+}
+
+#[test]
 fn the_next_deadline_is_the_first_untold_lead_and_then_the_end() {
     let policy = Policy::default();
     let mut known = None;

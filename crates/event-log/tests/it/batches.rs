@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use casement_domain::turns::Priority;
+use casement_event::Extension;
 use casement_event::subject::stream;
 use casement_event_log::{AppendError, Expect, Log, Position};
 
@@ -47,6 +49,34 @@ async fn check(log: &Log, subjects: &[String], results: &Results, stale: &HashSe
 async fn is_batched(log: &Log, subject: &str) -> bool {
     let stored = log.last(stream::EVENTS, subject).await.unwrap().unwrap();
     stored.header("Nats-Batch-Id").is_some()
+}
+
+#[tokio::test]
+async fn what_somebody_waits_for_goes_before_a_campaign_that_came_first() {
+    const CAMPAIGN_LEN: usize = 2_000;
+    let (_server, log) = stage().await;
+    let bulk = (0..CAMPAIGN_LEN).map(|index| {
+        let subject = notes_of(&format!("c{index}"));
+        let record = note(&subject, "campaign").with(Extension::Priority, Priority::Bulk.as_str());
+        (record, Expect::Anything)
+    });
+    let answer = notes_of("answer");
+    let (campaign, answered) = tokio::join!(log.append_all(bulk.collect()), async {
+        log.append(note(&answer, "answer"), Expect::Anything).await
+    });
+    let answered = answered.unwrap().sequence;
+    assert!(
+        answered < CAMPAIGN_LEN as u64 / 2,
+        "the answer stands at {answered}"
+    );
+    let mut sequences: Vec<u64> = campaign
+        .into_iter()
+        .map(|it| it.unwrap().sequence)
+        .collect();
+    sequences.push(answered);
+    sequences.sort_unstable();
+    let all = 1..=sequences.len() as u64;
+    assert!(sequences.into_iter().eq(all), "each once, none lost");
 }
 
 #[tokio::test]

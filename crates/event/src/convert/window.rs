@@ -60,6 +60,7 @@ pub fn closed_reason(of: ClosedReason) -> v1::ClosedReason {
         ClosedReason::Merged => v1::ClosedReason::Merged,
         ClosedReason::NumberMigrated => v1::ClosedReason::NumberMigrated,
         ClosedReason::UserIdChanged => v1::ClosedReason::UserIdChanged,
+        ClosedReason::Erased => v1::ClosedReason::Erased,
     }
 }
 
@@ -171,6 +172,7 @@ pub fn read_published(stored: &v1::PublishedWindow) -> Result<Published, Convert
                 v1::ClosedReason::Merged => ClosedReason::Merged,
                 v1::ClosedReason::NumberMigrated => ClosedReason::NumberMigrated,
                 v1::ClosedReason::UserIdChanged => ClosedReason::UserIdChanged,
+                v1::ClosedReason::Erased => ClosedReason::Erased,
                 v1::ClosedReason::NeverWrote => ClosedReason::NeverWrote,
                 v1::ClosedReason::Unspecified => return Err(ConvertError::Absent("closed_reason")),
             },

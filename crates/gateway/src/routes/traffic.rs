@@ -140,6 +140,49 @@ pub(super) const CALLS: &[Call] = &[
         &[
             get("/v1/conversations"),
             get("/v1/numbers/{number}/conversations"),
+            post("/v1/conversations:list"),
+        ],
+    ),
+    call(
+        MESSAGE_QUERIES,
+        "FindMessage",
+        Scope::Read,
+        &[get("/v1/messages:find"), post("/v1/messages:find")],
+    ),
+    call(
+        MESSAGE_QUERIES,
+        "GetRawWebhook",
+        Scope::Audit,
+        &[get("/v1/webhooks:raw"), post("/v1/webhooks:raw")],
+    ),
+    call(
+        AUDIT,
+        "GetReadModels",
+        Scope::Audit,
+        &[get("/v1/readModels")],
+    ),
+    call(
+        AUDIT,
+        "RebuildReadModels",
+        Scope::Audit,
+        &[post("/v1/readModels:rebuild")],
+    ),
+    call(
+        CONVERSATIONS,
+        "Search",
+        Scope::Read,
+        &[
+            get("/v1/conversations:search"),
+            post("/v1/conversations:search"),
+        ],
+    ),
+    call(
+        CONVERSATIONS,
+        "WatchConversations",
+        Scope::Read,
+        &[
+            get("/v1/conversations:watch"),
+            get("/v1/numbers/{number}/conversations/{customer_id}:watch"),
         ],
     ),
     call(
@@ -222,11 +265,48 @@ pub(super) const CALLS: &[Call] = &[
         Scope::Read,
         &[get("/v1/media/{media_id}:download")],
     )),
+    call(
+        AUDIT,
+        "EraseCustomer",
+        Scope::Erase,
+        &[post("/v1/erasures")],
+    ),
+    call(
+        AUDIT,
+        "GetErasure",
+        Scope::Erase,
+        &[get("/v1/erasures/{erasure_id}")],
+    ),
+    call(AUDIT, "ListErasures", Scope::Erase, &[get("/v1/erasures")]),
     call(AUDIT, "ListEvents", Scope::Audit, &[get("/v1/events")]),
     call(
         AUDIT,
         "VerifyChain",
         Scope::Audit,
         &[post("/v1/events:verifyChain")],
+    ),
+    call(
+        AUDIT,
+        "ListChains",
+        Scope::Audit,
+        &[get("/v1/archive/chains")],
+    ),
+    call(
+        AUDIT,
+        "ListSignedHeads",
+        Scope::Audit,
+        &[get("/v1/archive/signedHeads")],
+    ),
+    call(
+        AUDIT,
+        "ExportArchive",
+        Scope::Audit,
+        &[get("/v1/archive:export")],
+    ),
+    call(
+        AUDIT,
+        "ExportCustomer",
+        Scope::Audit,
+        &[post("/v1/customers:export")],
     ),
 ];

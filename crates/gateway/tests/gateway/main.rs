@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod console;
+mod desk;
 mod files;
 mod grpc;
 mod health;

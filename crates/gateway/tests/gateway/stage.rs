@@ -3,16 +3,21 @@
 //! The services answer with what reached them; they know nothing of windows or archives.
 
 use casement_gateway::{Area, Config, Gateway, Parts, Upstream, Upstreams};
+use casement_proto::audit::v1 as audit;
 use casement_proto::audit::v1::audit_service_server::{AuditService, AuditServiceServer};
 use casement_proto::audit::v1::{
-    ArchivedEvent, ListEventsRequest, ListEventsResponse, VerifyChainRequest, VerifyChainResponse,
+    ArchivedEvent, ExportArchiveRequest, ExportArchiveResponse, ListChainsRequest,
+    ListChainsResponse, ListEventsRequest, ListEventsResponse, ListSignedHeadsRequest,
+    ListSignedHeadsResponse, VerifyChainRequest, VerifyChainResponse,
 };
 use casement_proto::events::v1::WindowState;
+use casement_proto::figures::v1::figures_service_server::FiguresServiceServer;
 use casement_proto::media::v1::media_service_server::{MediaService, MediaServiceServer};
 use casement_proto::media::v1::{
     DownloadMediaRequest, DownloadMediaResponse, GetMediaRequest, GetMediaResponse, Media,
     download_media_response,
 };
+use casement_proto::repair::v1::repair_service_server::RepairServiceServer;
 use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_proto::window::v1::window_service_server::{WindowService, WindowServiceServer};
 use casement_proto::window::v1::{
@@ -33,6 +38,8 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
+
+use crate::desk::Desk;
 
 /// A number whose window nobody may ask for.
 pub(crate) const REFUSED: &str = "+0";
@@ -208,6 +215,92 @@ impl AuditService for Audit {
         require(&request, Scope::Audit)?;
         Ok(Response::new(VerifyChainResponse::default()))
     }
+
+    async fn list_chains(
+        &self,
+        request: Request<ListChainsRequest>,
+    ) -> Result<Response<ListChainsResponse>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(ListChainsResponse::default()))
+    }
+
+    async fn list_signed_heads(
+        &self,
+        request: Request<ListSignedHeadsRequest>,
+    ) -> Result<Response<ListSignedHeadsResponse>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(ListSignedHeadsResponse::default()))
+    }
+
+    type ExportArchiveStream =
+        futures::stream::BoxStream<'static, Result<ExportArchiveResponse, Status>>;
+
+    async fn export_archive(
+        &self,
+        request: Request<ExportArchiveRequest>,
+    ) -> Result<Response<Self::ExportArchiveStream>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(Box::pin(futures::stream::empty())))
+    }
+
+    type ExportCustomerStream =
+        futures::stream::BoxStream<'static, Result<audit::ExportCustomerResponse, Status>>;
+
+    async fn export_customer(
+        &self,
+        request: Request<audit::ExportCustomerRequest>,
+    ) -> Result<Response<Self::ExportCustomerStream>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(Box::pin(futures::stream::empty())))
+    }
+
+    async fn list_acts(
+        &self,
+        request: Request<audit::ListActsRequest>,
+    ) -> Result<Response<audit::ListActsResponse>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(audit::ListActsResponse::default()))
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<audit::EraseCustomerRequest>,
+    ) -> Result<Response<audit::EraseCustomerResponse>, Status> {
+        require(&request, Scope::Erase)?;
+        Ok(Response::new(audit::EraseCustomerResponse::default()))
+    }
+
+    async fn get_read_models(
+        &self,
+        request: Request<audit::GetReadModelsRequest>,
+    ) -> Result<Response<audit::GetReadModelsResponse>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(audit::GetReadModelsResponse::default()))
+    }
+
+    async fn rebuild_read_models(
+        &self,
+        request: Request<audit::RebuildReadModelsRequest>,
+    ) -> Result<Response<audit::RebuildReadModelsResponse>, Status> {
+        require(&request, Scope::Audit)?;
+        Ok(Response::new(audit::RebuildReadModelsResponse::default()))
+    }
+
+    async fn get_erasure(
+        &self,
+        request: Request<audit::GetErasureRequest>,
+    ) -> Result<Response<audit::GetErasureResponse>, Status> {
+        require(&request, Scope::Erase)?;
+        Ok(Response::new(audit::GetErasureResponse::default()))
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<audit::ListErasuresRequest>,
+    ) -> Result<Response<audit::ListErasuresResponse>, Status> {
+        require(&request, Scope::Erase)?;
+        Ok(Response::new(audit::ListErasuresResponse::default()))
+    }
 }
 
 /// A file that is handed out whole.
@@ -286,22 +379,32 @@ pub(crate) fn tokens() -> Tokens {
     Tokens::from_config(&[
         token("reader", &["read"], "shop"),
         token("auditor", &["read", "audit"], "bank"),
+        token(
+            "boss",
+            &["read", "send", "colleague", "admin", "audit", "erase"],
+            "*",
+        ),
     ])
     .unwrap()
 }
 
 /// The services, as a role wires them.
-fn services(gate: &Gate) -> Routes {
+fn services(gate: &Gate, desk: &Desk) -> Routes {
     let windows = WindowServiceServer::new(Windows { gate: gate.clone() });
     Routes::new(windows)
         .add_service(AuditServiceServer::new(Audit))
+        .add_service(FiguresServiceServer::new(desk.clone()))
+        .add_service(RepairServiceServer::new(desk.clone()))
         .add_service(MediaServiceServer::new(Files))
 }
 
 /// A gateway, and what a test does to what is around it.
 pub(crate) struct Stage {
     pub(crate) url: String,
+    /// Where the console is.
+    pub(crate) console: String,
     pub(crate) gate: Gate,
+    pub(crate) desk: Desk,
     pub(crate) clock: ManualClock,
     pub(crate) readiness: Readiness,
     /// The role's own readiness.
@@ -326,6 +429,7 @@ impl Stage {
 
     async fn start(mut config: Config, is_local: bool) -> Self {
         let gate = Gate::new();
+        let desk = Desk::default();
         let role_readiness = Readiness::new();
         let role = role_readiness.latch("log");
         role.release();
@@ -337,7 +441,7 @@ impl Stage {
         let (health, keep) =
             casement_shell::health::grpc(&role_readiness, &names, role_stopping.clone());
         tokio::spawn(keep);
-        let routes = protect(services(&gate).add_service(health), tokens());
+        let routes = protect(services(&gate, &desk).add_service(health), tokens());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wire = Proxy::start(listener.local_addr().unwrap().to_string()).await;
         tokio::spawn(casement_shell::grpc::serve(
@@ -351,7 +455,7 @@ impl Stage {
         config.upstreams.media = wire.url("http");
         let upstreams = if is_local {
             // Neither tokens nor health: the gateway has seen to both.
-            let routes = services(&gate);
+            let routes = services(&gate, &desk);
             Upstreams::default()
                 .with(Area::Windows, Upstream::Local(routes.clone()))
                 .with(Area::Archive, Upstream::Local(routes.clone()))
@@ -372,12 +476,17 @@ impl Stage {
         let gateway: Gateway = casement_gateway::start(&config, parts).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let console = format!("http://{}", door.local_addr().unwrap());
+        tokio::spawn(gateway.serve_console(door));
         let serving = tokio::spawn(gateway.serve(listener));
         let ready = readiness.clone();
         eventually("the gateway is ready", async || ready.is_ready()).await;
         Self {
             url,
+            console,
             gate,
+            desk,
             clock,
             readiness,
             role,

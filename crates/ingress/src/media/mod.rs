@@ -12,6 +12,7 @@
 
 mod api;
 mod config;
+mod erase;
 mod fetch;
 mod policy;
 mod store;
@@ -42,6 +43,7 @@ use work::Worker;
 pub(crate) struct Media {
     worker: Option<Worker>,
     api: MediaApi,
+    clock: SharedClock,
 }
 
 /// Opens the object store. Without one, nothing is fetched and nothing handed out.
@@ -82,7 +84,11 @@ pub(crate) fn start(
         objects,
         stopping: CancellationToken::new(),
     };
-    Ok(Media { worker, api })
+    Ok(Media {
+        worker,
+        api,
+        clock: clock.clone(),
+    })
 }
 
 impl Media {
@@ -110,12 +116,17 @@ impl Media {
                 None => Ok(()),
             }
         };
+        let (log, objects) = (self.api.log.clone(), self.api.objects.clone());
+        let erasing = async {
+            erase::run(log, objects, self.clock, stopping.clone()).await;
+            Ok(())
+        };
         let handing_out = async {
             stopping.cancelled().await;
             ending.cancel();
             Ok(())
         };
-        tokio::try_join!(working, handing_out)?;
+        tokio::try_join!(working, erasing, handing_out)?;
         Ok(())
     }
 }

@@ -208,6 +208,19 @@ impl Objects {
             .map_err(|_| StoreError::Unreadable)
     }
 
+    /// Removes a file and what is known of it, as far as they are there.
+    pub(crate) async fn remove(&self, media: &MediaId) -> Result<(), StoreError> {
+        // The file first: what is known of it tells that there may be one.
+        for key in [key_of(media), note_of(media)] {
+            let path = self.path(&key)?;
+            match in_time(self.store.delete(&path)).await {
+                Ok(()) | Err(StoreError::Store(object_store::Error::NotFound { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, key: &str) -> Result<Path, StoreError> {
         let whole = format!("{}/{key}", self.prefix);
         Ok(Path::parse(whole.trim_start_matches('/'))?)

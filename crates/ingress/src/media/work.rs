@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use casement_domain::id::BusinessNumber;
+use casement_domain::id::{BusinessNumber, PortfolioId};
 use casement_event::convert::timestamp;
 use casement_event::subject::{self, Family, stream};
 use casement_event::v1::MediaProblem;
 use casement_event::{Event, Extension, Record, id, v1};
 use casement_event_log::deadline::{Handle, Index, Now, Options};
 use casement_event_log::directory::Directory;
+use casement_event_log::erasure::tombstone;
 use casement_event_log::{AppendError, Delivery, Expect, Failure, Log, ReadError, WorkSpec};
 use casement_shell::SharedClock;
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::MediaConfig;
 use super::fetch::{Fetcher, chain};
 use super::policy::{Failed, Next, next};
-use super::store::Objects;
+use super::store::{Objects, StoreError};
 use super::wanted::{self, Wanted};
 use crate::SOURCE;
 
@@ -44,6 +45,8 @@ enum Setback {
     Read(#[from] ReadError),
     #[error("event could not be appended")]
     Append(#[from] AppendError),
+    #[error("file of a customer who was erased could not be removed")]
+    Remove(#[from] StoreError),
     #[error("the process stops")]
     Stopping,
 }
@@ -139,6 +142,16 @@ fn ended_well(ended: Result<(), tokio::task::JoinError>) {
 }
 
 impl Worker {
+    /// Whether the customer whose file it is was erased.
+    async fn is_erased(&self, wanted: &Wanted) -> Result<bool, Setback> {
+        let conversation = &wanted.conversation;
+        let portfolio = PortfolioId::parse(&conversation.portfolio_id);
+        let (Ok(portfolio), customer) = (portfolio, &conversation.customer_id) else {
+            return Ok(false);
+        };
+        Ok(tombstone(&self.log, &portfolio, customer).await?.is_some())
+    }
+
     async fn first_try(&self, wanted: &Wanted, turns: &Semaphore) -> Result<(), Setback> {
         let known = self
             .log
@@ -176,7 +189,15 @@ impl Worker {
 
     /// Makes one try, and tells what came of it if nobody else has since `newest`.
     async fn advance(&self, wanted: &Wanted, newest: u64) -> Result<(), Setback> {
+        if self.is_erased(wanted).await? {
+            return Ok(());
+        }
         let (event, deadline, label) = self.outcome(wanted).await;
+        // While it was fetched: whoever erases may have looked for it before.
+        if self.is_erased(wanted).await? {
+            self.objects.remove(&wanted.id).await?;
+            return Ok(());
+        }
         let outcome = match label {
             "deferred" => format!("deferred-{}", wanted.tries + 1),
             ended => ended.to_owned(),

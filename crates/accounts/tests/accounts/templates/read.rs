@@ -1,8 +1,8 @@
 //! Templates read from the platform, for every reason there is.
 
 use casement_event::convert::timestamp;
-use casement_event::subject::{account, halt};
-use casement_event::v1;
+use casement_event::subject::{account, halt, template_token};
+use casement_event::{Event, v1};
 use casement_proto::account::v1 as api;
 use casement_testkit::eventually;
 use jiff::{SignedDuration, Timestamp};
@@ -196,6 +196,56 @@ async fn a_pause_ends_on_record_when_it_should_be_over() {
         known.status() == v1::TemplateStatus::Approved && known.pause.is_none()
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_of_before_a_report_does_not_undo_it() {
+    let stage = Stage::set(vec![of_platform("order", "en")]).await;
+    stage.sync().await;
+    let asked = stage.calls("GET");
+    stage.line.hold_replies();
+    let reading = stage.sync();
+    let meanwhile = async {
+        eventually("the platform has answered", async || {
+            stage.calls("GET") > asked
+        })
+        .await;
+        stage.platform.handle().pause_template(ORDER).unwrap();
+        let content = json!({
+            "event": "PAUSED",
+            "message_template_name": "order",
+            "message_template_language": "en",
+            "other_info": {"title": "FIRST_PAUSE"},
+        });
+        stage
+            .report("message_template_status_update", &content)
+            .await;
+        eventually("the pause is on record", async || {
+            let known = stage.recorded("order", "en").await.unwrap();
+            known.pause.is_some()
+        })
+        .await;
+        stage.line.forward();
+    };
+    let (read, ()) = tokio::join!(reading, meanwhile);
+    assert_eq!(read.error, "");
+    let subject = account("template", &template_token(WABA, "order", "en"));
+    let records = stage.log.read_subject("ACCOUNTS", &subject).await.unwrap();
+    let paused = records.iter().filter_map(|stored| match stored.event() {
+        Ok(Event::TemplateRecorded(recorded)) => recorded.template,
+        _ => None,
+    });
+    let statuses: Vec<_> = paused.map(|template| template.status()).collect();
+    let first = statuses
+        .iter()
+        .position(|status| *status == v1::TemplateStatus::Paused);
+    let since = &statuses[first.expect("it was paused on record")..];
+    assert!(
+        since.iter().all(|it| *it == v1::TemplateStatus::Paused),
+        "{statuses:?}"
+    );
+    let known = stage.recorded("order", "en").await.unwrap();
+    assert_eq!(known.pause.unwrap().kind, "FIRST_PAUSE");
 }
 
 #[tokio::test]

@@ -311,7 +311,7 @@ pub(in crate::store) async fn pages_in_the_order_of_the_newest_heard_follow_each
         let page = store.conversations(&filter, after.as_ref(), 2).await;
         let page = page.unwrap();
         let Some(last) = page.last() else { break };
-        after = Some(ListKey::of(last, Order::Heard));
+        after = ListKey::of(last, &filter);
         paged.extend(page.into_iter().map(|row| row.key.customer_id));
     }
     assert_eq!(paged, ["d", "c", "b", "a", "unheard"]);

@@ -5,7 +5,7 @@ use casement_proto::message::v1::MessageState;
 
 use super::super::{MessageFilter, RequestKey};
 use super::*;
-use crate::{rebuild, terms};
+use crate::terms;
 
 fn id(number: u8) -> String {
     format!("15550001111-{number:032}")
@@ -82,7 +82,7 @@ fn failed(number: u8, reason: &str) -> Event {
 }
 
 /// Four messages: one pending, one accepted after a refusal, one failed, one of another brand.
-async fn four(fixture: &Fixture) {
+pub(super) async fn four(fixture: &Fixture) {
     let spring = || label("campaign", "spring");
     let events = vec![
         requested(1, "default", vec![spring()]),
@@ -322,45 +322,6 @@ pub(in crate::store) async fn what_became_of_each_attempt_is_kept(fixture: &Fixt
     assert!(message.attempts[0].may_still_arrive && message.attempts[1].duplicate_risk);
     assert_eq!(message.state, MessageState::Accepted);
     assert_eq!(message.reason, "DELIVERY_OVERDUE");
-}
-
-pub(in crate::store) async fn messages_are_projected_again_from_the_archive(fixture: &Fixture) {
-    four(fixture).await;
-    let all = async || {
-        let filter = MessageFilter::default();
-        fixture.store.messages(&filter, None, 100).await.unwrap()
-    };
-    let before = all().await;
-    let has_term = || MessageFilter {
-        terms: vec![terms::provider_id("SM1")],
-        ..MessageFilter::default()
-    };
-    assert!(rebuild_whole(fixture).await > 1, "rows, then done");
-    assert_eq!(all().await, before, "nothing was lost, so nothing changes");
-
-    for statement in [
-        "DELETE FROM messages",
-        "DELETE FROM message_terms",
-        "DELETE FROM message_rebuild",
-    ] {
-        (fixture.tamper)(statement).await;
-    }
-    assert_eq!(found(fixture, has_term()).await, [""; 0]);
-    rebuild_whole(fixture).await;
-    assert_eq!(all().await, before);
-    assert_eq!(found(fixture, has_term()).await, ["2"]);
-    let done = fixture.store.rebuild(rebuild::VERSION).await.unwrap();
-    assert!(done.is_done);
-    assert_eq!(rebuild_whole(fixture).await, 1, "it is done once");
-}
-
-/// Returns how many steps it took.
-async fn rebuild_whole(fixture: &Fixture) -> usize {
-    let mut steps = 1;
-    while !rebuild::step(&fixture.store).await.unwrap() {
-        steps += 1;
-    }
-    steps
 }
 
 pub(in crate::store) async fn figures_of_a_brand_are_counted_and_summed(fixture: &Fixture) {

@@ -161,11 +161,15 @@ pub(super) async fn listed(fixture: &Fixture, filter: &ConversationFilter) -> Ve
 
 pub(super) fn everything(now: i64) -> ConversationFilter {
     ConversationFilter {
-        number: None,
+        numbers: Vec::new(),
         brand_id: None,
         window_state: None,
         now: at(now),
         expire_time_max: None,
+        expire_time_start: None,
+        is_waiting: None,
+        waiting_since_max: None,
+        thread_owners: Vec::new(),
         statuses: Vec::new(),
         assignee: None,
         is_assigned: None,
@@ -173,6 +177,7 @@ pub(super) fn everything(now: i64) -> ConversationFilter {
         is_closed: None,
         labels: Vec::new(),
         order: Order::Expiry,
+        as_of: None,
     }
 }
 
@@ -267,7 +272,7 @@ pub(in crate::store) async fn conversations_are_paged_by_when_their_windows_end(
             .await
             .unwrap();
         let Some(last) = page.last() else { break };
-        after = Some(ListKey::of(last, Order::Expiry));
+        after = ListKey::of(last, &filter);
         paged.extend(page.into_iter().map(|row| row.key.customer_id));
     }
     assert_eq!(paged, ["b", "c", "a", "d", "e"]);
@@ -277,7 +282,7 @@ pub(in crate::store) async fn conversations_are_paged_by_when_their_windows_end(
     };
     assert_eq!(listed(fixture, &nobody).await.len(), 0);
     let elsewhere = ConversationFilter {
-        number: Some("4915".to_owned()),
+        numbers: vec!["4915".to_owned()],
         ..everything(0)
     };
     assert_eq!(listed(fixture, &elsewhere).await.len(), 0);

@@ -123,63 +123,6 @@ pub(in crate::store) async fn a_new_incarnation_begins_a_new_chain(fixture: &Fix
     );
 }
 
-pub(in crate::store) async fn whatever_was_changed_in_the_tables_is_found(fixture: &Fixture) {
-    archive_messages(fixture, &[1, 2, 3, 4, 5, 6, 7, 8, 9]).await;
-    assert!(report(fixture).await.is_intact());
-    // From the end to the start, so that each finding hides the ones behind it.
-    let swap = "UPDATE archive SET sequence = 100 WHERE sequence = 8;
-        UPDATE archive SET sequence = 8 WHERE sequence = 9;
-        UPDATE archive SET sequence = 9 WHERE sequence = 100";
-    let table = [
-        (swap, 8, "swapped"),
-        (
-            "UPDATE archive SET payload = salt WHERE sequence = 7",
-            7,
-            "content",
-        ),
-        (
-            "UPDATE archive SET link = commitment WHERE sequence = 6",
-            6,
-            "link was changed",
-        ),
-        (
-            "UPDATE archive SET headers = 'x' WHERE sequence = 5",
-            5,
-            "cannot be read",
-        ),
-        (
-            "UPDATE archive SET event_type = 'x' WHERE sequence = 4",
-            4,
-            "event_type",
-        ),
-        (
-            "DELETE FROM archive WHERE sequence = 2",
-            3,
-            "predecessor is missing",
-        ),
-        (
-            "DELETE FROM archive WHERE sequence = 1",
-            3,
-            "start of the chain",
-        ),
-        ("DELETE FROM archive", 9, "rows after 0 are missing"),
-    ];
-    for (statement, sequence, words) in table {
-        (fixture.tamper)(statement).await;
-        let broken = report(fixture).await.broken.expect(statement);
-        assert_eq!(
-            broken.sequence, sequence,
-            "{statement}: {}",
-            broken.explanation
-        );
-        assert!(
-            broken.explanation.contains(words),
-            "{statement}: {}",
-            broken.explanation
-        );
-    }
-}
-
 pub(in crate::store) async fn events_are_listed_in_order_by_what_is_asked_for(fixture: &Fixture) {
     archive_messages(fixture, &[1, 2]).await;
     let id = MESSAGE.to_owned();
@@ -380,24 +323,4 @@ pub(in crate::store) async fn a_timeline_goes_by_when_the_log_took_each_fact(fix
     let told: Vec<_> = page.rows.iter().map(|row| row.stored.sequence).collect();
     assert_eq!(told, [2, 1]);
     assert_eq!(page.rows[0].index.event_time, told_at);
-}
-
-pub(in crate::store) async fn the_first_row_since_a_time_bounds_the_purge(fixture: &Fixture) {
-    archive_messages(fixture, &[1, 2, 5]).await;
-    for (since, expected) in [(0, Some(1)), (2, Some(2)), (3, Some(5)), (6, None)] {
-        let first = fixture
-            .store
-            .first_since("EVENTS", "1a", at(since))
-            .await
-            .unwrap();
-        assert_eq!(first, expected, "{since}");
-    }
-    assert_eq!(
-        fixture
-            .store
-            .first_since("EVENTS", "1b", at(0))
-            .await
-            .unwrap(),
-        None
-    );
 }

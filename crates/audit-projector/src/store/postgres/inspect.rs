@@ -6,6 +6,7 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tokio::time::timeout;
 
 use super::super::{Error, applied, failed, heads};
+use super::session::Session;
 use super::{ACQUIRE_TIMEOUT, MIGRATIONS, Postgres, session};
 use crate::inspect::{Inspection, Tables, tables};
 
@@ -18,7 +19,11 @@ SELECT has_table_privilege('archive', 'SELECT, INSERT')
     AND has_table_privilege('conversations', 'UPDATE')
     AND has_table_privilege('messages', 'UPDATE')
     AND has_table_privilege('conversation_labels', 'UPDATE')
-    AND has_table_privilege('mentions', 'SELECT, INSERT')";
+    AND has_table_privilege('mentions', 'SELECT, INSERT')
+    AND has_table_privilege('customer_consents', 'UPDATE')
+    AND has_table_privilege('search_documents', 'SELECT, INSERT')
+    AND has_table_privilege('signed_heads', 'SELECT, INSERT')
+    AND has_table_privilege('incarnations', 'SELECT, INSERT')";
 
 impl Postgres {
     /// Looks at a database, in sessions that may only read.
@@ -31,11 +36,21 @@ impl Postgres {
         let looking = timeout(ACQUIRE_TIMEOUT, look(&mut connection)).await;
         let mut inspection = looking.map_err(failed("answer in time"))??;
         if inspection.tables == Tables::Current {
-            let store = Self::open_read_only(url).await?;
+            let store = Self::open_read_only(url, std::sync::Arc::default()).await?;
             let reading = timeout(ACQUIRE_TIMEOUT, heads(&store)).await;
             inspection.heads = reading.map_err(failed("answer in time"))??;
         }
         Ok(inspection)
+    }
+
+    /// Returns whether the tables are those of this version.
+    pub(crate) async fn is_current(&self) -> Result<bool, Error> {
+        let mut session = Session::of(&self.readers).await?;
+        let found = session::migrated(session.connection())
+            .await
+            .map_err(failed("tell its version"))?;
+        session.give_back();
+        Ok(tables(&applied(&MIGRATIONS), found.as_ref()) == Tables::Current)
     }
 }
 
@@ -105,7 +120,9 @@ mod tests {
             .await;
         assert_eq!(tables.trim(), "0");
 
-        let _store = Postgres::open(&address, 1).await.unwrap();
+        let _store = Postgres::open(&address, 1, crate::fixture::masters())
+            .await
+            .unwrap();
         let found = Postgres::inspect(&address).await.unwrap();
         assert_eq!((found.tables, found.not_writable), (Tables::Current, None));
         server
@@ -122,9 +139,13 @@ mod tests {
     async fn who_may_not_write_is_told_and_so_is_a_server_that_is_away() {
         let server = Server::start().await;
         let url = server.fresh_database().await;
-        let _store = Postgres::open(&SecretString::from(url.as_str()), 1)
-            .await
-            .unwrap();
+        let _store = Postgres::open(
+            &SecretString::from(url.as_str()),
+            1,
+            crate::fixture::masters(),
+        )
+        .await
+        .unwrap();
         server
             .sql(
                 &url,

@@ -135,8 +135,10 @@ pub(super) async fn migrated(
 
 /// Whether no waiting mends it: the configuration or the database has to be changed by somebody.
 pub(super) fn is_hopeless(error: &Error) -> bool {
-    let Error::Database { operation, source } = error else {
-        return false;
+    let (operation, source) = match error {
+        Error::Database { operation, source } => (operation, source),
+        Error::Keys(_) => return true,
+        Error::Moved | Error::Outrun | Error::Inconsistent { .. } => return false,
     };
     if *operation == "take the address" || source.is::<Unfit>() {
         return true;

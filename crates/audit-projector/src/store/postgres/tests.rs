@@ -1,5 +1,6 @@
 //! The contract against a real server, and what servers do to those who trust them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use casement_testkit::{Postgres as Server, eventually};
@@ -19,7 +20,9 @@ const ALL: super::super::Limit = super::super::Limit {
 };
 
 async fn open(url: &str) -> Postgres {
-    Postgres::open(&SecretString::from(url), 2).await.unwrap()
+    Postgres::open(&SecretString::from(url), 2, crate::fixture::masters())
+        .await
+        .unwrap()
 }
 
 async fn make() -> Fixture {
@@ -36,11 +39,56 @@ async fn make() -> Fixture {
                 run.await.unwrap();
             })
         }),
+        literal: |bytes| format!("decode('{}', 'hex')", hex::encode(bytes)),
+        again: {
+            let url = url.clone();
+            Box::new(move || {
+                let url = url.clone();
+                Box::pin(async move { Arc::new(open(&url).await) as SharedStore })
+            })
+        },
+        under: {
+            let url = url.clone();
+            Box::new(move |masters| {
+                let url = url.clone();
+                Box::pin(async move {
+                    let store = Postgres::open(&SecretString::from(url), 2, masters).await?;
+                    Ok(Arc::new(store) as SharedStore)
+                })
+            })
+        },
+        files: Box::new(move || {
+            let url = url.clone();
+            Box::pin(async move {
+                let mut session = sqlx::PgConnection::connect(&url).await.unwrap();
+                sqlx::raw_sql("CHECKPOINT")
+                    .execute(&mut session)
+                    .await
+                    .unwrap();
+                let folder: String = sqlx::query_scalar("SHOW data_directory")
+                    .fetch_one(&mut session)
+                    .await
+                    .unwrap();
+                let mut bytes = Vec::new();
+                read_all(Path::new(&folder), &mut bytes);
+                bytes
+            })
+        }),
         _keeps: Box::new(server),
     }
 }
 
 contract::suite!(make);
+
+/// Reads the files of a folder and of those in it; what goes away meanwhile is left out.
+fn read_all(folder: &Path, bytes: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => read_all(&entry.path(), bytes),
+            _ => bytes.extend(std::fs::read(entry.path()).unwrap_or_default()),
+        }
+    }
+}
 
 fn batch(before: Head, sequences: std::ops::RangeInclusive<u64>) -> Batch {
     let events = sequences.map(|sequence| stored("EVENTS", sequence));
@@ -48,7 +96,7 @@ fn batch(before: Head, sequences: std::ops::RangeInclusive<u64>) -> Batch {
 }
 
 async fn assert_whole(store: &dyn super::super::Store, count: u64) {
-    let reports = verify_store(store, None).await.unwrap();
+    let reports = verify_store(store, None, &[]).await.unwrap();
     assert!(reports[0].is_intact(), "{reports:?}");
     assert_eq!(reports[0].checked_count, count);
 }
@@ -174,7 +222,8 @@ async fn many_may_bring_the_tables_up_to_date_at_once() {
         let batch = Batch::seal(before, vec![event], rand::random);
         store.append(&batch).await.unwrap();
     }
-    let reader = Postgres::open_read_only(&SecretString::from(url)).await;
+    let reader =
+        Postgres::open_read_only(&SecretString::from(url), std::sync::Arc::default()).await;
     let reader: SharedStore = Arc::new(reader.unwrap());
     assert_eq!(reader.chains(None).await.unwrap().len(), 6);
     let batch = batch(Head::start("ACCOUNTS", "1a"), 1..=1);
@@ -206,7 +255,12 @@ async fn what_no_waiting_mends_is_refused_at_once() {
         (other("//casement:", "//guest:"), "permission denied"),
         (other("postgres://", "http://"), "postgres://"),
     ] {
-        let refused = Postgres::open(&SecretString::from(url.as_str()), 1).await;
+        let refused = Postgres::open(
+            &SecretString::from(url.as_str()),
+            1,
+            crate::fixture::masters(),
+        )
+        .await;
         let error = anyhow::Error::from(refused.expect_err(&url));
         let shown = format!("{error:#}");
         assert!(shown.contains(words), "{url}: {shown}");
@@ -215,7 +269,7 @@ async fn what_no_waiting_mends_is_refused_at_once() {
     open(&url).await;
     let newer = "INSERT INTO _sqlx_migrations VALUES (99, 'later', now(), TRUE, '', 0)";
     server.sql(&url, newer).await;
-    let refused = Postgres::open(&SecretString::from(url), 1).await;
+    let refused = Postgres::open(&SecretString::from(url), 1, crate::fixture::masters()).await;
     assert!(refused.is_err(), "tables of a later version");
 }
 
@@ -228,10 +282,12 @@ async fn the_documented_rights_are_enough() {
         CREATE ROLE archivist LOGIN PASSWORD 'testkit';
         CREATE ROLE auditor LOGIN PASSWORD 'testkit';
         GRANT SELECT ON _sqlx_migrations TO archivist;
-        GRANT SELECT, INSERT ON archive, counted_facts, message_terms, mentions TO archivist;
-        GRANT SELECT, INSERT, UPDATE ON archive_heads, conversations, conversation_labels, messages,
-            message_rebuild TO archivist;
-        GRANT SELECT ON archive, archive_heads TO auditor";
+        GRANT SELECT, INSERT ON archive, counted_facts, message_terms, mentions, search_documents TO archivist;
+        GRANT SELECT, INSERT, UPDATE ON archive_heads, conversations, conversation_labels, customer_keys, messages,
+            customer_consents, read_models TO archivist;
+        GRANT SELECT ON read_model_marks TO archivist;
+        GRANT SELECT ON archive, archive_heads, signed_heads, incarnations, customer_keys,
+            _sqlx_migrations TO auditor";
     server.sql(&url, rights).await;
     let archivist = url.replace("//casement:", "//archivist:");
     let store: SharedStore = Arc::new(open(&archivist).await);
@@ -243,7 +299,9 @@ async fn the_documented_rights_are_enough() {
     let page = store.events(&EventFilter::default(), None, ALL).await;
     assert_eq!(page.unwrap().rows.len(), 9);
     let auditor = SecretString::from(url.replace("//casement:", "//auditor:"));
-    let reports = crate::verify_url(&auditor).await.unwrap();
+    let reports = crate::verify_url(&auditor, crate::fixture::masters())
+        .await
+        .unwrap();
     assert_eq!((reports.len(), reports[0].checked_count), (1, 9));
     for statement in ["DELETE FROM archive", "UPDATE archive SET payload = ''"] {
         let mut session = sqlx::PgConnection::connect(&archivist).await.unwrap();

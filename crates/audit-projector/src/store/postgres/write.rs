@@ -1,8 +1,8 @@
 //! What one transaction writes: position, read models, rows; each by one statement for the whole
 //! batch, since every statement is a journey.
 //!
-//! Every transaction takes its locks in the same order: head, facts, conversations, messages, and
-//! each of them sorted.
+//! Every transaction takes its locks in the same order: head, facts, conversations, messages, keys,
+//! and each of them sorted.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,14 +11,16 @@ use casement_event::v1::{ClosedReason, WindowState};
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::super::backend::{advance_rebuild, cost, details, headers, integer, requested_ns};
-use super::super::conversations::{Columns, never_or, not_yet_or};
+use super::super::backend::{headers, integer};
+use super::super::conversations::{Columns, Tallied, never_or, not_yet_or};
+use super::super::messages::{cost, requested_ns};
 use super::super::text::{escape, unescape};
-use super::super::{Error, Rebuild, failed, read, sql};
-use super::bound;
+use super::super::{Error, failed, read, sealed, sql};
+use super::keys::keyring;
 use crate::batch::{Batch, Entry};
 use crate::chain::Head;
-use crate::fold::{Models, Touched};
+use crate::fold::{Models, NewTerm, Touched};
+use crate::keys::{CustomerKeys, Keyring, owner_of};
 use crate::model::{ConversationKey, Row, nanoseconds};
 
 const COUNT_FACTS: &str = "\
@@ -55,7 +57,8 @@ const WRITE_CONVERSATIONS: &str = sql::conversations_from!(
     $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[],
     $14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::boolean[], $19::bigint[],
     $20::bigint[], $21::bigint[], $22::text[], $23::text[], $24::bigint[], $25::bigint[],
-    $26::bytea[], $27::text[], $28::bigint[]
+    $26::bytea[], $27::text[], $28::bigint[], $29::bytea[], $30::bigint[], $31::bigint[],
+    $32::int[], $33::bigint[], $34::bigint[], $35::bytea[]
 )"
 );
 
@@ -72,7 +75,7 @@ const WRITE_MESSAGES: &str = sql::messages_from!(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::text[],
     $8::int[], $9::bigint[], $10::int[], $11::text[], $12::bigint[], $13::bigint[],
     $14::bigint[], $15::bigint[], $16::boolean[], $17::bytea[], $18::text[], $19::text[],
-    $20::bigint[], $21::bigint[], $22::text[]
+    $20::bigint[], $21::bigint[], $22::text[], $23::bytea[]
 )"
 );
 
@@ -91,7 +94,7 @@ INSERT INTO mentions (colleague, brand_id, stored_time_ns, stream, incarnation, 
 SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
 ON CONFLICT (colleague, stored_time_ns, stream, incarnation, sequence) DO NOTHING";
 
-/// A report says which message it is about; whose message that is, the read model knows.
+/// A report says which message it is about; whose brand's that is, the read model knows.
 const INSERT_ROWS: &str = "\
 INSERT INTO archive (
     stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
@@ -99,8 +102,7 @@ INSERT INTO archive (
     link, is_repeat
 )
 SELECT $1, $2, r.sequence, r.subject, r.event_type, r.event_id, r.number,
-    COALESCE(NULLIF(r.customer_id, ''), m.customer_id, ''),
-    r.message_id,
+    r.customer_id, r.message_id,
     COALESCE(NULLIF(r.brand_id, ''), m.brand_id, ''),
     r.event_time_ns, r.stored_time_ns, r.headers, r.payload, r.salt, r.commitment, r.link,
     r.is_repeat OR (
@@ -116,15 +118,29 @@ FROM UNNEST(
 )
 LEFT JOIN messages m ON m.message_id = r.message_id";
 
-pub(super) async fn append(connection: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
+pub(super) async fn append(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    keys: &CustomerKeys,
+) -> Result<(), Error> {
     let mut transaction = connection.begin().await.map_err(failed("begin"))?;
     // First, so that of two writers the second waits here and then finds the chain moved.
     if !advance(&mut transaction, &batch.before, &batch.after).await? {
         transaction.rollback().await.map_err(failed("roll back"))?;
         return Err(Error::Moved);
     }
-    project(&mut transaction, &batch.entries).await?;
-    insert(&mut transaction, batch)
+    let models = load(&mut transaction, &batch.entries, keys).await?;
+    let customers = sealed::customers(batch, &models);
+    let rows = || batch.entries.iter().map(|entry| &entry.row).zip(&customers);
+    let mut owners = sealed::owners_of_models(&models);
+    owners.extend(rows().map(|(row, customer)| owner_of(customer, &row.stored.stream)));
+    let keyring = keyring(&mut transaction, keys, &owners).await?;
+    write(&mut transaction, &models, keys, &keyring).await?;
+    let seal = |(row, customer): (&Row, &String)| {
+        sealed::row(&keyring, &owner_of(customer, &row.stored.stream), row)
+    };
+    let payloads = rows().map(seal).collect::<Result<Vec<_>, _>>()?;
+    insert(&mut transaction, batch, &customers, payloads)
         .await
         .map_err(failed("write rows"))?;
     transaction.commit().await.map_err(failed("commit"))
@@ -157,15 +173,31 @@ async fn advance(
     Ok(done.map_err(failed("advance the chain"))?.rows_affected() == 1)
 }
 
-/// Loads what the batch touches, makes its changes and writes the outcome.
-async fn project(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
+/// Makes what archived rows change in the read models.
+pub(super) async fn project(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+    keys: &CustomerKeys,
+) -> Result<(), Error> {
+    let models = load(connection, entries, keys).await?;
+    let owners = sealed::owners_of_models(&models);
+    let keyring = keyring(connection, keys, &owners).await?;
+    write(connection, &models, keys, &keyring).await
+}
+
+/// Loads what the batch touches and makes its changes.
+async fn load(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+    keys: &CustomerKeys,
+) -> Result<Models, Error> {
     let touched = Touched::by(entries);
     let new_facts = count_facts(connection, &touched).await?;
     let mut conversations = Vec::new();
     if !touched.conversations.is_empty() {
         let rows = lock_conversations(connection, &touched).await;
         for row in rows.map_err(failed("lock conversations"))? {
-            conversations.push(read::conversation(&row)?);
+            conversations.push(read::conversation(&row, keys)?);
         }
     }
     let mut messages = Vec::new();
@@ -175,23 +207,41 @@ async fn project(connection: &mut PgConnection, entries: &[Entry]) -> Result<(),
             .fetch_all(&mut *connection)
             .await;
         for row in rows.map_err(failed("lock messages"))? {
-            messages.push(read::message(&row)?);
+            messages.push(read::message(&row, keys)?);
         }
     }
     let mut models = Models::new(conversations, messages, new_facts);
     models.apply(entries);
-    write_conversations(connection, &models)
+    Ok(models)
+}
+
+/// Writes what came of the changes.
+async fn write(
+    connection: &mut PgConnection,
+    models: &Models,
+    keys: &CustomerKeys,
+    keyring: &Keyring,
+) -> Result<(), Error> {
+    let seal = |row| sealed::conversation(keyring, row);
+    let sealed = models.conversations().map(seal).collect::<Result<_, _>>()?;
+    write_conversations(connection, models, sealed)
         .await
         .map_err(failed("write conversations"))?;
-    write_messages(connection, &models)
+    let seal = |row| sealed::message(keyring, row);
+    let sealed = models.messages().map(seal).collect::<Result<_, _>>()?;
+    write_messages(connection, models, sealed)
         .await
         .map_err(failed("write messages"))?;
-    write_terms(connection, &models)
+    let new = models.new_terms();
+    let digests = new.iter().map(|new| sealed::term(keys, &new.term));
+    let digests = digests.collect::<Result<_, _>>()?;
+    write_terms(connection, &new, digests)
         .await
         .map_err(failed("write terms"))?;
-    write_colleagues(connection, &models)
+    write_colleagues(connection, models)
         .await
-        .map_err(failed("write what colleagues did"))
+        .map_err(failed("write what colleagues did"))?;
+    super::search::write(connection, models, keys, keyring).await
 }
 
 async fn write_colleagues(
@@ -224,36 +274,16 @@ async fn write_colleagues(
     Ok(())
 }
 
-/// Projects archived rows again.
-pub(super) async fn again(
+async fn write_terms(
     connection: &mut PgConnection,
-    version: i64,
-    from: &Rebuild,
-    rows: &[Entry],
-) -> Result<(), Error> {
-    let Some(last) = rows.last() else {
-        return Ok(());
-    };
-    let mut transaction = connection.begin().await.map_err(failed("begin"))?;
-    let done = bound(advance_rebuild(version, from, &last.row))
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed("project messages again"))?;
-    if done.rows_affected() != 1 {
-        transaction.rollback().await.map_err(failed("roll back"))?;
-        return Err(Error::Moved);
-    }
-    project(&mut transaction, rows).await?;
-    transaction.commit().await.map_err(failed("commit"))
-}
-
-async fn write_terms(connection: &mut PgConnection, models: &Models) -> Result<(), sqlx::Error> {
-    let new = models.new_terms();
+    new: &[NewTerm<'_>],
+    digests: Vec<String>,
+) -> Result<(), sqlx::Error> {
     if new.is_empty() {
         return Ok(());
     }
     sqlx::query(INSERT_TERMS)
-        .bind(texts(new.iter().map(|new| new.term.as_str())))
+        .bind(digests)
         .bind(list(new.iter().map(|new| requested_ns(new.message))))
         .bind(texts(new.iter().map(|new| new.message.id.as_str())))
         .execute(connection)
@@ -312,6 +342,7 @@ async fn lock_conversations(
 async fn write_conversations(
     connection: &mut PgConnection,
     models: &Models,
+    sealed: Vec<Vec<u8>>,
 ) -> Result<(), sqlx::Error> {
     let rows: Vec<_> = models.conversations().collect();
     if rows.is_empty() {
@@ -320,6 +351,8 @@ async fn write_conversations(
     let rows = || rows.iter();
     let handling: Vec<_> = rows().map(|row| Columns::of(&row.handling)).collect();
     let handling = || handling.iter();
+    let tallies: Vec<_> = rows().map(|row| Tallied::of(&row.tally)).collect();
+    let tallies = || tallies.iter();
     sqlx::query(WRITE_CONVERSATIONS)
         .bind(texts(rows().map(|row| row.key.number.as_str())))
         .bind(texts(rows().map(|row| row.key.customer_id.as_str())))
@@ -331,8 +364,9 @@ async fn write_conversations(
         .bind(list(rows().map(|row| never_or(row.expire_time))))
         .bind(times(rows().map(|row| row.last_inbound_time)))
         .bind(times(rows().map(|row| row.last_outbound_time)))
-        .bind(texts(rows().map(|row| row.last_inbound_text.as_str())))
-        .bind(texts(rows().map(|row| row.profile_name.as_str())))
+        // What is sealed stood here once.
+        .bind(list(rows().map(|_| "")))
+        .bind(list(rows().map(|_| "")))
         .bind(list(rows().map(|row| row.inbound_count)))
         .bind(list(rows().map(|row| row.outbound_count)))
         .bind(texts(rows().map(|row| row.position.stream.as_str())))
@@ -349,12 +383,23 @@ async fn write_conversations(
         .bind(list(handling().map(|one| one.whole.as_slice())))
         .bind(texts(rows().map(|row| row.handled.incarnation.as_str())))
         .bind(list(rows().map(|row| integer(row.handled.sequence))))
+        .bind(sealed)
+        .bind(list(tallies().map(|one| one.unread_count)))
+        .bind(list(tallies().map(|one| one.waiting_since_ns)))
+        .bind(list(tallies().map(|one| one.thread_owner)))
+        .bind(list(tallies().map(|one| one.moved_sequence)))
+        .bind(list(tallies().map(|one| one.moved_time_ns)))
+        .bind(list(tallies().map(|one| one.whole.as_slice())))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn write_messages(connection: &mut PgConnection, models: &Models) -> Result<(), sqlx::Error> {
+async fn write_messages(
+    connection: &mut PgConnection,
+    models: &Models,
+    sealed: Vec<Vec<u8>>,
+) -> Result<(), sqlx::Error> {
     let rows: Vec<_> = models.messages().collect();
     if rows.is_empty() {
         return Ok(());
@@ -371,24 +416,30 @@ async fn write_messages(connection: &mut PgConnection, models: &Models) -> Resul
         .bind(list(rows().map(|row| i32::from(row.delivery_status))))
         .bind(list(rows().map(|row| i64::from(row.attempt_count))))
         .bind(list(rows().map(|row| i32::from(row.route))))
-        .bind(texts(rows().map(|row| row.client_reference.as_str())))
+        .bind(list(rows().map(|_| "")))
         .bind(times(rows().map(|row| row.request_time)))
         .bind(times(rows().map(|row| row.expire_time)))
         .bind(times(rows().map(|row| row.update_time)))
         .bind(times(rows().map(|row| row.end_time)))
         .bind(list(rows().map(|row| row.is_purged)))
-        .bind(list(rows().map(|row| details(row))))
+        .bind(list(rows().map(|_| &[][..])))
         .bind(texts(rows().map(|row| row.position.stream.as_str())))
         .bind(texts(rows().map(|row| row.position.incarnation.as_str())))
         .bind(list(rows().map(|row| integer(row.position.sequence))))
         .bind(list(rows().map(|row| cost(row).0)))
         .bind(texts(rows().map(|row| cost(row).1)))
+        .bind(sealed)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-async fn insert(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+async fn insert(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    customers: &[String],
+    payloads: Vec<Vec<u8>>,
+) -> Result<(), sqlx::Error> {
     let mut seen = HashSet::new();
     let repeats = list(batch.entries.iter().map(|entry| {
         let event_id = &entry.row.index.event_id;
@@ -404,14 +455,15 @@ async fn insert(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx
         .bind(texts(rows().map(|row| row.index.event_type.as_str())))
         .bind(texts(rows().map(|row| row.index.event_id.as_str())))
         .bind(texts(rows().map(|row| row.index.number.as_str())))
-        .bind(texts(rows().map(|row| row.index.customer_id.as_str())))
+        .bind(texts(customers.iter().map(String::as_str)))
         .bind(texts(rows().map(|row| row.index.message_id.as_str())))
         .bind(texts(rows().map(|row| row.index.brand_id.as_str())))
         .bind(list(rows().map(|row| nanoseconds(row.index.event_time))))
         .bind(list(rows().map(|row| nanoseconds(row.stored.stored_at))))
         .bind(list(rows().map(headers)))
-        .bind(bytes(|row| &row.stored.payload))
-        .bind(bytes(|row| &row.salt))
+        .bind(payloads)
+        // Sealed together with the payload.
+        .bind(bytes(|_| &[]))
         .bind(bytes(|row| &row.commitment))
         .bind(bytes(|row| &row.link))
         .bind(repeats)
@@ -420,7 +472,7 @@ async fn insert(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx
     Ok(())
 }
 
-fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+pub(super) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
     texts.map(escape).collect()
 }
 
@@ -428,6 +480,6 @@ fn times(times: impl Iterator<Item = Option<Timestamp>>) -> Vec<Option<i64>> {
     times.map(|time| time.map(nanoseconds)).collect()
 }
 
-fn list<T>(values: impl Iterator<Item = T>) -> Vec<T> {
+pub(super) fn list<T>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.collect()
 }

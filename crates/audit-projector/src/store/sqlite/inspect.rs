@@ -1,6 +1,7 @@
 //! Looking at a file that another process may be writing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -21,13 +22,19 @@ impl Sqlite {
         if !path.try_exists().map_err(failed("open"))? {
             return Ok(inspection);
         }
-        let store = Self::open_read_only(path).await?;
+        let store = Self::open_read_only(path, Arc::default()).await?;
         inspection.tables = tables(&applied(&MIGRATIONS), store.migrated().await?.as_ref());
         inspection.not_writable = write_lock(path).await.err().map(|error| error.to_string());
         if inspection.tables == Tables::Current {
             inspection.heads = heads(&store).await?;
         }
         Ok(inspection)
+    }
+
+    /// Returns whether the tables are those of this version.
+    pub(crate) async fn is_current(&self) -> Result<bool, Error> {
+        let found = self.migrated().await?;
+        Ok(tables(&applied(&MIGRATIONS), found.as_ref()) == Tables::Current)
     }
 
     async fn migrated(&self) -> Result<Option<Applied>, Error> {
@@ -75,7 +82,9 @@ mod tests {
         assert!(!path.exists());
 
         // Its writer goes on beside it.
-        let _store = Sqlite::open(&path, 1).await.unwrap();
+        let _store = Sqlite::open(&path, 1, crate::fixture::masters())
+            .await
+            .unwrap();
         let found = Sqlite::inspect(&path).await.unwrap();
         assert_eq!((found.tables, found.not_writable), (Tables::Current, None));
         assert_eq!(found.heads, []);
@@ -85,7 +94,9 @@ mod tests {
     async fn tables_of_another_version_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("archive.sqlite");
-        let store = Sqlite::open(&path, 1).await.unwrap();
+        let store = Sqlite::open(&path, 1, crate::fixture::masters())
+            .await
+            .unwrap();
         let last = "DELETE FROM _sqlx_migrations \
                     WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
         store.tamper(last).await;

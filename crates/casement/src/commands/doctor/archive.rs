@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use casement_audit_projector::{ARCHIVED_STREAMS, Inspection, Tables, inspect};
+use casement_domain::retention::{self, Standing};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
@@ -136,5 +137,61 @@ pub(super) async fn lag(
         );
     } else {
         report.ok(check, found);
+    }
+}
+
+/// Tells whether anything is in danger of leaving the log unarchived.
+pub(super) async fn retention(
+    config: &Config,
+    broker: &Broker,
+    inspection: Option<&Inspection>,
+    now: Timestamp,
+    report: &mut Report,
+) {
+    let check = "retention";
+    let (Some(inspector), Some(inspection)) = (&broker.inspector, inspection) else {
+        report.skip(check, "it takes both the broker and the database");
+        return;
+    };
+    let mut worst = (Standing::Sound, String::new());
+    for (stream, keep) in config.archive.keeps() {
+        let Some(found) = broker.stream(stream) else {
+            continue;
+        };
+        // A restored stream's archive may stand in an earlier life's chain.
+        let archived = inspection
+            .heads
+            .iter()
+            .filter(|head| head.stream == stream && head.last_sequence <= found.last_sequence)
+            .map(|head| head.last_sequence)
+            .max()
+            .unwrap_or(0);
+        if found.messages == 0 || archived >= found.last_sequence {
+            continue;
+        }
+        let Ok(at) = inspector.stored_at(stream, archived + 1).await else {
+            continue;
+        };
+        let standing = retention::standing(Some(at), keep, now);
+        if standing > worst.0 {
+            let age = person::duration(now.duration_since(at));
+            let keep = person::duration(keep);
+            worst = (
+                standing,
+                format!("{stream} keeps {keep}, and has events unarchived for {age}"),
+            );
+        }
+    }
+    let advice = "get the archive going: docs/operate/backup.md, retention";
+    match worst {
+        (Standing::Sound, _) => report.ok(check, "nothing is in danger of leaving unarchived"),
+        (Standing::AtRisk, found) => report.warn(check, found, advice),
+        (Standing::Stopped, found) => {
+            report.fail(
+                check,
+                format!("{found}: nothing leaves the log any more"),
+                advice,
+            );
+        }
     }
 }

@@ -340,3 +340,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_message_of_an_erased_customer_ends_whatever_it_waits_for_but_a_call() {
+    let started = claim(requested(), Route::FreeForm, 1);
+    assert_eq!(erase(&started, at(2)), None, "a call is under way");
+    let accepted = accept(started, 1, 2);
+    for (message, expected) in [
+        (requested(), Outcome::Cancelled),
+        (put_off(requested(), None, 1), Outcome::Cancelled),
+        (accepted, Outcome::Unconfirmed),
+    ] {
+        let event = erase(&message, at(3)).unwrap();
+        let ended = apply(message, &event);
+        assert_eq!(ended.phase, Phase::Ended { outcome: expected });
+        assert_eq!(erase(&ended, at(4)), None, "once");
+    }
+}

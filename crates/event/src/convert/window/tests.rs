@@ -90,6 +90,7 @@ fn every_way_to_close_reads_back() {
         ClosedReason::Merged,
         ClosedReason::NumberMigrated,
         ClosedReason::UserIdChanged,
+        ClosedReason::Erased,
     ] {
         let closed = Some(Closed {
             reason,

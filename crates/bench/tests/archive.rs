@@ -1,0 +1,35 @@
+//! The measure `archive`, small: everything is archived, found, and verified in both databases.
+
+use std::process::Command;
+
+use casement_testkit::casement_bin;
+
+#[test]
+fn what_the_log_has_is_archived_read_and_verified_in_both_databases() {
+    let run = Command::new(env!("CARGO_BIN_EXE_casement-bench"))
+        .args(["archive", "--conversations", "300", "--bulk", "400"])
+        .args(["--rate", "200", "--seconds", "2", "--reads", "20"])
+        .arg("--program")
+        .arg(casement_bin())
+        .output()
+        .expect("the benchmark was built with its tests");
+
+    let said = String::from_utf8_lossy(&run.stdout);
+    let complaint = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}\n{complaint}");
+    for database in ["SQLite, 300", "PostgreSQL, 300"] {
+        assert!(said.contains(database), "{database}:\n{said}");
+    }
+    for figure in [
+        "events archived from the log",
+        "raw bulk load of the same rows",
+        "behind at 200 events a second",
+        "GetConversation",
+        "ListConversations, by end of the window",
+        "verification",
+        "an event in the archive",
+    ] {
+        let rows = said.lines().filter(|line| line.contains(figure)).count();
+        assert_eq!(rows, 2, "{figure}:\n{said}");
+    }
+}
