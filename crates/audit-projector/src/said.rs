@@ -56,6 +56,13 @@ pub(crate) fn said_at(event: &Event, id: &str, at: Timestamp) -> Option<Said> {
         .into_iter()
         .chain(template.into_iter().flat_map(of_template))
         .filter(|text| !text.is_empty());
+    // What goes by SMS often says the same.
+    let mut said: Vec<String> = Vec::new();
+    for text in texts {
+        if !said.contains(&text) {
+            said.push(text);
+        }
+    }
     Some(Said {
         key: ConversationKey {
             number: conversation.number.clone(),
@@ -65,7 +72,7 @@ pub(crate) fn said_at(event: &Event, id: &str, at: Timestamp) -> Option<Said> {
         id: id.to_owned(),
         at,
         direction,
-        text: texts.collect::<Vec<_>>().join("\n"),
+        text: said.join("\n"),
         kind: detail.kind,
         message_id: match event {
             Event::MessageRequested(event) => event.message_id.clone(),

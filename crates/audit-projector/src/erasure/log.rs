@@ -5,6 +5,7 @@ use casement_event::subject::{self, stream};
 use casement_event::v1;
 
 use super::{EraseError, Eraser, customers, portfolio};
+use crate::lineage;
 
 impl Eraser {
     /// Removes the customers' subjects from the log. Returns how many messages that were; `None` if
@@ -73,8 +74,10 @@ impl Eraser {
         let Some(mut next) = self.log.next(stream, subject, 1).await? else {
             return Ok(Some(0));
         };
-        let head = self.store.head(stream, &next.incarnation).await?;
-        let archived = head.map_or(0, |head| head.last_sequence);
+        // A restored stream goes on where the archive has the life before it.
+        let ancestors = self.log.ancestors(stream);
+        let head = lineage::head(&*self.store, stream, &next.incarnation, ancestors).await?;
+        let archived = head.last_sequence;
         if !self.log.may_erase(stream).await? {
             let newest = self.log.last(stream, subject).await?;
             let newest = newest.map_or(0, |newest| newest.sequence).min(below - 1);

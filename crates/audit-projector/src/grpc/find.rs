@@ -9,6 +9,7 @@ use casement_event::id;
 use casement_event_log::Position;
 use casement_proto::message::v1 as proto;
 use casement_proto::message::v1::FoundBy;
+use casement_shell::auth::ALL_BRANDS;
 use casement_shell::grpc::bad_field;
 use tonic::Status;
 
@@ -65,12 +66,13 @@ pub(super) async fn answer(
     let term = terms::provider_id(id);
     found.extend(finder.by_term(term, FoundBy::ProviderMessageId).await?);
     for (number, brand_id) in &numbers {
-        let message_id = MessageId::new(
-            number,
-            id::requested_message(brand_id, number, id).as_u128(),
-        );
-        let requested = finder.by_message_id(message_id.as_str(), FoundBy::RequestId);
-        found.extend(requested.await?);
+        // A request's id is of the token's brand, and a token for all of them has one of its own.
+        for brand_id in [brand_id.as_str(), ALL_BRANDS] {
+            let unique = id::requested_message(brand_id, number, id);
+            let message_id = MessageId::new(number, unique.as_u128());
+            let requested = finder.by_message_id(message_id.as_str(), FoundBy::RequestId);
+            found.extend(requested.await?);
+        }
     }
     let term = terms::reference(id);
     found.extend(finder.by_term(term, FoundBy::ClientReference).await?);

@@ -4,6 +4,7 @@
 
 pub(super) mod archive;
 pub(super) mod colleagues;
+pub(super) mod erasing;
 pub(super) mod figures;
 pub(super) mod lists;
 pub(super) mod messages;
@@ -116,6 +117,8 @@ macro_rules! suite {
             colleagues::pages_in_the_order_of_the_newest_heard_follow_each_other
             colleagues::mentions_are_paged_newest_first
             oddities::text_of_every_kind_survives_and_is_found
+            erasing::who_is_erased_is_gone_and_nobody_else
+            erasing::read_models_made_anew_bring_back_nobody_who_was_erased
             sealing::nothing_that_customers_wrote_stands_in_the_files_in_the_open
             sealing::what_a_destroyed_key_sealed_is_gone_and_the_chain_holds
             sealing::a_destroyed_key_is_never_made_again_also_for_another_process

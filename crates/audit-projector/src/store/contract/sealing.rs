@@ -11,7 +11,7 @@ use crate::verify::report::{Finding, FindingKind};
 
 /// What must stand nowhere. The words of a customer, their name, their phone; what we wrote; how
 /// a provider names a message, which tells the phone; what a colleague noted.
-const CANARIES: [&str; 7] = [
+pub(super) const CANARIES: [&str; 7] = [
     "marzipan-canary",
     "Petra Canary",
     "4915550107788",
@@ -21,7 +21,7 @@ const CANARIES: [&str; 7] = [
     "label-canary",
 ];
 
-fn wrote(customer: &str) -> Event {
+pub(super) fn wrote(customer: &str) -> Event {
     v1::InboundMessageReceived {
         conversation: Some(of(customer)),
         text: CANARIES[0].to_owned(),
@@ -100,7 +100,7 @@ fn foreign() -> Event {
 }
 
 /// Archives an event on a subject of its own family.
-async fn archive_on(fixture: &Fixture, stream: &str, subject: &str, event: &Event) {
+pub(super) async fn archive_on(fixture: &Fixture, stream: &str, subject: &str, event: &Event) {
     let head = fixture.store.head(stream, "1a").await.unwrap();
     let before = head.unwrap_or_else(|| Head::start(stream, "1a"));
     let stored = fixture::record_on(subject, stream, before.last_sequence + 1, event);
@@ -108,7 +108,7 @@ async fn archive_on(fixture: &Fixture, stream: &str, subject: &str, event: &Even
 }
 
 /// Archives one of each for a customer.
-async fn archive_all(fixture: &Fixture, customer: &str) {
+pub(super) async fn archive_all(fixture: &Fixture, customer: &str) {
     let of_customer = |family| format!("casement.events.{family}.03.15550001111.{customer}");
     let message = |family| format!("casement.events.{family}.03.15550001111.{MESSAGE}");
     for (stream, subject, event) in [
@@ -127,7 +127,7 @@ async fn archive_all(fixture: &Fixture, customer: &str) {
     }
 }
 
-async fn rows(fixture: &Fixture) -> Vec<Row> {
+pub(super) async fn rows(fixture: &Fixture) -> Vec<Row> {
     let filter = EventFilter::default();
     fixture.store.events(&filter, None, ALL).await.unwrap().rows
 }
