@@ -36,9 +36,6 @@ pub(crate) struct EraseArgs {
     /// How many seconds to wait until all is gone but what leaves by its age
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u8,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -48,9 +45,6 @@ pub(crate) struct ErasuresArgs {
     /// Only this one
     #[arg(value_name = "ERASURE_ID")]
     erasure: Option<String>,
-    /// Print JSON, a line for each
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -79,10 +73,10 @@ pub(super) async fn erase(args: EraseArgs) -> anyhow::Result<()> {
     let preview = preview.context("the answer holds no erasure")?;
     // One that was begun before is no preview.
     if !preview.erasure_id.is_empty() {
-        return tell(&preview, args.json);
+        return tell(&preview, args.api.output.json);
     }
     let Some(confirmed) = args.confirm else {
-        tell(&preview, args.json)?;
+        tell(&preview, args.api.output.json)?;
         if let Some(customer) = preview.customer_ids.first() {
             output::talk(format!(
                 "nothing was done; it cannot be undone. To do it, repeat with --confirm {customer}"
@@ -100,7 +94,7 @@ pub(super) async fn erase(args: EraseArgs) -> anyhow::Result<()> {
     });
     let erased = api.audit().erase_customer(request).await;
     let erased = erased.map_err(explain)?.into_inner().erasure;
-    tell(&erased.context("the answer holds no erasure")?, args.json)
+    tell(&erased.context("the answer holds no erasure")?, args.api.output.json)
 }
 
 pub(super) async fn erasures(args: ErasuresArgs) -> anyhow::Result<()> {
@@ -111,7 +105,7 @@ pub(super) async fn erasures(args: ErasuresArgs) -> anyhow::Result<()> {
             .get_erasure(GetErasureRequest { erasure_id })
             .await;
         let found = asked.map_err(explain)?.into_inner().erasure;
-        return tell(&found.context("the answer holds no erasure")?, args.json);
+        return tell(&found.context("the answer holds no erasure")?, args.api.output.json);
     }
     let mut page_token = String::new();
     loop {
@@ -123,7 +117,7 @@ pub(super) async fn erasures(args: ErasuresArgs) -> anyhow::Result<()> {
         let asked = api.audit().list_erasures(request).await;
         let page = asked.map_err(explain)?.into_inner();
         for erasure in &page.erasures {
-            tell(erasure, args.json)?;
+            tell(erasure, args.api.output.json)?;
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
