@@ -2,6 +2,7 @@
 //! how much. It changes at run time, and the next message is met with what stands there then.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use casement_domain::brand::{QuotaReached, Used};
@@ -32,11 +33,24 @@ const REQUESTED: &str = "casement.events.v1.MessageRequested";
 #[derive(Debug, Default)]
 pub(crate) struct Quotas(Mutex<Book>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
     used: HashMap<String, Used>,
     /// Accepted here, and not yet heard of from the log.
     ours: HashSet<MessageId>,
+    /// Messages that were heard of, by a hash of their id, as long as any of a message's events may
+    /// be the first that is heard; `None` once all that stood on the log is known.
+    met: Option<HashSet<u64>>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            used: HashMap::new(),
+            ours: HashSet::new(),
+            met: Some(HashSet::new()),
+        }
+    }
 }
 
 /// A message that is counted, and will be no longer if it is not kept.
@@ -65,15 +79,23 @@ impl Drop for Counted<'_> {
 }
 
 impl Quotas {
-    /// Takes note of an event of a message. Up to the sequence `known` each message comes once,
-    /// with the newest that is known of it; later ones are counted by their request.
-    pub(crate) fn see(&self, stored: &Stored, known: u64, started_at: Timestamp) {
-        if stored.sequence > known && stored.event_type() != REQUESTED {
-            return;
-        }
+    /// Takes note of an event of a message. Of what stands on the log at the start the newest event
+    /// of each message comes, and then all that follow; each message counts by the first that comes.
+    pub(crate) fn see(&self, stored: &Stored, started_at: Timestamp) {
         let Some((Family::Message, id)) = subject::parse_message(&stored.subject) else {
             return;
         };
+        let is_first = match &mut self.lock().met {
+            Some(met) => {
+                let mut hasher = DefaultHasher::new();
+                id.hash(&mut hasher);
+                met.insert(hasher.finish())
+            }
+            None => stored.event_type() == REQUESTED,
+        };
+        if !is_first {
+            return;
+        }
         let time = |name| stored.extension(name).and_then(|text| text.parse().ok());
         let at: Option<Timestamp> =
             time(Extension::QuotaTime).or_else(|| time(Extension::RequestTime));
@@ -88,6 +110,12 @@ impl Quotas {
         let used = book.used.entry(brand.to_owned()).or_default();
         used.forget(stored.stored_at.max(started_at));
         used.note(at);
+    }
+
+    /// All that stood on the log at the start was heard: from now on a message begins with its
+    /// request.
+    pub(crate) fn caught_up(&self) {
+        self.lock().met = None;
     }
 
     /// Counts a message that is to go at a time, if there is room for it. Returns when it may go.
@@ -275,16 +303,15 @@ mod tests {
         let started_at = at("2026-11-22T10:30:00Z");
         let accepted = "casement.events.v1.AttemptAccepted";
         // At the start, the newest of each.
-        quotas.see(&event(1, 7, accepted, None), 9, started_at);
-        quotas.see(
-            &event(2, 9, REQUESTED, Some("2026-11-22T12:00:00Z")),
-            9,
-            started_at,
-        );
-        // Then everything.
-        quotas.see(&event(1, 10, accepted, None), 9, started_at);
-        quotas.see(&event(3, 11, REQUESTED, None), 9, started_at);
-        quotas.see(&event(3, 12, accepted, None), 9, started_at);
+        quotas.see(&event(1, 7, accepted, None), started_at);
+        let waits = event(2, 9, REQUESTED, Some("2026-11-22T12:00:00Z"));
+        quotas.see(&waits, started_at);
+        // Then everything, also while others are still to come.
+        quotas.see(&event(1, 10, accepted, None), started_at);
+        quotas.see(&event(3, 11, REQUESTED, None), started_at);
+        quotas.caught_up();
+        quotas.see(&event(3, 12, accepted, None), started_at);
+        quotas.see(&event(1, 13, accepted, None), started_at);
         assert_eq!(in_hour(&quotas, "2026-11-22T10:00:00Z"), 2);
         assert_eq!(in_hour(&quotas, "2026-11-22T12:00:00Z"), 1);
     }
@@ -297,7 +324,8 @@ mod tests {
         let id = |unique| MessageId::new(&number(), unique);
         let (_, first) = quotas.take(&shop, &id(1), now).unwrap();
         first.keep();
-        quotas.see(&event(1, 1, REQUESTED, None), 0, now);
+        quotas.caught_up();
+        quotas.see(&event(1, 1, REQUESTED, None), now);
         let (_, lost) = quotas.take(&shop, &id(2), now).unwrap();
         assert!(quotas.take(&shop, &id(3), now).is_err(), "two an hour");
         drop(lost);

@@ -44,9 +44,6 @@ use crate::{commands, erase, metrics, money, pace, reports, wake};
 /// How long after it was handed out a message is handed out again if nothing moved it.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
-/// How long after it did not answer the broker is asked again.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
-
 /// The dispatcher, ready to run.
 pub struct Role {
     config: Config,
@@ -213,11 +210,6 @@ impl Role {
             retry_after: RETRY_AFTER,
         };
         let clock = Arc::new(IndexClock(engine.clock.clone()));
-        // Of what stands there now, the index tells the newest of each message, and then everything.
-        let known_before = tokio::select! {
-            () = stopping.cancelled() => return Ok(()),
-            last = last_sequence(&engine.log) => last,
-        };
         let (seen, queues) = (Arc::clone(&book), engine.queues.clone());
         let (rates, started_at) = (Arc::clone(&engine), engine.clock.now());
         let of = Arc::clone(&engine);
@@ -236,7 +228,7 @@ impl Role {
                 seen.see(stored);
                 rates.rates.see(stored, &rates.claimant, started_at);
                 rates.budgets.see(stored, &rates.directory);
-                rates.quotas.see(stored, known_before, started_at);
+                rates.quotas.see(stored, started_at);
             },
         );
         let lanes = Lanes {
@@ -257,6 +249,7 @@ impl Role {
                 .await
                 .is_ok()
             {
+                engine.quotas.caught_up();
                 engine.money.known().await;
                 ready.release();
             }
@@ -319,19 +312,6 @@ impl Role {
         lanes.tasks.close();
         lanes.tasks.wait().await;
         outcome.map(|_| ())
-    }
-}
-
-/// Returns the newest sequence of the messages' stream, however long the broker is away.
-async fn last_sequence(log: &Log) -> u64 {
-    loop {
-        match log.state(stream::MESSAGES).await {
-            Ok(state) => return state.last_sequence,
-            Err(error) => {
-                tracing::warn!(%error, "messages could not be looked at");
-                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-            }
-        }
     }
 }
 

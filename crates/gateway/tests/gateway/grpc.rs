@@ -177,8 +177,10 @@ async fn reflection_tells_of_all_that_is_behind() {
         [
             "casement.audit.v1.AuditService",
             "casement.conversation.v1.ConversationService",
+            "casement.figures.v1.FiguresService",
             "casement.media.v1.MediaService",
             "casement.message.v1.MessageQueryService",
+            "casement.repair.v1.RepairService",
             "casement.window.v1.WindowService",
             "grpc.health.v1.Health",
         ]
