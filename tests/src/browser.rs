@@ -230,12 +230,17 @@ impl Tab {
     }
 
     /// Clicks an element; what it leads to is loaded when this returns.
+    ///
+    /// A live part may be exchanged between the look and the click: then nothing was clicked.
     pub async fn press(&self, css: &str) {
-        let element = self.find(css).await;
-        element
-            .click()
-            .await
-            .unwrap_or_else(|error| panic!("`{css}` cannot be pressed: {error}"));
+        eventually(&format!("`{css}` can be pressed"), async || {
+            match self.find(css).await.click().await {
+                Err(error) if error.is_stale_element_reference() => Err(error.to_string()),
+                pressed => Ok(pressed),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("`{css}` cannot be pressed: {error}"));
     }
 
     /// Writes into a field, in place of what is there.
