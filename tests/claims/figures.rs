@@ -5,6 +5,7 @@ use casement_event::{Record, id, subject};
 use casement_event_log::{Config, Expect, Log};
 use casement_proto::audit::v1::{Act, ListActsRequest};
 use casement_proto::figures::v1 as proto;
+use casement_proto::message::v1::MessageState;
 use casement_proto::repair::v1 as repair;
 use casement_shell::SystemClock;
 use casement_simulator::{Channel, MessageKind, SentMessage, Status};
@@ -379,6 +380,12 @@ async fn held_messages_pauses_and_halts_are_listed_as_stuck_and_counted() {
         .send(CUSTOMER, free_form("waiting for you"))
         .await
         .unwrap();
+    // Or it would wait for the end of the pause.
+    clients
+        .until(&held.message_id, "is held", |message| {
+            message.state() == MessageState::Held
+        })
+        .await;
     let pause = casement_proto::account::v1::PauseNumberRequest {
         number: NUMBER.to_owned(),
         reason: "stocktaking".to_owned(),

@@ -14,12 +14,14 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 34] = [
+const MAY_STAND_STILL: [&str; 43] = [
     "casement_account_deadlines_taken_total",
     "casement_append_unanswered_total",
+    "casement_archive_missed_messages_total",
     "casement_archive_old_keys",
     "casement_archive_pending_messages",
     "casement_archive_refusals_total",
+    "casement_archive_signing_refusals_total",
     "casement_archive_unprojected_total",
     "casement_archive_unsealed_records",
     "casement_dispatcher_deferrals_total",
@@ -35,6 +37,11 @@ const MAY_STAND_STILL: [&str; 34] = [
     "casement_dispatcher_standing_halts",
     "casement_dispatcher_turns_total",
     "casement_dispatcher_unmatched_reports_total",
+    "casement_erasures",
+    "casement_figures_lag_seconds",
+    "casement_figures_refusals_total",
+    "casement_gateway_console_live_pages",
+    "casement_gateway_console_sign_ins_total",
     "casement_gateway_limited_total",
     "casement_gateway_open_calls",
     "casement_http_connections_refused_total",
@@ -45,6 +52,8 @@ const MAY_STAND_STILL: [&str; 34] = [
     "casement_ingress_media_total",
     "casement_ingress_replayed_total",
     "casement_log_purged_messages_total",
+    "casement_log_purging_stopped",
+    "casement_log_unarchived_seconds",
     "casement_window_conflicts_total",
     "casement_work_pending_messages",
     "casement_work_repeats_total",

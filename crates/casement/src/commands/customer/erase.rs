@@ -94,7 +94,10 @@ pub(super) async fn erase(args: EraseArgs) -> anyhow::Result<()> {
     });
     let erased = api.audit().erase_customer(request).await;
     let erased = erased.map_err(explain)?.into_inner().erasure;
-    tell(&erased.context("the answer holds no erasure")?, args.api.output.json)
+    tell(
+        &erased.context("the answer holds no erasure")?,
+        args.api.output.json,
+    )
 }
 
 pub(super) async fn erasures(args: ErasuresArgs) -> anyhow::Result<()> {
@@ -105,7 +108,10 @@ pub(super) async fn erasures(args: ErasuresArgs) -> anyhow::Result<()> {
             .get_erasure(GetErasureRequest { erasure_id })
             .await;
         let found = asked.map_err(explain)?.into_inner().erasure;
-        return tell(&found.context("the answer holds no erasure")?, args.api.output.json);
+        return tell(
+            &found.context("the answer holds no erasure")?,
+            args.api.output.json,
+        );
     }
     let mut page_token = String::new();
     loop {
