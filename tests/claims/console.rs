@@ -159,6 +159,8 @@ async fn numbers_live_and_are_paused_and_resumed_with_a_second_look() {
     tab.until("h1", "Resume").await;
     tab.press("form.panel button.primary").await;
     tab.until("[role=status].notice", "sends again").await;
+    // The record is heard of a moment later, and the page follows it.
+    tab.until("#pause", "Pause").await;
     tab.press("#pause").await;
     tab.until("h1", "Pause").await;
     tab.write("#reason", "wrong prices").await;

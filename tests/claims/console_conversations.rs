@@ -434,7 +434,7 @@ async fn a_message_is_found_by_each_of_its_ids() {
         tab.until_at(&format!("/messages/{}", message.message_id))
             .await;
     }
-    for told in [&wamid, "Order/7", "free-form", "WINDOW_OPEN", "Read"] {
+    for told in [&wamid, "Order/7", "free-form", "WINDOW_OPEN", "Delivered"] {
         tab.until("main", told).await;
     }
     assert_eq!(tab.barriers().await, Vec::<String>::new());

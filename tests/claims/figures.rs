@@ -375,9 +375,10 @@ async fn dead_letters_of_any_role_are_counted_confirmed_retried_and_on_record() 
 async fn held_messages_pauses_and_halts_are_listed_as_stuck_and_counted() {
     let stack = Stack::start().await;
     let clients = stack.clients();
-    // Nobody wrote, and there is no template: held.
+    // Nobody wrote, there is no template, and no phone for an SMS: held.
+    stack.nameless_customer(USER_ID);
     let held = clients
-        .send(CUSTOMER, free_form("waiting for you"))
+        .send(USER_ID, free_form("waiting for you"))
         .await
         .unwrap();
     // Or it would wait for the end of the pause.

@@ -37,7 +37,7 @@ const MAY_STAND_STILL: [&str; 43] = [
     "casement_dispatcher_standing_halts",
     "casement_dispatcher_turns_total",
     "casement_dispatcher_unmatched_reports_total",
-    "casement_erasures",
+    "casement_erasures_pending_customers",
     "casement_figures_lag_seconds",
     "casement_figures_refusals_total",
     "casement_gateway_console_live_pages",
@@ -61,7 +61,10 @@ const MAY_STAND_STILL: [&str; 43] = [
 ];
 
 /// What names end with that are no counters.
-const UNITS: [&str; 13] = [
+const UNITS: [&str; 16] = [
+    "customers",
+    "pages",
+    "stopped",
     "micros",
     "seconds",
     "records",

@@ -56,7 +56,7 @@ const METRICS: &[Metric] = &[
     )
     .with(&[&[("reason", "unknown_type")], &[("reason", "malformed")]]),
     Metric::gauge(
-        "casement_erasures",
+        "casement_erasures_pending_customers",
         "Erasures of customers that are not done, by state: running, or done but for what leaves by its age.",
     )
     .with(&[&[("state", "running")], &[("state", "done_but_raw")]]),
@@ -249,6 +249,8 @@ pub(crate) fn erasures(states: &[casement_event::v1::ErasureState]) {
         .filter(|state| **state == casement_event::v1::ErasureState::DoneButRaw)
         .count();
     let running = states.len() - aging;
-    metrics::gauge!("casement_erasures", "state" => "running").set(running as f64);
-    metrics::gauge!("casement_erasures", "state" => "done_but_raw").set(aging as f64);
+    metrics::gauge!("casement_erasures_pending_customers", "state" => "running")
+        .set(running as f64);
+    metrics::gauge!("casement_erasures_pending_customers", "state" => "done_but_raw")
+        .set(aging as f64);
 }

@@ -21,8 +21,9 @@
 
   const form = document.getElementById("composer-form");
   const news = document.getElementById("news");
+  // Once: what is told is a change of the page, too, and changes are followed.
   const tell = (text) => {
-    if (news) news.textContent = text;
+    if (news && news.textContent !== text) news.textContent = text;
   };
 
   // --- What the customer writes is read out once, not with each change of the timeline -----------
