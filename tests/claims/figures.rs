@@ -16,6 +16,8 @@ use casement_tests::{
 use serde_json::json;
 
 const CUSTOMER: &str = "+15550002222";
+/// A customer without a phone.
+const USER_ID: &str = "US.13491208655302741918";
 const UNANSWERED: &str = "+15550003333";
 
 async fn figures(clients: &Clients, filter: proto::FiguresFilter) -> proto::Figures {

@@ -61,7 +61,8 @@ const MAY_STAND_STILL: [&str; 43] = [
 ];
 
 /// What names end with that are no counters.
-const UNITS: [&str; 16] = [
+const UNITS: [&str; 17] = [
+    "ratio",
     "customers",
     "pages",
     "stopped",
