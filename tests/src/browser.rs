@@ -245,12 +245,19 @@ impl Tab {
 
     /// Writes into a field, in place of what is there.
     pub async fn write(&self, css: &str, text: &str) {
-        let element = self.find(css).await;
-        element.clear().await.expect("a field can be cleared");
-        element
-            .send_keys(text)
-            .await
-            .expect("a field can be written in");
+        eventually(&format!("`{css}` can be written in"), async || {
+            let element = self.find(css).await;
+            let written = match element.clear().await {
+                Ok(()) => element.send_keys(text).await,
+                refused => refused,
+            };
+            match written {
+                Err(error) if error.is_stale_element_reference() => Err(error.to_string()),
+                written => Ok(written),
+            }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("`{css}` cannot be written in: {error}"));
     }
 
     /// Presses keys wherever the focus is.

@@ -63,6 +63,9 @@
   };
   if (document.body.dataset.live && window.EventSource) {
     const source = new EventSource(document.body.dataset.live);
+    // A page that is left may be kept with all its connections, of which a browser has six.
+    addEventListener("pagehide", () => source.close());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
     source.addEventListener("open", () => state("live", "ok"));
     source.addEventListener("parts", (event) => put(event.data));
     source.addEventListener("over", () => location.reload());
