@@ -234,30 +234,19 @@ impl Tab {
     /// A live part may be exchanged between the look and the click: then nothing was clicked.
     pub async fn press(&self, css: &str) {
         eventually(&format!("`{css}` can be pressed"), async || {
-            match self.find(css).await.click().await {
-                Err(error) if error.is_stale_element_reference() => Err(error.to_string()),
-                pressed => Ok(pressed),
-            }
+            self.find(css).await.click().await
         })
-        .await
-        .unwrap_or_else(|error| panic!("`{css}` cannot be pressed: {error}"));
+        .await;
     }
 
     /// Writes into a field, in place of what is there.
     pub async fn write(&self, css: &str, text: &str) {
         eventually(&format!("`{css}` can be written in"), async || {
             let element = self.find(css).await;
-            let written = match element.clear().await {
-                Ok(()) => element.send_keys(text).await,
-                refused => refused,
-            };
-            match written {
-                Err(error) if error.is_stale_element_reference() => Err(error.to_string()),
-                written => Ok(written),
-            }
+            element.clear().await?;
+            element.send_keys(text).await
         })
-        .await
-        .unwrap_or_else(|error| panic!("`{css}` cannot be written in: {error}"));
+        .await;
     }
 
     /// Presses keys wherever the focus is.
