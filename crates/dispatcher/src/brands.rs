@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use casement_domain::brand::{QuotaReached, Used};
 use casement_domain::id::{BusinessNumber, MessageId};
@@ -13,6 +14,8 @@ use casement_event::subject::{self, Family};
 use casement_event::{Extension, Stored, v1};
 use casement_shell::grpc::refuse;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::aggregate::Loaded;
@@ -23,6 +26,9 @@ use crate::metrics;
 /// What was requested longer ago than this counts towards no quota.
 const COUNTS_FOR: SignedDuration = SignedDuration::from_hours(31 * 24);
 
+/// How long a request waits, after a start, until what stands on the log is counted.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+
 /// The type of the first event of a message.
 const REQUESTED: &str = "casement.events.v1.MessageRequested";
 
@@ -31,7 +37,11 @@ const REQUESTED: &str = "casement.events.v1.MessageRequested";
 /// Counted from the log, which every replica follows: one that accepts at once with another may
 /// pass the quota by what the other has accepted in that moment.
 #[derive(Debug, Default)]
-pub(crate) struct Quotas(Mutex<Book>);
+pub(crate) struct Quotas {
+    book: Mutex<Book>,
+    /// Whether all that stood on the log at the start is counted.
+    is_known: watch::Sender<bool>,
+}
 
 #[derive(Debug)]
 struct Book {
@@ -116,6 +126,14 @@ impl Quotas {
     /// request.
     pub(crate) fn caught_up(&self) {
         self.lock().met = None;
+        self.is_known.send_replace(true);
+    }
+
+    /// Waits a while until all that stood on the log at the start is counted. Returns whether it is.
+    async fn known(&self) -> bool {
+        let mut is_known = self.is_known.subscribe();
+        let waiting = is_known.wait_for(|is_known| *is_known);
+        matches!(timeout(KNOWN_WITHIN, waiting).await, Ok(Ok(_)))
     }
 
     /// Counts a message that is to go at a time, if there is room for it. Returns when it may go.
@@ -156,13 +174,13 @@ impl Quotas {
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Messages {
     /// Counts a message against its brand's quota, and has it wait if it must.
-    pub(crate) fn count(
+    pub(crate) async fn count(
         &self,
         fresh: &mut Loaded,
         now: Timestamp,
@@ -174,6 +192,11 @@ impl Messages {
         };
         if brand.quota.is_none() {
             return Ok(None);
+        }
+        // What was not counted yet would be given away twice.
+        if !self.engine.quotas.known().await {
+            let text = "messages on the log are not counted yet: try again";
+            return Err(refuse(Code::Unavailable, "STARTING", text));
         }
         let wanted = fresh.message.deadline().unwrap_or(now).max(now);
         let id = fresh.context.id.clone();

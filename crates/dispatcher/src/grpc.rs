@@ -269,7 +269,7 @@ impl Messages {
             let key = self.resolve(account, &checked, now).await?;
             fresh = self.requested(caller, asked, &checked, account, &key, unique, now)?;
         }
-        let counted = self.count(&mut fresh, now)?;
+        let counted = self.count(&mut fresh, now).await?;
         let place = Box::pin(self.place(&fresh, account, chosen, now)).await?;
         consent::keep(&self.engine, &fresh, &caller.name, now)
             .await
