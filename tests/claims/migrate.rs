@@ -14,7 +14,7 @@ use casement_shell::SystemClock;
 use casement_shell::clock::Clock as _;
 use casement_shell::grpc::reason;
 use casement_simulator::{AccountSpec, CustomerId, Outcome};
-use casement_testkit::eventually_within;
+use casement_testkit::{eventually, eventually_within};
 use casement_tests::{Clients, NUMBER, Options, PHONE_NUMBER_ID, Role, Stack, free_form, template};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -188,6 +188,10 @@ async fn a_number_moves_under_continuous_traffic_with_no_failed_send() {
         })
         .collect();
     let moving = async {
+        eventually("messages go out before", async || {
+            stack.simulator.sent_count() > 0
+        })
+        .await;
         let started = start(&stack).await;
         let id = &started.migration_id;
         let waits = until(&clients, id, "a code is awaited", awaits_code).await;

@@ -91,7 +91,7 @@ impl Drop for Counted<'_> {
 impl Quotas {
     /// Takes note of an event of a message. Of what stands on the log at the start the newest event
     /// of each message comes, and then all that follow; each message counts by the first that comes.
-    pub(crate) fn see(&self, stored: &Stored, started_at: Timestamp) {
+    pub(crate) fn see(&self, stored: &Stored, now: Timestamp) {
         let Some((Family::Message, id)) = subject::parse_message(&stored.subject) else {
             return;
         };
@@ -114,11 +114,11 @@ impl Quotas {
         };
         let mut book = self.lock();
         let is_counted = book.ours.remove(&id);
-        if is_counted || started_at.duration_since(at) > COUNTS_FOR {
+        if is_counted || now.duration_since(at) > COUNTS_FOR {
             return;
         }
         let used = book.used.entry(brand.to_owned()).or_default();
-        used.forget(stored.stored_at.max(started_at));
+        used.forget(now);
         used.note(at);
     }
 

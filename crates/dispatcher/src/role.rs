@@ -228,7 +228,7 @@ impl Role {
                 seen.see(stored);
                 rates.rates.see(stored, &rates.claimant, started_at);
                 rates.budgets.see(stored, &rates.directory);
-                rates.quotas.see(stored, started_at);
+                rates.quotas.see(stored, rates.clock.now());
             },
         );
         let lanes = Lanes {

@@ -97,11 +97,11 @@ async fn what_is_beyond_the_quota_is_refused_until_the_next_hour_whoever_took_ov
     dispatcher.stop().await;
     let heir = stage.dispatcher().await;
     let refused = heir.try_send(text(ANA, "four")).await;
-    let told = refused.err().and_then(|status| reason(&status));
+    let status = refused.expect_err("the log knows the count");
     assert_eq!(
-        told.as_deref(),
+        reason(&status).as_deref(),
         Some("BRAND_QUOTA_REACHED"),
-        "the log knows the count"
+        "{status:?}"
     );
     clock.advance(SignedDuration::from_mins(40));
     heir.send(text(ANA, "five")).await;
