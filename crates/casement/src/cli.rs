@@ -226,6 +226,21 @@ pub(crate) struct CustomerArgs {
     pub(crate) customer: Option<String>,
 }
 
+impl CustomerArgs {
+    /// Returns the customer as a request has them, by whichever was given.
+    pub(crate) fn named<C>(
+        self,
+        to: fn(String) -> C,
+        recipient: fn(String) -> C,
+        id: fn(String) -> C,
+    ) -> Option<C> {
+        self.to
+            .map(to)
+            .or(self.recipient.map(recipient))
+            .or(self.customer.map(id))
+    }
+}
+
 /// From which business number.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NumberArgs {

@@ -183,15 +183,9 @@ pub(crate) async fn run(command: ConsentCommand) -> anyhow::Result<()> {
 async fn show(args: ShowArgs) -> anyhow::Result<()> {
     use get_consent_request::Customer;
     let api = Api::connect(&args.api).await?;
-    let CustomerArgs {
-        to,
-        recipient,
-        customer,
-    } = args.customer;
-    let customer = to
-        .map(Customer::To)
-        .or(recipient.map(Customer::Recipient))
-        .or(customer.map(Customer::CustomerId));
+    let customer = args
+        .customer
+        .named(Customer::To, Customer::Recipient, Customer::CustomerId);
     let request = GetConsentRequest {
         number: args.number.number,
         customer,
@@ -272,15 +266,9 @@ fn word(label: &str, said: &v1::Consent) -> String {
 async fn history(args: ShowArgs) -> anyhow::Result<()> {
     use list_consent_changes_request::Customer;
     let api = Api::connect(&args.api).await?;
-    let CustomerArgs {
-        to,
-        recipient,
-        customer,
-    } = args.customer;
-    let customer = to
-        .map(Customer::To)
-        .or(recipient.map(Customer::Recipient))
-        .or(customer.map(Customer::CustomerId));
+    let customer = args
+        .customer
+        .named(Customer::To, Customer::Recipient, Customer::CustomerId);
     let mut request = ListConsentChangesRequest {
         number: args.number.number,
         customer,
@@ -350,15 +338,9 @@ async fn record(args: RecordArgs) -> anyhow::Result<()> {
 }
 
 fn item(args: RecordArgs) -> ConsentItem {
-    let CustomerArgs {
-        to,
-        recipient,
-        customer,
-    } = args.customer;
-    let customer = to
-        .map(Customer::To)
-        .or(recipient.map(Customer::Recipient))
-        .or(customer.map(Customer::CustomerId));
+    let customer = args
+        .customer
+        .named(Customer::To, Customer::Recipient, Customer::CustomerId);
     let time = args
         .time
         .unwrap_or_else(|| casement_shell::SystemClock::new().now());

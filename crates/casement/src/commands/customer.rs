@@ -59,15 +59,9 @@ async fn export(args: ExportArgs) -> anyhow::Result<()> {
         let made = tokio::fs::create_dir(folder).await;
         made.with_context(|| format!("{} cannot be made", folder.display()))?;
     }
-    let CustomerArgs {
-        to,
-        recipient,
-        customer,
-    } = args.customer;
-    let customer = to
-        .map(Customer::To)
-        .or(recipient.map(Customer::Recipient))
-        .or(customer.map(Customer::CustomerId));
+    let customer = args
+        .customer
+        .named(Customer::To, Customer::Recipient, Customer::CustomerId);
     let request = ExportCustomerRequest {
         number: args.number.number,
         customer,

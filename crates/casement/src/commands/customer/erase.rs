@@ -51,15 +51,9 @@ pub(crate) struct ErasuresArgs {
 
 pub(super) async fn erase(args: EraseArgs) -> anyhow::Result<()> {
     let api = Api::connect(&args.api).await?;
-    let CustomerArgs {
-        to,
-        recipient,
-        customer,
-    } = args.customer;
-    let asked = to
-        .map(Customer::To)
-        .or(recipient.map(Customer::Recipient))
-        .or(customer.map(Customer::CustomerId));
+    let asked = args
+        .customer
+        .named(Customer::To, Customer::Recipient, Customer::CustomerId);
     let mut request = EraseCustomerRequest {
         number: args.number.number,
         customer: asked,
