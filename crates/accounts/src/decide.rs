@@ -303,7 +303,9 @@ pub fn template(
 ///
 /// Templates nobody recorded are left alone until they are read: their category and parameters are
 /// not known. A report from before what was last told or read (`known_at`) is late, and changes
-/// nothing.
+/// nothing. Reports have whole seconds: one of the second in which the template was last read is
+/// from after that as likely as not, so it counts, and the reading that follows each report puts
+/// right what it gets wrong.
 pub(crate) fn template_told(
     present: Option<&v1::Template>,
     known_at: Option<Timestamp>,
@@ -311,14 +313,15 @@ pub(crate) fn template_told(
     cause: &Cause,
 ) -> Option<Event> {
     let present = present?;
-    let later = known_at.filter(|last| cause.time < *last);
-    let wanted = match later {
-        None => told.applied(present),
-        // Reports have whole seconds, and a reading does not say which pause it is.
-        Some(_) => told.completed(present),
+    let is_late = known_at.is_some_and(|last| cause.time.as_second() < last.as_second());
+    let wanted = if is_late {
+        // A reading does not say which pause it is.
+        told.completed(present)
+    } else {
+        told.applied(present)
     };
     let cause = Cause {
-        time: later.unwrap_or(cause.time),
+        time: known_at.map_or(cause.time, |last| last.max(cause.time)),
         ..cause.clone()
     };
     (*present != wanted).then(|| template_recorded(wanted, &cause))

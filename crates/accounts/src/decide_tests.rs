@@ -295,6 +295,28 @@ fn a_late_report_never_undoes_a_newer_one() {
 }
 
 #[test]
+fn a_report_of_the_second_of_the_last_reading_counts_and_the_record_grows_no_older() {
+    let present = v1::Template {
+        status: v1::TemplateStatus::Paused.into(),
+        ..v1::Template::default()
+    };
+    let read_at: Timestamp = "2026-11-23T10:00:00.9Z".parse().unwrap();
+    let cause = Cause {
+        time: "2026-11-23T10:00:00Z".parse().unwrap(),
+        caller: "platform".to_owned(),
+    };
+    let event = template_told(Some(&present), Some(read_at), &told("APPROVED"), &cause);
+    let Some(Event::TemplateRecorded(event)) = event else {
+        panic!("the report counts");
+    };
+    assert_eq!(
+        event.template.unwrap().status(),
+        v1::TemplateStatus::Approved
+    );
+    assert_eq!(event.time, Some(timestamp(read_at)));
+}
+
+#[test]
 fn a_report_about_an_unknown_template_changes_nothing() {
     let told = told("APPROVED");
     assert_eq!(template_told(None, None, &told, &cause()), None);
