@@ -260,7 +260,8 @@ type Ways = HashMap<CustomerId, Way>;
 /// Returns who was met on the way to a customer and has to be ended, the furthest first.
 ///
 /// Whoever was left halfway by somebody else is among them: a fact may stand there of which the
-/// customer who carries on knows nothing yet.
+/// customer who carries on knows nothing yet. Whose phone it was before is met, too, and may have
+/// proved to be somebody else than this customer: that one is not ours to end.
 fn ended(
     sighting: &Sighting,
     rows: &[Row],
@@ -268,6 +269,8 @@ fn ended(
     resolution: &Resolution,
     customer: &CustomerId,
 ) -> Vec<CustomerId> {
+    let leads_here =
+        |survivor: &CustomerId| survivor == customer || resolution.merged.contains(survivor);
     let mut met: Vec<&CustomerId> = Vec::new();
     for row in rows {
         let Some(stored) = &row.stored else { continue };
@@ -279,7 +282,8 @@ fn ended(
         ];
         for named in named.into_iter().flatten() {
             match ways.get(named) {
-                Some(way) => met.extend(&way.ended),
+                Some(way) if leads_here(&way.survivor) => met.extend(&way.ended),
+                Some(_) => {}
                 None if resolution.merged.contains(named) => met.push(named),
                 None => {}
             }

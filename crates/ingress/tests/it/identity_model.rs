@@ -219,6 +219,26 @@ fn customer_of(stored: &Stored) -> CustomerId {
     subject::parse_conversation(&stored.subject).unwrap().2
 }
 
+/// What stands on the subjects of a number, a line each, for whoever has to find a fault.
+fn story(all: &[Stored]) -> String {
+    let line = |stored: &Stored| {
+        let (customer, at) = (customer_of(stored), stored.stored_at);
+        let event = stored.event().unwrap();
+        let known = known(stored);
+        let what = match &event {
+            Event::MovedTo(_) => format!("ended for {:?}", known.moved_to),
+            Event::CustomerMerged(merged) => format!("took over {}", merged.merged_customer_id),
+            _ => format!("{} {:?}", event.event_type(), known.summary.addresses()),
+        };
+        format!(
+            "{} {at} {customer} {:?} {what}",
+            stored.sequence,
+            stored.id()
+        )
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 impl Books {
     fn read(seed: u64, all: &[Stored]) -> Self {
         let mut books = Self {
@@ -249,7 +269,13 @@ impl Books {
                 }
                 _ => {
                     let twice = books.facts.insert(stored.id().unwrap(), customer.clone());
-                    assert_eq!(twice, None, "seed {seed}: {event:?} stands twice");
+                    assert_eq!(
+                        twice,
+                        None,
+                        "seed {seed}: {} stands twice; what happened:\n{}",
+                        stored.id().unwrap(),
+                        story(all)
+                    );
                     if matches!(event, Event::CustomerIdentityChanged(_)) {
                         books.changes += 1;
                     }
