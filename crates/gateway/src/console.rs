@@ -62,6 +62,7 @@ use axum::Router;
 use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use casement_shell::SharedClock;
 use casement_shell::auth::Scope;
 use tokio::net::TcpListener;
@@ -173,6 +174,10 @@ impl Pages {
         let service = self
             .router
             .into_make_service_with_connect_info::<SocketAddr>();
+        let listener = listener.tap_io(|connection| {
+            // Without it parts of a page wait for one another; it works all the same.
+            let _ = connection.set_nodelay(true);
+        });
         axum::serve(listener, service)
             .with_graceful_shutdown(self.stopping.cancelled_owned())
             .await?;

@@ -34,12 +34,11 @@ use bytes::Bytes;
 use casement_shell::SharedClock;
 use casement_shell::auth::Tokens;
 use casement_shell::grpc::{
-    HEADER_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAMS_PER_CONNECTION_MAX,
+    HEADER_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAMS_PER_CONNECTION_MAX, prompt,
 };
 use casement_shell::health::Readiness;
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -178,12 +177,8 @@ impl Gateway {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_adaptive_window(Some(true))
-            .tcp_nodelay(true)
             .add_routes(Routes::from(router))
-            .serve_with_incoming_shutdown(
-                TcpListenerStream::new(listener),
-                stopping.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(prompt(listener), stopping.clone().cancelled_owned());
         let (served, ()) = tokio::join!(serving, keeper.run(stopping));
         Ok(served?)
     }
