@@ -18,15 +18,9 @@ use super::sql::{self, Query, Value};
 use super::{Error, EventKey};
 use crate::batch::Batch;
 use crate::fold::Models;
-use crate::keys::{CustomerKeys, Keyring, SEARCH_OWNER, Wrapped, owner_of, place};
+use crate::keys::{CustomerKeys, Keyring, SEARCH_OWNER, owner_of, place};
 use crate::model::{Conversation, ConversationKey, Message, Row, nanoseconds};
 use crate::tally::Recent;
-
-/// Does nothing if there is one, destroyed or not.
-pub(super) const NEW_KEY: &str = "\
-INSERT INTO customer_keys (owner, master_key_id, wrapped, destroy_time_ns)
-VALUES ($1, $2, $3, NULL)
-ON CONFLICT (owner) DO NOTHING";
 
 /// Its row stays, also where there never was a key, so that there never will be one.
 const DESTROY_KEY: &str = "\
@@ -171,16 +165,6 @@ pub(super) fn customers(batch: &Batch, models: &Models) -> Vec<String> {
 pub(super) fn term(keys: &CustomerKeys, term: &str) -> Result<String, Error> {
     let digest = keys.search()?.lookup("message term", term);
     Ok(format!("k:{digest}"))
-}
-
-/// Notes a new key, unless there is one.
-pub(super) fn new_key(wrapped: &Wrapped) -> Query {
-    let values = [
-        Value::Text(wrapped.owner.clone()),
-        Value::Text(wrapped.master_key_id.clone()),
-        Value::Bytes(wrapped.wrapped.clone()),
-    ];
-    Query::whole(NEW_KEY, values)
 }
 
 /// Does what [`super::Store::destroy_keys`] promises.

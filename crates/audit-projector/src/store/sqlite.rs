@@ -5,6 +5,7 @@
 
 mod copy;
 mod inspect;
+mod many;
 mod rebuild;
 mod search;
 mod write;

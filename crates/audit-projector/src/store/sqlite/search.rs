@@ -6,28 +6,32 @@ use sqlx::SqliteConnection;
 use super::super::backend::integer;
 use super::super::text::escape;
 use super::super::{Error, failed, search};
+use super::many;
 use crate::fold::Models;
 use crate::keys::{CustomerKeys, Keyring};
 use crate::model::nanoseconds;
 
-/// The next free place, beginning at a time.
-const FREE_PLACE: &str = "\
-SELECT $1 + COUNT(*) FROM (
-    WITH RECURSIVE taken (place) AS (
-        SELECT place FROM search_documents WHERE place = $1
-        UNION ALL
-        SELECT d.place FROM taken t JOIN search_documents d ON d.place = t.place + 1
-    )
-    SELECT place FROM taken
-)";
-
+/// At the next free place, beginning at a time.
 const INSERT_DOCUMENT: &str = "\
 INSERT INTO search_documents (
     place, stream, incarnation, sequence, number, customer_id, brand_id, direction
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (stream, incarnation, sequence) DO NOTHING";
+) VALUES (
+    (
+        SELECT $1 + COUNT(*) FROM (
+            WITH RECURSIVE taken (place) AS (
+                SELECT place FROM search_documents WHERE place = $1
+                UNION ALL
+                SELECT d.place FROM taken t JOIN search_documents d ON d.place = t.place + 1
+            )
+            SELECT place FROM taken
+        )
+    ),
+    $2, $3, $4, $5, $6, $7, $8
+)
+ON CONFLICT (stream, incarnation, sequence) DO NOTHING
+RETURNING place";
 
-const INSERT_WORDS: &str = "INSERT INTO search_words (rowid, words) VALUES ($1, $2)";
+const INSERT_WORDS: &str = "INSERT INTO search_words (rowid, words) {rows}";
 
 const WRITE_CONSENTS: &str = "\
 INSERT INTO customer_consents (customer_id, consents) VALUES ($1, $2)
@@ -40,17 +44,13 @@ pub(super) async fn write(
     keys: &CustomerKeys,
     keyring: &Keyring,
 ) -> Result<(), Error> {
+    let mut indexed = Vec::new();
     for document in models.documents() {
         let Some(digests) = search::digests(keys, keyring, document)? else {
             continue;
         };
-        let place: i64 = sqlx::query_scalar(FREE_PLACE)
+        let place: Option<i64> = sqlx::query_scalar(INSERT_DOCUMENT)
             .bind(nanoseconds(document.stored_time))
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed("index words"))?;
-        let done = sqlx::query(INSERT_DOCUMENT)
-            .bind(place)
             .bind(escape(&document.event.stream))
             .bind(escape(&document.event.incarnation))
             .bind(integer(document.event.sequence))
@@ -58,18 +58,23 @@ pub(super) async fn write(
             .bind(escape(&document.key.customer_id))
             .bind(escape(&document.brand_id))
             .bind(i64::from(i32::from(document.direction)))
-            .execute(&mut *connection)
+            .fetch_optional(&mut *connection)
             .await
             .map_err(failed("index words"))?;
-        if done.rows_affected() == 1 {
-            sqlx::query(INSERT_WORDS)
-                .bind(place)
-                .bind(digests)
-                .execute(&mut *connection)
-                .await
-                .map_err(failed("index words"))?;
-        }
+        indexed.extend(place.map(|place| (place, digests)));
     }
+    many::run(
+        connection,
+        INSERT_WORDS,
+        2,
+        &indexed,
+        |values, (place, digests)| {
+            values.push_bind(*place);
+            values.push_bind(digests.clone());
+        },
+    )
+    .await
+    .map_err(failed("index words"))?;
     for (customer_id, consents) in models.consents() {
         sqlx::query(WRITE_CONSENTS)
             .bind(escape(customer_id))

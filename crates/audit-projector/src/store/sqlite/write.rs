@@ -1,38 +1,46 @@
-//! What one transaction writes: position, read models, rows; statement by statement, since none
-//! of them leaves the process.
+//! What one transaction writes: position, read models, rows; each by one statement for the whole
+//! batch, as far as there are many of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::super::backend::{headers, integer};
-use super::super::conversations::{self, Columns, Tallied, never_or, not_yet_or};
+use super::super::conversations::{Columns, Tallied, never_or, not_yet_or};
 use super::super::messages::{cost, requested_ns};
-use super::super::text::escape;
+use super::super::text::{escape, unescape};
 use super::super::{Error, failed, read, sealed, sql};
-use super::bound;
+use super::many::{self, Values};
 use crate::batch::{Batch, Entry};
 use crate::chain::Head;
 use crate::fold::{Models, Touched};
 use crate::keys::{CustomerKeys, Keyring, owner_of};
-use crate::model::{Conversation, Message, Row, nanoseconds};
+use crate::model::{Conversation, ConversationKey, Message, Row, nanoseconds};
 
-const COUNT_FACT: &str = "\
-INSERT INTO counted_facts (fact) VALUES ($1) ON CONFLICT (fact) DO NOTHING";
+const COUNT_FACTS: &str = "\
+INSERT INTO counted_facts (fact) {rows} ON CONFLICT (fact) DO NOTHING RETURNING fact";
 
-const WRITE_CONVERSATION: &str = sql::conversations_from!(
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-     $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)"
+const CONVERSATIONS: &str = concat!(
+    sql::conversation_columns!(),
+    "
+WHERE (number, customer_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))"
 );
 
-const WRITE_MESSAGE: &str = sql::messages_from!(
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-     $21, $22, $23)"
+const MESSAGES: &str = concat!(
+    sql::message_columns!(),
+    "
+WHERE m.message_id IN (SELECT value FROM json_each($1))"
 );
 
-const INSERT_TERM: &str = "\
-INSERT INTO message_terms (term, request_time_ns, message_id) VALUES ($1, $2, $3)
+const WRITE_CONVERSATIONS: &str = sql::conversations_from!("{rows}");
+
+const WRITE_MESSAGES: &str = sql::messages_from!("{rows}");
+
+const INSERT_TERMS: &str = "\
+INSERT INTO message_terms (term, request_time_ns, message_id) {rows}
 ON CONFLICT (term, request_time_ns, message_id) DO NOTHING";
 
 const WRITE_LABEL: &str = "\
@@ -44,21 +52,18 @@ INSERT INTO mentions (colleague, brand_id, stored_time_ns, stream, incarnation, 
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (colleague, stored_time_ns, stream, incarnation, sequence) DO NOTHING";
 
+const NEW_KEYS: &str = "\
+INSERT INTO customer_keys (owner, master_key_id, wrapped) {rows} ON CONFLICT (owner) DO NOTHING";
+
 const KEYS: &str = "\
 SELECT k.owner, k.wrapped FROM json_each($1) o JOIN customer_keys k ON k.owner = o.value";
 
-/// A report says which message it is about; whose brand's that is, the read model knows.
-const INSERT_ROW: &str = "\
+const INSERT_ROWS: &str = "\
 INSERT INTO archive (
     stream, incarnation, sequence, subject, event_type, event_id, number, customer_id,
     message_id, brand_id, event_time_ns, stored_time_ns, headers, payload, salt, commitment,
     link, is_repeat
-) VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9,
-    COALESCE(NULLIF($10, ''), (SELECT brand_id FROM messages WHERE message_id = $9), ''),
-    $11, $12, $13, $14, $15, $16, $17,
-    EXISTS (SELECT 1 FROM archive WHERE event_id = $6 AND event_id <> '')
-)";
+) {rows}";
 
 pub(super) async fn append(
     connection: &mut SqliteConnection,
@@ -75,12 +80,14 @@ pub(super) async fn append(
     owners.extend(rows().map(|(row, customer)| owner_of(customer, &row.stored.stream)));
     let keyring = keyring(&mut transaction, keys, &owners).await?;
     write(&mut transaction, &models, keys, &keyring).await?;
-    for (row, customer) in rows() {
-        let payload = sealed::row(&keyring, &owner_of(customer, &row.stored.stream), row)?;
-        insert(&mut transaction, row, customer, payload)
-            .await
-            .map_err(failed("write a row"))?;
-    }
+    let seal = |(row, customer): (_, &String)| {
+        let Row { stored, .. }: &Row = row;
+        sealed::row(&keyring, &owner_of(customer, &stored.stream), row)
+    };
+    let payloads = rows().map(seal).collect::<Result<Vec<_>, _>>()?;
+    insert(&mut transaction, batch, &customers, payloads)
+        .await
+        .map_err(failed("write rows"))?;
     transaction.commit().await.map_err(failed("commit"))
 }
 
@@ -142,16 +149,17 @@ pub(super) async fn wrapped_keys(
         .map_err(failed("look keys up"))?;
     let found = rows.iter().map(read::wrapped);
     let mut found: BTreeMap<_, _> = found.collect::<Result<_, _>>()?;
-    for owner in owners {
-        if !found.contains_key(owner) {
-            let drawn = keys.draw(owner)?;
-            bound(sealed::new_key(&drawn))
-                .execute(&mut *connection)
-                .await
-                .map_err(failed("store a key"))?;
-            found.insert(drawn.owner, drawn.wrapped);
-        }
-    }
+    let missing = owners.iter().filter(|owner| !found.contains_key(*owner));
+    let drawn = missing.map(|owner| keys.draw(owner));
+    let drawn: Vec<_> = drawn.collect::<Result<_, _>>()?;
+    many::run(connection, NEW_KEYS, 3, &drawn, |values, drawn| {
+        values.push_bind(escape(&drawn.owner).into_owned());
+        values.push_bind(escape(&drawn.master_key_id).into_owned());
+        values.push_bind(drawn.wrapped.clone());
+    })
+    .await
+    .map_err(failed("store keys"))?;
+    found.extend(drawn.into_iter().map(|drawn| (drawn.owner, drawn.wrapped)));
     Ok(found)
 }
 
@@ -174,39 +182,62 @@ async fn load(
     keys: &CustomerKeys,
 ) -> Result<Models, Error> {
     let touched = Touched::by(entries);
-    let mut new_facts = Vec::new();
-    for fact in touched.facts {
-        let done = sqlx::query(COUNT_FACT)
-            .bind(escape(&fact))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed("count a fact"))?;
-        if done.rows_affected() == 1 {
-            new_facts.push(fact);
-        }
-    }
-    let mut conversations = Vec::new();
-    for key in &touched.conversations {
-        let row = bound(conversations::one(key))
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed("read a conversation"))?;
-        let read = |row| read::conversation(row, keys);
-        conversations.extend(row.as_ref().map(read).transpose()?);
-    }
-    let mut messages = Vec::new();
-    for message_id in &touched.messages {
-        let row = sqlx::query(sql::MESSAGE)
-            .bind(escape(message_id))
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed("read a message"))?;
-        let read = |row| read::message(row, keys);
-        messages.extend(row.as_ref().map(read).transpose()?);
-    }
+    let new_facts = count_facts(connection, &touched).await?;
+    let keys_of = |key: &ConversationKey| [escape(&key.number), escape(&key.customer_id)].map(own);
+    let wanted: Vec<_> = touched.conversations.iter().map(keys_of).collect();
+    let rows = listed(connection, CONVERSATIONS, &wanted).await;
+    let rows = rows.map_err(failed("read conversations"))?;
+    let read = rows.iter().map(|row| read::conversation(row, keys));
+    let conversations = read.collect::<Result<Vec<_>, _>>()?;
+    let wanted: Vec<_> = touched.messages.iter().map(|id| own(escape(id))).collect();
+    let rows = listed(connection, MESSAGES, &wanted).await;
+    let rows = rows.map_err(failed("read messages"))?;
+    let read = rows.iter().map(|row| read::message(row, keys));
+    let messages = read.collect::<Result<Vec<_>, _>>()?;
     let mut models = Models::new(conversations, messages, new_facts);
     models.apply(entries);
     Ok(models)
+}
+
+/// Asks for what a list names, if it names anything.
+async fn listed<T: serde::Serialize + Sync>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    wanted: &[T],
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = serde_json::to_string(wanted).expect("strings are JSON");
+    sqlx::query(statement)
+        .bind(list)
+        .fetch_all(connection)
+        .await
+}
+
+fn own(text: Cow<'_, str>) -> String {
+    text.into_owned()
+}
+
+/// Remembers facts, and returns those that were unknown.
+async fn count_facts(
+    connection: &mut SqliteConnection,
+    touched: &Touched,
+) -> Result<Vec<String>, Error> {
+    let facts: Vec<_> = touched.facts.iter().collect();
+    let rows = many::run(connection, COUNT_FACTS, 1, &facts, |values, fact| {
+        values.push_bind(own(escape(fact)));
+    });
+    let rows = rows.await.map_err(failed("count facts"))?;
+    let read = |row: &SqliteRow| {
+        let fact = row.try_get(0).map_err(failed("count facts"))?;
+        unescape(fact).ok_or(Error::Inconsistent {
+            table: "counted_facts",
+            column: "fact",
+            problem: "is not written as text is".to_owned(),
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Writes what came of the changes.
@@ -216,27 +247,46 @@ async fn write(
     keys: &CustomerKeys,
     keyring: &Keyring,
 ) -> Result<(), Error> {
-    for row in models.conversations() {
-        let sealed = sealed::conversation(keyring, row)?;
-        write_conversation(connection, row, sealed)
-            .await
-            .map_err(failed("write a conversation"))?;
-    }
-    for row in models.messages() {
-        let sealed = sealed::message(keyring, row)?;
-        write_message(connection, row, sealed)
-            .await
-            .map_err(failed("write a message"))?;
-    }
-    for new in models.new_terms() {
-        sqlx::query(INSERT_TERM)
-            .bind(sealed::term(keys, &new.term)?)
-            .bind(requested_ns(new.message))
-            .bind(escape(&new.message.id))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed("write a term"))?;
-    }
+    let seal = |row| Ok((row, sealed::conversation(keyring, row)?));
+    let sealed = models.conversations().map(seal);
+    let sealed: Vec<_> = sealed.collect::<Result<_, Error>>()?;
+    many::run(
+        connection,
+        WRITE_CONVERSATIONS,
+        35,
+        &sealed,
+        |values, row| {
+            bind_conversation(values, row.0, &row.1);
+        },
+    )
+    .await
+    .map_err(failed("write conversations"))?;
+    let seal = |row| Ok((row, sealed::message(keyring, row)?));
+    let sealed = models.messages().map(seal);
+    let sealed: Vec<_> = sealed.collect::<Result<_, Error>>()?;
+    many::run(connection, WRITE_MESSAGES, 23, &sealed, |values, row| {
+        bind_message(values, row.0, &row.1);
+    })
+    .await
+    .map_err(failed("write messages"))?;
+    let new = models.new_terms();
+    let terms = new
+        .iter()
+        .map(|new| Ok((sealed::term(keys, &new.term)?, new.message)));
+    let terms: Vec<_> = terms.collect::<Result<_, Error>>()?;
+    many::run(
+        connection,
+        INSERT_TERMS,
+        3,
+        &terms,
+        |values, (term, message)| {
+            values.push_bind(term.clone());
+            values.push_bind(requested_ns(message));
+            values.push_bind(own(escape(&message.id)));
+        },
+    )
+    .await
+    .map_err(failed("write terms"))?;
     write_colleagues(connection, models)
         .await
         .map_err(failed("write what colleagues did"))?;
@@ -270,117 +320,123 @@ async fn write_colleagues(
     Ok(())
 }
 
-async fn write_conversation(
-    connection: &mut SqliteConnection,
-    row: &Conversation,
-    sealed: Vec<u8>,
-) -> Result<(), sqlx::Error> {
+fn bind_conversation(values: &mut Values<'_>, row: &Conversation, sealed: &[u8]) {
     let handling = Columns::of(&row.handling);
     let tally = Tallied::of(&row.tally);
-    sqlx::query(WRITE_CONVERSATION)
-        .bind(escape(&row.key.number))
-        .bind(escape(&row.key.customer_id))
-        .bind(escape(&row.brand_id))
-        .bind(escape(&row.window_id))
-        .bind(i32::from(row.published_state))
-        .bind(i32::from(row.closed_reason))
-        .bind(stored(row.open_time))
-        .bind(never_or(row.expire_time))
-        .bind(stored(row.last_inbound_time))
-        .bind(stored(row.last_outbound_time))
-        // What is sealed stood here once.
-        .bind("")
-        .bind("")
-        .bind(row.inbound_count)
-        .bind(row.outbound_count)
-        .bind(escape(&row.position.stream))
-        .bind(escape(&row.position.incarnation))
-        .bind(integer(row.position.sequence))
-        .bind(row.is_end_announced)
-        .bind(not_yet_or(row.lock_time))
-        .bind(not_yet_or(row.heard_time))
-        .bind(not_yet_or(row.template_time))
-        .bind(escape(&row.template_attempt))
-        .bind(handling.assignee)
-        .bind(handling.closed_through_ns)
-        .bind(handling.read_through_ns)
-        .bind(handling.whole)
-        .bind(escape(&row.handled.incarnation))
-        .bind(integer(row.handled.sequence))
-        .bind(sealed)
-        .bind(tally.unread_count)
-        .bind(tally.waiting_since_ns)
-        .bind(tally.thread_owner)
-        .bind(tally.moved_sequence)
-        .bind(tally.moved_time_ns)
-        .bind(tally.whole)
-        .execute(connection)
-        .await?;
-    Ok(())
+    values.push_bind(own(escape(&row.key.number)));
+    values.push_bind(own(escape(&row.key.customer_id)));
+    values.push_bind(own(escape(&row.brand_id)));
+    values.push_bind(own(escape(&row.window_id)));
+    values.push_bind(i32::from(row.published_state));
+    values.push_bind(i32::from(row.closed_reason));
+    values.push_bind(stored(row.open_time));
+    values.push_bind(never_or(row.expire_time));
+    values.push_bind(stored(row.last_inbound_time));
+    values.push_bind(stored(row.last_outbound_time));
+    // What is sealed stood here once.
+    values.push_bind("");
+    values.push_bind("");
+    values.push_bind(row.inbound_count);
+    values.push_bind(row.outbound_count);
+    values.push_bind(own(escape(&row.position.stream)));
+    values.push_bind(own(escape(&row.position.incarnation)));
+    values.push_bind(integer(row.position.sequence));
+    values.push_bind(row.is_end_announced);
+    values.push_bind(not_yet_or(row.lock_time));
+    values.push_bind(not_yet_or(row.heard_time));
+    values.push_bind(not_yet_or(row.template_time));
+    values.push_bind(own(escape(&row.template_attempt)));
+    values.push_bind(handling.assignee);
+    values.push_bind(handling.closed_through_ns);
+    values.push_bind(handling.read_through_ns);
+    values.push_bind(handling.whole);
+    values.push_bind(own(escape(&row.handled.incarnation)));
+    values.push_bind(integer(row.handled.sequence));
+    values.push_bind(sealed.to_vec());
+    values.push_bind(tally.unread_count);
+    values.push_bind(tally.waiting_since_ns);
+    values.push_bind(tally.thread_owner);
+    values.push_bind(tally.moved_sequence);
+    values.push_bind(tally.moved_time_ns);
+    values.push_bind(tally.whole);
 }
 
-async fn write_message(
-    connection: &mut SqliteConnection,
-    row: &Message,
-    sealed: Vec<u8>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(WRITE_MESSAGE)
-        .bind(escape(&row.id))
-        .bind(escape(&row.key.number))
-        .bind(escape(&row.key.customer_id))
-        .bind(escape(&row.brand_id))
-        .bind(i32::from(row.state))
-        .bind(i32::from(row.outcome))
-        .bind(escape(&row.reason))
-        .bind(i32::from(row.delivery_status))
-        .bind(i64::from(row.attempt_count))
-        .bind(i32::from(row.route))
-        .bind("")
-        .bind(stored(row.request_time))
-        .bind(stored(row.expire_time))
-        .bind(stored(row.update_time))
-        .bind(stored(row.end_time))
-        .bind(row.is_purged)
-        .bind(Vec::new())
-        .bind(escape(&row.position.stream))
-        .bind(escape(&row.position.incarnation))
-        .bind(integer(row.position.sequence))
-        .bind(cost(row).0)
-        .bind(escape(cost(row).1))
-        .bind(sealed)
-        .execute(connection)
-        .await?;
-    Ok(())
+fn bind_message(values: &mut Values<'_>, row: &Message, sealed: &[u8]) {
+    values.push_bind(own(escape(&row.id)));
+    values.push_bind(own(escape(&row.key.number)));
+    values.push_bind(own(escape(&row.key.customer_id)));
+    values.push_bind(own(escape(&row.brand_id)));
+    values.push_bind(i32::from(row.state));
+    values.push_bind(i32::from(row.outcome));
+    values.push_bind(own(escape(&row.reason)));
+    values.push_bind(i32::from(row.delivery_status));
+    values.push_bind(i64::from(row.attempt_count));
+    values.push_bind(i32::from(row.route));
+    values.push_bind("");
+    values.push_bind(stored(row.request_time));
+    values.push_bind(stored(row.expire_time));
+    values.push_bind(stored(row.update_time));
+    values.push_bind(stored(row.end_time));
+    values.push_bind(row.is_purged);
+    values.push_bind(Vec::<u8>::new());
+    values.push_bind(own(escape(&row.position.stream)));
+    values.push_bind(own(escape(&row.position.incarnation)));
+    values.push_bind(integer(row.position.sequence));
+    values.push_bind(cost(row).0);
+    values.push_bind(own(escape(cost(row).1)));
+    values.push_bind(sealed.to_vec());
 }
 
+/// A report says which message it is about; whose brand's that is, the read model knows.
 async fn insert(
     connection: &mut SqliteConnection,
-    row: &Row,
-    customer: &str,
-    payload: Vec<u8>,
+    batch: &Batch,
+    customers: &[String],
+    payloads: Vec<Vec<u8>>,
 ) -> Result<(), sqlx::Error> {
-    let Row { stored, index, .. } = row;
-    sqlx::query(INSERT_ROW)
-        .bind(escape(&stored.stream))
-        .bind(escape(&stored.incarnation))
-        .bind(integer(stored.sequence))
-        .bind(escape(&stored.subject))
-        .bind(escape(&index.event_type))
-        .bind(escape(&index.event_id))
-        .bind(escape(&index.number))
-        .bind(escape(customer))
-        .bind(escape(&index.message_id))
-        .bind(escape(&index.brand_id))
-        .bind(nanoseconds(index.event_time))
-        .bind(nanoseconds(stored.stored_at))
-        .bind(headers(row))
-        .bind(payload)
+    // What is a repeat of a row of this very batch, no question to the table would tell.
+    let mut seen = HashSet::new();
+    let mut is_seen = |row: &Row| {
+        let id = row.index.event_id.clone();
+        !id.is_empty() && !seen.insert(id)
+    };
+    let rows = batch.entries.iter().map(|entry| &entry.row);
+    let rows = rows.zip(customers).zip(payloads);
+    let rows: Vec<_> = rows
+        .map(|((row, customer), payload)| (row, customer, payload, is_seen(row)))
+        .collect();
+    many::run(connection, INSERT_ROWS, 20, &rows, |values, row| {
+        let (Row { stored, index, .. }, customer, payload, is_seen) = row;
+        values.push_bind(own(escape(&stored.stream)));
+        values.push_bind(own(escape(&stored.incarnation)));
+        values.push_bind(integer(stored.sequence));
+        values.push_bind(own(escape(&stored.subject)));
+        values.push_bind(own(escape(&index.event_type)));
+        values.push_bind(own(escape(&index.event_id)));
+        values.push_bind(own(escape(&index.number)));
+        values.push_bind(own(escape(customer)));
+        values.push_bind(own(escape(&index.message_id)));
+        values.push("COALESCE(NULLIF(");
+        values.push_bind_unseparated(own(escape(&index.brand_id)));
+        values.push_unseparated(", ''), (SELECT brand_id FROM messages WHERE message_id = ");
+        values.push_bind_unseparated(own(escape(&index.message_id)));
+        values.push_unseparated("), '')");
+        values.push_bind(nanoseconds(index.event_time));
+        values.push_bind(nanoseconds(stored.stored_at));
+        values.push_bind(headers(row.0));
+        values.push_bind(payload.clone());
         // Sealed together with the payload.
-        .bind(Vec::new())
-        .bind(&row.commitment[..])
-        .bind(&row.link[..])
-        .execute(connection)
-        .await?;
+        values.push_bind(Vec::<u8>::new());
+        values.push_bind(row.0.commitment.to_vec());
+        values.push_bind(row.0.link.to_vec());
+        values.push_bind(is_seen);
+        values.push_unseparated(
+            " OR EXISTS (SELECT 1 FROM archive WHERE event_id <> '' AND event_id = ",
+        );
+        values.push_bind_unseparated(own(escape(&index.event_id)));
+        values.push_unseparated(")");
+    })
+    .await?;
     Ok(())
 }
 
