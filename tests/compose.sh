@@ -24,7 +24,7 @@ finish() {
     local code=$?
     if [[ -n $traffic ]] && kill -0 "$traffic" 2>/dev/null; then
         kill -TERM "$traffic" 2>/dev/null || true
-        docker rm -f casement-try-demo_default-sender >/dev/null 2>&1 || true
+        docker rm -f casement-try-demo_api-sender >/dev/null 2>&1 || true
         wait "$traffic" 2>/dev/null || true
     fi
     if [[ -n $docker_is_ours ]]; then
@@ -32,7 +32,7 @@ finish() {
             demo compose ps -a || true
             demo compose logs --tail 15 || true
         fi
-        docker rm -f casement-try-demo_default-sender >/dev/null 2>&1 || true
+        docker rm -f casement-try-demo_api-sender >/dev/null 2>&1 || true
         production compose down -v --timeout 5 >/dev/null 2>&1 || true
         demo compose down -v --timeout 5 >/dev/null 2>&1 || true
     fi
@@ -67,7 +67,7 @@ echo "$told"
 
 say "./dev init writes secrets, once"
 ./dev init 2>/dev/null
-sums() { find deploy/secrets .env deploy/accounts.toml -type f -exec sha256sum {} + | sort; }
+sums() { find deploy/secrets deploy/nats/site .env deploy/accounts.toml -type f -exec sha256sum {} + | sort; }
 before=$(sums)
 ./dev init 2>/dev/null
 [[ $before == "$(sums)" ]] || fail "a second ./dev init changed something"
@@ -85,8 +85,8 @@ published=$(production compose ps --format '{{.Ports}}' | grep -o '[0-9.]*:[0-9]
 production compose down -v --timeout 10 2>/dev/null
 
 image=${CASEMENT_IMAGE:-casement:local}
-network=casement-try-demo_default
-books=(--image "$image" --network "$network" --secrets "$work/deploy/secrets" --simulator "$simulator" --notes "$work/notes")
+networks=(casement-try-demo_api casement-try-demo_core)
+books=(--image "$image" --network "${networks[0]}" --network "${networks[1]}" --secrets "$work/deploy/secrets" --simulator "$simulator" --notes "$work/notes")
 
 say "the story"
 demo compose up --no-build --wait 2>"$work/up.log" || { tail -50 "$work/up.log"; fail "up of the demo failed"; }

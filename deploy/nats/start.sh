@@ -1,11 +1,9 @@
 #!/bin/sh
-# Starts the broker in a container: hands it the passwords of its users from the files that Compose
-# mounts, so that they stand in nobody's description of the container.
+# Starts the broker in a container: hands it what is secret from the files that Compose mounts, so
+# that it stands in nobody's description of the container.
 set -eu
-for user in ingress window-tracker dispatcher accounts audit-projector subscriber operator; do
-    name=$(printf '%s' "$user" | tr 'a-z-' 'A-Z_')
-    export "CASEMENT_NATS_${name}_PASSWORD=$(cat "/run/secrets/nats-$user")"
-done
+CASEMENT_NATS_SUBSCRIBER_PASSWORD=$(cat /run/secrets/nats-subscriber)
+export CASEMENT_NATS_SUBSCRIBER_PASSWORD
 
 # A server with another key than its store was written with starts, finds no streams, and loses them
 # once a role makes them anew. So the store remembers a digest of its key, which tells nothing of it.
@@ -18,4 +16,5 @@ if [ -e "$store/key.sha256" ] && [ "$(cat "$store/key.sha256")" != "$digest" ]; 
     exit 1
 fi
 printf '%s\n' "$digest" > "$store/key.sha256"
-exec nats-server --config /etc/nats/nats-server.conf
+# What ./dev init wrote, with subscribers: it includes /etc/nats/nats-server.conf.
+exec nats-server --config "${CASEMENT_NATS_CONF:-/etc/nats/site/nats-server.conf}"

@@ -8,4 +8,6 @@
 mod asyncapi;
 mod grpc_clients;
 mod permissions;
+mod rights;
 mod subscribers;
+mod subscriptions;

@@ -3,6 +3,7 @@
 mod application;
 mod archive;
 mod backup;
+mod cluster;
 mod colleagues;
 mod commands;
 mod connect;

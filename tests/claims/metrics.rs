@@ -14,8 +14,10 @@ const SAID: &str = "canary-of-the-customer";
 const SENT: &str = "canary-of-the-business";
 
 /// Families that need what this traffic has not: a fault, a merge, a purge, a limit.
-const MAY_STAND_STILL: [&str; 43] = [
+const MAY_STAND_STILL: [&str; 47] = [
     "casement_account_deadlines_taken_total",
+    "casement_api_tokens_reloads_total",
+    "casement_api_unauthenticated_total",
     "casement_append_unanswered_total",
     "casement_archive_missed_messages_total",
     "casement_archive_old_keys",
@@ -54,6 +56,8 @@ const MAY_STAND_STILL: [&str; 43] = [
     "casement_log_purged_messages_total",
     "casement_log_purging_stopped",
     "casement_log_unarchived_seconds",
+    "casement_watch_changes_total",
+    "casement_watch_raised_checks",
     "casement_window_conflicts_total",
     "casement_work_pending_messages",
     "casement_work_repeats_total",
@@ -61,7 +65,9 @@ const MAY_STAND_STILL: [&str; 43] = [
 ];
 
 /// What names end with that are no counters.
-const UNITS: [&str; 17] = [
+const UNITS: [&str; 19] = [
+    "tokens",
+    "checks",
     "ratio",
     "customers",
     "pages",

@@ -21,10 +21,11 @@ use casement_shell::clock::Clock as _;
 use casement_simulator::MediaSpec;
 use casement_testkit::{eventually, eventually_within};
 use casement_tests::{
-    Collector, NUMBER, Options, PHONE_NUMBER_ID, Role, ShippedBroker, Stack, clear_of, free_form,
-    holding, template,
+    Collector, NUMBER, Options, PHONE_NUMBER_ID, Role, ShippedBroker, Stack, WABA, clear_of,
+    free_form, holding, template,
 };
 use jiff::SignedDuration;
+use serde_json::json;
 
 const PHONE: &str = "+15557654321";
 const DIGITS: &str = "15557654321";
@@ -37,9 +38,11 @@ const FILLED: &str = "canary-in-a-template";
 const NOTED: &str = "canary-in-a-note";
 const FILE_NAME: &str = "canary-in-a-file-name.pdf";
 const FILE: &str = "canary-in-a-file";
+const TEXTED: &str = "canary-in-an-sms";
+const BURIED: &str = "canary-in-a-dead-letter";
 
-const CANARIES: [&str; 9] = [
-    DIGITS, USER_ID, NAME, SAID, SENT, LATER, FILLED, NOTED, FILE_NAME,
+const CANARIES: [&str; 11] = [
+    DIGITS, USER_ID, NAME, SAID, SENT, LATER, FILLED, NOTED, FILE_NAME, TEXTED, BURIED,
 ];
 
 /// Somebody else, whose traffic must stay.
@@ -105,15 +108,39 @@ async fn look_everywhere(stack: &mut Stack, collector: &Collector) {
 }
 
 /// Returns the files below a folder that hold a canary, but for those that leave by their age: the
-/// blocks of posts as received.
+/// blocks of posts as received, and of what nobody could read.
 fn files_with_canaries(folder: &Path) -> BTreeSet<String> {
     let found = CANARIES
         .iter()
         .chain([&FILE])
         .flat_map(|canary| holding(folder, canary.as_bytes()));
     found
-        .filter(|path| !path.contains("/streams/RAW/"))
+        .filter(|path| !path.contains("/streams/RAW/") && !path.contains("/streams/DEAD/"))
         .collect()
+}
+
+/// A post with a message of the customer that nobody can read: it has no id.
+fn unreadable() -> Vec<u8> {
+    let message = json!({ "type": "text", "from": DIGITS, "text": { "body": BURIED } });
+    let value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": { "display_phone_number": NUMBER, "phone_number_id": PHONE_NUMBER_ID },
+        "messages": [message],
+    });
+    let entry = json!({ "id": WABA, "changes": [{ "field": "messages", "value": value }] });
+    let post = json!({ "object": "whatsapp_business_account", "entry": [entry] });
+    post.to_string().into_bytes()
+}
+
+/// What goes by SMS, whatever the window.
+fn sms(text: &str) -> v1::Content {
+    v1::Content {
+        sms: Some(v1::SmsContent {
+            text: text.to_owned(),
+            sender: String::new(),
+        }),
+        ..v1::Content::default()
+    }
 }
 
 fn erase(request_id: &str) -> audit::EraseCustomerRequest {
@@ -165,6 +192,21 @@ async fn nothing_personal_is_told_and_of_who_is_erased_nothing_is_left_and_nothi
         .await
         .unwrap();
     clients.ended(&filled.message_id).await;
+    let texted = clients.send(PHONE, sms(TEXTED)).await.unwrap();
+    let texted = clients.ended(&texted.message_id).await;
+    assert_eq!(texted.attempts[0].route(), v1::Route::Sms, "{texted:#?}");
+    assert_eq!(stack.post(&unreadable()).await, Some(200));
+    eventually("the dead letter is archived", async || {
+        let asked = audit::VerifyChainRequest::default();
+        let reports = clients.audit.clone().verify_chain(asked).await;
+        let reports = reports.map_err(|status| status.to_string())?;
+        let reports = reports.into_inner().reports;
+        let is_there = reports
+            .iter()
+            .any(|report| report.stream == "DEAD" && report.last_sequence > 0);
+        is_there.then_some(()).ok_or(format!("{reports:?}"))
+    })
+    .await;
     let later = SystemClock::new().now() + SignedDuration::from_hours(1);
     let scheduled = message::SendMessageRequest {
         number: NUMBER.to_owned(),
@@ -232,7 +274,7 @@ async fn nothing_personal_is_told_and_of_who_is_erased_nothing_is_left_and_nothi
             .into_inner()
             .erasure
             .unwrap();
-        if shown.message_count == 3 {
+        if shown.message_count == 4 {
             Ok(shown)
         } else {
             Err(format!("{shown:?}"))
@@ -387,7 +429,10 @@ async fn nothing_personal_is_told_and_of_who_is_erased_nothing_is_left_and_nothi
         }
     })
     .await;
-    clear_of(&timeline, &[SAID, SENT, LATER, FILLED, NOTED, FILE_NAME]);
+    clear_of(
+        &timeline,
+        &[SAID, SENT, LATER, FILLED, NOTED, FILE_NAME, TEXTED, BURIED],
+    );
     look_everywhere(&mut stack, &collector).await;
     stack.stop().await;
 }

@@ -174,15 +174,7 @@ async fn nobody_but_the_dispatcher_may_read_the_keys_or_make_a_stream_that_copie
         assert!(matches!(read, Err(ReadError::Unavailable { .. })), "{role}");
         let erased = log.erase("SENSITIVE_KEYS", stored.sequence).await;
         assert!(erased.is_err(), "{role}");
-        let options = async_nats::ConnectOptions::with_user_and_password(
-            (*role).to_owned(),
-            "secret".to_owned(),
-        );
-        let client = options
-            .request_timeout(Some(std::time::Duration::from_secs(1)))
-            .connect(broker.url())
-            .await
-            .unwrap();
+        let client = broker.client(role).await;
         let context = async_nats::jetstream::new(client);
         let copy = async_nats::jetstream::stream::Config {
             name: "COPY".to_owned(),

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Traffic against the demo of docker-compose.yml, and the account of what became of it.
 
-    traffic.py run   --image IMAGE --network NETWORK --secrets FOLDER --simulator URL --notes FILE
-    traffic.py check --image IMAGE --network NETWORK --secrets FOLDER --simulator URL --notes FILE
+    traffic.py run   --image IMAGE --network NETWORK… --secrets FOLDER --simulator URL --notes FILE
+    traffic.py check --image IMAGE --network NETWORK… --secrets FOLDER --simulator URL --notes FILE
 
 `run` goes on until SIGTERM: customers write through the simulator, and messages are sent through the
 gateway, each repeated with its request id until it is answered. `check` waits until all of it came to
@@ -44,18 +44,20 @@ def asked(url, body=None):
 
 
 def casement(args, *command):
-    """The program in a container of its own, on the same network; `sh` runs its shell instead."""
-    entry = ["--entrypoint", "sh", "--name", f"{args.network}-sender"] if command[0] == "sh" else []
+    """The program in a container of its own, on those networks; `sh` runs its shell instead."""
+    entry = ["--entrypoint", "sh", "--name", f"{args.network[0]}-sender"] if command[0] == "sh" else []
     mounts = [
         part
         for name in ("token-app", "token-operator", "nats-subscriber")
         for part in ("-v", f"{args.secrets}/{name}:/run/{name}:ro")
     ]
+    mounts += ["-v", f"{args.secrets}/../nats/site/ca.pem:/run/nats-ca.pem:ro"]
     rest = list(command[1:] if entry else command)
     user = subprocess.run(
         ["stat", "-c", "%u:%g", f"{args.secrets}/token-app"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    return ["docker", "run", "-i", "--rm", "--network", args.network, "--user", user, *mounts, *entry, args.image, *rest]
+    networks = [part for network in args.network for part in ("--network", network)]
+    return ["docker", "run", "-i", "--rm", *networks, "--user", user, *mounts, *entry, args.image, *rest]
 
 
 def run(args):
@@ -104,7 +106,7 @@ def lines(command):
 def log(args):
     return lines(casement(
         args, "events", "tail", "--nats", "nats://nats:4222", "--nats-user", "subscriber",
-        "--nats-password-file", "/run/nats-subscriber", "--from", "start", "--no-follow", "--json",
+        "--nats-password-file", "/run/nats-subscriber", "--nats-ca", "/run/nats-ca.pem", "--from", "start", "--no-follow", "--json",
     ))
 
 
@@ -201,7 +203,8 @@ def check(args):
 
 parser = argparse.ArgumentParser()
 parser.add_argument("command", choices=["run", "check"])
-for name in ("image", "network", "secrets", "simulator", "notes"):
+for name in ("image", "secrets", "simulator", "notes"):
     parser.add_argument(f"--{name}", required=True)
+parser.add_argument("--network", required=True, action="append")
 arguments = parser.parse_args()
 {"run": run, "check": check}[arguments.command](arguments)

@@ -13,6 +13,11 @@ pub fn rust_subscriber() -> Command {
     program(casement_bin().with_file_name("casement-example-subscriber"))
 }
 
+/// What `casement subscriber add` prints in Rust, compiled.
+pub fn rust_listener() -> Command {
+    program(casement_bin().with_file_name("casement-example-listen"))
+}
+
 /// The subscriber in Python, with the interpreter that `./dev setup` made.
 pub fn python_subscriber() -> Command {
     python("subscriber/python/subscribe.py")

@@ -11,6 +11,7 @@ mod events;
 mod examples;
 mod files;
 mod shipped;
+mod shipped_cluster;
 mod stack;
 
 pub use browser::{Browser, Look, Tab};
@@ -18,10 +19,12 @@ pub use clients::{API_TOKEN, Clients, free_form, template};
 pub use collector::{Collector, Span, SpanKind, clear_of, names};
 pub use events::{Events, Heard};
 pub use examples::{
-    asyncapi, node_client, node_subscriber, python_client, python_subscriber, rust_subscriber,
+    asyncapi, node_client, node_subscriber, python_client, python_subscriber, rust_listener,
+    rust_subscriber,
 };
 pub use files::holding;
 pub use shipped::ShippedBroker;
+pub use shipped_cluster::ShippedCluster;
 pub use stack::{
     ACCESS_TOKEN, NUMBER, Options, PHONE_NUMBER_ID, Poster, Role, SMS_SENDER, Stack, WABA,
 };

@@ -69,7 +69,7 @@ impl Role {
         Self::AuditProjector,
     ];
 
-    fn command(self) -> &'static str {
+    pub(crate) fn command(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
             Self::Ingress => "ingress",
@@ -101,8 +101,12 @@ pub struct Options {
     /// Servers of a broker of the test's own and copies of each stream there, in place of the
     /// stack's broker.
     pub cluster: Option<(String, usize)>,
+    /// The `[log]` section, in place of one that names the stack's broker or that cluster.
+    pub log: Option<String>,
     /// A PostgreSQL database for the archive, in place of a file.
     pub database_url: Option<String>,
+    /// Where the broker keeps its store, in place of a folder of its own.
+    pub store_dir: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -116,7 +120,9 @@ impl Default for Options {
             lease: "1s",
             telemetry: String::new(),
             cluster: None,
+            log: None,
             database_url: None,
+            store_dir: None,
         }
     }
 }
@@ -133,6 +139,7 @@ pub struct Stack {
     ports: BTreeMap<(Role, usize), Ports>,
     webhooks_port: u16,
     http: reqwest::Client,
+    environment: BTreeMap<(Role, usize), Vec<(String, String)>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -162,11 +169,11 @@ impl Stack {
 
     /// Starts all but the roles, which are configured and not started.
     pub async fn without_roles(options: &Options) -> Self {
-        let nats = NatsServer::builder()
-            .sync_always(true)
-            .monitoring(true)
-            .start()
-            .await;
+        let mut nats = NatsServer::builder().sync_always(true).monitoring(true);
+        if let Some(folder) = &options.store_dir {
+            nats = nats.store_dir(folder);
+        }
+        let nats = nats.start().await;
         let folder = TempDir::new().expect("a temporary folder");
         let webhooks_port = free_port();
         let running = Simulator::start(simulator(options, webhooks_port))
@@ -183,6 +190,7 @@ impl Stack {
             ports: BTreeMap::new(),
             webhooks_port,
             http,
+            environment: BTreeMap::new(),
         };
         stack.write_files(options);
         stack
@@ -208,6 +216,39 @@ impl Stack {
     pub async fn start_role(&mut self, role: Role, copy: usize) {
         self.spawn(role, copy);
         self.ready(role, copy).await;
+    }
+
+    /// Sets a variable of the environment that a role is started with from now on.
+    pub fn set_variable(&mut self, role: Role, copy: usize, name: &str, value: &str) {
+        let variables = self.environment.entry((role, copy)).or_default();
+        variables.retain(|(known, _)| known != name);
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts a role, in place of what ran, and does not wait until it is ready.
+    pub fn launch(&mut self, role: Role, copy: usize) {
+        self.spawn(role, copy);
+    }
+
+    /// Returns whether a role runs and is ready, or why it is not.
+    ///
+    /// # Errors
+    /// What is not ready yet, as the role or the connection to it says.
+    pub async fn look(&mut self, role: Role, copy: usize) -> Result<(), String> {
+        let url = format!(
+            "http://127.0.0.1:{}/readyz",
+            self.ports[&(role, copy)].health
+        );
+        let process = self.process(role, copy);
+        if !process.is_running() {
+            return Err("ended".to_owned());
+        }
+        let answer = self.http.get(&url).timeout(Duration::from_secs(2)).send();
+        let answer = answer.await.map_err(|error| error.to_string())?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(answer.text().await.unwrap_or_default())
     }
 
     /// Kills a role with no chance to tidy up.
@@ -241,6 +282,17 @@ impl Stack {
             port(Role::Dispatcher, dispatcher),
             port(Role::Accounts, 0),
             port(Role::AuditProjector, 0),
+        )
+    }
+
+    /// Returns clients whose archive is another copy.
+    pub fn clients_of_archive(&self, archive: usize) -> Clients {
+        let port = |role, copy| self.ports[&(role, copy)].api;
+        Clients::new(
+            port(Role::WindowTracker, 0),
+            port(Role::Dispatcher, 0),
+            port(Role::Accounts, 0),
+            port(Role::AuditProjector, archive),
         )
     }
 
@@ -357,6 +409,9 @@ impl Stack {
             .arg(format!("127.0.0.1:{}", ports.api))
             .arg("--health-listen")
             .arg(format!("127.0.0.1:{}", ports.health));
+        for (name, value) in self.environment.get(&(role, copy)).into_iter().flatten() {
+            command.env(name, value);
+        }
         if role == Role::Gateway {
             command
                 .arg("--console-listen")
@@ -422,7 +477,9 @@ impl Stack {
             lease,
             telemetry,
             cluster,
+            log,
             database_url,
+            store_dir: _,
         } = options;
         let archive = match database_url {
             Some(url) => format!("database_url = \"{url}\""),
@@ -430,15 +487,16 @@ impl Stack {
         };
         let alone = (self.nats.url(), 1);
         let (servers, replicas) = cluster.as_ref().unwrap_or(&alone);
+        let log = log.clone().unwrap_or_else(|| {
+            format!("servers = \"{servers}\"\nreplicas = {replicas}\nmonitoring = \"{monitoring}\"")
+        });
         write(
             "casement.toml",
             &format!(
                 r#"
 data_dir = "{folder}"
 [log]
-servers = "{servers}"
-replicas = {replicas}
-monitoring = "{monitoring}"
+{log}
 [customers]
 token_key = "test-token-key-of-some-length"
 [[api.tokens]]

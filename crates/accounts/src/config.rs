@@ -56,12 +56,17 @@ pub struct Numbers {
     /// How often the platform is asked about each number, give or take a tenth; zero for never.
     /// Each time is one management call.
     pub poll_every: SignedDuration,
+    /// How often the platform is asked when access tokens end and whether webhooks are subscribed
+    /// to, once for all numbers that share a token and a business account; zero for never. Each time
+    /// is three management calls.
+    pub watch_every: SignedDuration,
 }
 
 impl Default for Numbers {
     fn default() -> Self {
         Self {
             poll_every: SignedDuration::from_mins(15),
+            watch_every: SignedDuration::from_hours(1),
         }
     }
 }

@@ -34,6 +34,7 @@ mod role;
 mod runner;
 mod secrets;
 mod templates;
+mod watch;
 
 pub mod decide;
 pub mod file;

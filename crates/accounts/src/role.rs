@@ -39,6 +39,7 @@ use crate::runner::Runner;
 use crate::secrets::Shelf;
 use crate::templates::{self, Syncer, Templates};
 use crate::validate::{self, Problem, Records};
+use crate::watch::{self, Watcher};
 use crate::{Config, application, migration, reports};
 
 /// Stands on events that the accounts file caused.
@@ -58,6 +59,7 @@ pub struct Role {
     secrets: Secrets,
     onboarding: Arc<onboarding::Saga>,
     durations: Durations,
+    watcher: Watcher,
 }
 
 /// Reads the file, if there is one, and records it and the default brand.
@@ -102,6 +104,15 @@ pub async fn start(
         clock.clone(),
         config.templates.sync_every,
     );
+    let keeper = Arc::new(keeper);
+    let watched = watch::Parts {
+        log: log.clone(),
+        book: Arc::clone(&book),
+        platform: Arc::clone(&platform),
+        keeper: Arc::clone(&keeper),
+        clock: clock.clone(),
+    };
+    let watcher = Watcher::new(watched, config.apps.clone(), config.numbers.watch_every);
     let onboarding = onboarding::Saga::new(
         Arc::clone(&book),
         Arc::clone(&platform),
@@ -115,11 +126,12 @@ pub async fn start(
         syncer,
         book,
         platform,
-        keeper: Arc::new(keeper),
+        keeper,
         clock,
         secrets,
         onboarding: Arc::new(onboarding),
         durations: config.application.durations(),
+        watcher,
     })
 }
 
@@ -199,12 +211,9 @@ impl Role {
     /// Takes up what the platform reports, and account records whose time comes, until the stop.
     pub async fn run(self, stopping: CancellationToken) -> anyhow::Result<()> {
         let runner = self.runner();
-        let Self {
-            log,
-            book,
-            durations,
-            ..
-        } = &self;
+        // Beside the rest: what it waits for holds up nobody.
+        let watched = self.watcher.run(stopping.clone());
+        let (log, book, durations) = (&self.log, &self.book, &self.durations);
         let reported = log.work(reports::work(), stopping.clone(), |delivery| {
             reports::take_up(log, book, delivery)
         });
@@ -256,6 +265,7 @@ impl Role {
             begun,
             held,
             wishes,
+            watched,
             runner.run(stopping)
         );
         Ok(())

@@ -218,6 +218,7 @@ fn of_the_rest(event: &Event) -> Option<By<'_>> {
         Event::ParkedPostsReplayed(event) => {
             by(&event.caller, &event.phone_number_id).because(&event.reason)
         }
+        Event::RawWebhookShown(event) => by(&event.caller, &event.event_id).number(&event.number),
         Event::CustomerExported(event) => {
             let customer = event.customer_ids.first().map_or("", String::as_str);
             by(&event.caller, customer).because(&event.reason)

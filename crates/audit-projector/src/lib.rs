@@ -48,6 +48,7 @@ mod terms;
 mod timeline;
 mod trace;
 mod verify;
+mod watch;
 mod words;
 
 pub mod backup;

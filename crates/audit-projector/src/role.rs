@@ -37,6 +37,7 @@ use crate::rebuild::Rebuilder;
 use crate::sealer::Sealer;
 use crate::sign::{HeadSigner, SigningKeys};
 use crate::store::{Postgres, SharedStore, Sqlite};
+use crate::watch::Watcher;
 
 /// The role, ready to be served and run.
 #[derive(Debug)]
@@ -286,6 +287,8 @@ impl Role {
             });
         }
         tasks.spawn(self.purger.run(stopping.clone()));
+        let watcher = Watcher::new(self.desk.log.clone(), self.backend.clone());
+        tasks.spawn(watcher.run(stopping.clone()));
         let signing = async {
             self.signer.run(stopping).await;
             std::future::pending::<std::convert::Infallible>().await

@@ -52,6 +52,8 @@ fn of(event: &Event) -> Option<String> {
             format!("platform reported on another's message: {}", event.status)
         }
         Event::NumberHealthChanged(event) => health(event),
+        Event::WatchRaised(event) => watched(event.watch.as_ref()?),
+        Event::WatchCleared(event) => watched(event.watch.as_ref()?),
         Event::DowngradeRequested(_) => {
             "wish to have the number back on the app; it stays as it is".to_owned()
         }
@@ -143,6 +145,9 @@ fn of(event: &Event) -> Option<String> {
                 "what is held of the customer handed out to {}",
                 event.caller
             )
+        }
+        Event::RawWebhookShown(event) => {
+            format!("webhook as received shown to {}", event.caller)
         }
         Event::NoteAdded(event) => said("note", &event.author, &event.text),
         Event::ConversationAssigned(event) => assigned(event),
@@ -398,6 +403,13 @@ fn enum_word(name: &str, prefix: &str) -> String {
 
 fn word(constant: &str) -> String {
     constant.to_lowercase().replace('_', " ")
+}
+
+/// A verdict of what is watched.
+fn watched(watch: &v1::Watch) -> String {
+    let check = enum_word(watch.check().as_str_name(), "WATCH_CHECK_");
+    let level = enum_word(watch.level().as_str_name(), "WATCH_LEVEL_");
+    format!("watch: {check} is {level}: {}", watch.text)
 }
 
 /// What the platform says of a number now that it did not before.

@@ -3,6 +3,8 @@
 //! What a section means is its role's affair; here are the layers, the demo's own layer, and the
 //! checks that no role can make alone.
 
+#[cfg(test)]
+mod canaries;
 mod check;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use casement_event_log::Sizes;
 use casement_shell::auth::{TokenConfig, Tokens};
 use casement_shell::config::{ConfigError, Secret, load};
 use casement_shell::telemetry::TelemetryConfig;
+use casement_shell::tls::TlsConfig;
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -73,12 +76,35 @@ pub(crate) struct LogSection {
     password: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     credentials_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nkey: Option<Secret>,
+    inbox_prefix: String,
+    #[serde(default, skip_serializing_if = "TlsSection::is_empty")]
+    tls: TlsSection,
     ack_timeout: SignedDuration,
     append_deadline: SignedDuration,
     read_timeout: SignedDuration,
     connect_timeout: SignedDuration,
     sizes_mib: SizesSection,
     pub(crate) own_server: OwnServer,
+}
+
+/// TLS to the broker, all files in PEM.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
+}
+
+impl TlsSection {
+    fn is_empty(&self) -> bool {
+        self.ca.is_none() && self.certificate.is_none() && self.key.is_none()
+    }
 }
 
 /// Size limits of the streams, in MiB.
@@ -121,6 +147,8 @@ impl Default for OwnServer {
 pub(crate) struct ApiSection {
     pub(crate) listen: SocketAddr,
     pub(crate) tokens: Vec<TokenConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 /// Where people find the console.
@@ -128,6 +156,8 @@ pub(crate) struct ApiSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConsoleSection {
     pub(crate) listen: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 /// How customers are named on the log.
@@ -242,11 +272,16 @@ impl Config {
             }
             _ => None,
         };
+        let nkey = section.nkey.as_ref().map(Secret::resolve).transpose();
+        let nkey = nkey.map_err(|error| ConfigError::check(chain("`log.nkey`", &error)))?;
         Ok(casement_event_log::Config {
             servers,
             name: "casement".to_owned(),
             user,
             credentials_file: section.credentials_file.clone(),
+            nkey,
+            inbox_prefix: section.inbox_prefix.clone(),
+            tls: section.tls.clone().into(),
             monitoring: Some(monitoring).filter(|address| !address.is_empty()),
             accept_unsafe_broker: section.accept_unsafe_broker,
             replicas: section.replicas,
@@ -261,6 +296,16 @@ impl Config {
     /// How long the process gets to finish what it holds.
     pub(crate) fn grace(&self) -> Duration {
         duration(self.health.grace)
+    }
+}
+
+impl From<TlsSection> for casement_event_log::Tls {
+    fn from(section: TlsSection) -> Self {
+        Self {
+            ca: section.ca,
+            certificate: section.certificate,
+            key: section.key,
+        }
     }
 }
 

@@ -61,13 +61,13 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Up(args) => process::up(args).await,
-        Command::Ingress(args) => process::role(Which::Ingress, args).await,
-        Command::WindowTracker(args) => process::role(Which::WindowTracker, args).await,
-        Command::Dispatcher(args) => process::role(Which::Dispatcher, args).await,
-        Command::Accounts(args) => process::role(Which::Accounts, args).await,
-        Command::AuditProjector(args) => process::role(Which::AuditProjector, args).await,
-        Command::Gateway(args) => process::role(Which::Gateway, args).await,
+        Command::Up(args) => Box::pin(process::up(args)).await,
+        Command::Ingress(args) => Box::pin(process::role(Which::Ingress, args)).await,
+        Command::WindowTracker(args) => Box::pin(process::role(Which::WindowTracker, args)).await,
+        Command::Dispatcher(args) => Box::pin(process::role(Which::Dispatcher, args)).await,
+        Command::Accounts(args) => Box::pin(process::role(Which::Accounts, args)).await,
+        Command::AuditProjector(args) => Box::pin(process::role(Which::AuditProjector, args)).await,
+        Command::Gateway(args) => Box::pin(process::role(Which::Gateway, args)).await,
         Command::Simulate(args) => commands::simulate::run(args).await,
         Command::Story(args) => commands::story::run(args).await,
         Command::Connect(args) => commands::connect::run(args).await,
@@ -81,6 +81,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Number(command) => commands::number::run(command).await,
         Command::Onboard(command) => commands::onboard::run(command).await,
         Command::Secrets(command) => commands::secrets::run(command).await,
+        Command::Token(command) => commands::token::run(command),
         Command::Consent(command) => commands::consent::run(command).await,
         Command::Customer(command) => commands::customer::run(command).await,
         Command::Halts(command) => commands::halts::run(command).await,
@@ -89,6 +90,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Application(command) => commands::application::run(command).await,
         Command::Brand(command) => commands::brand::run(command).await,
         Command::Events(command) => commands::events::run(command).await,
+        Command::Broker(command) => commands::broker::run(command).await,
+        Command::Subscriber(command) => Box::pin(commands::subscriber::run(command)).await,
         Command::Audit(command) => commands::audit::run(command).await,
         Command::Backup(args) => Box::pin(commands::backup::run(args)).await,
         Command::Restore(args) => Box::pin(commands::restore::run(args)).await,
@@ -98,6 +101,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Replay(command) => commands::replay::run(command).await,
         Command::Dead(command) => Box::pin(commands::dead::run(command)).await,
         Command::Parked(command) => commands::parked::run(command).await,
+        Command::Watch(args) => commands::watch::run(args).await,
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
     }
 }

@@ -8,13 +8,16 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use casement_gateway::Upstreams;
 use casement_shell::config::{ConfigError, print};
+use casement_shell::server::Door;
 use casement_shell::telemetry::{self, Metrics};
-use casement_shell::{Shell, SystemClock, auth, grpc, health, http};
+use casement_shell::tls::{For, Tls, TlsConfig};
+use casement_shell::{Shell, auth, clock, grpc, health, http};
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -284,27 +287,61 @@ async fn serve_gateway(
 ) -> anyhow::Result<()> {
     let parts = casement_gateway::Parts {
         upstreams,
-        tokens: tokens(plan)?,
-        clock: SystemClock::shared(),
+        tokens: tokens(plan, shell)?,
+        clock: clock::for_process(plan.mode == Mode::Demo)?,
         readiness: shell.readiness(),
         stopping: shell.stopping(),
     };
     let gateway = casement_gateway::start(&plan.config.gateway, parts)
         .await
         .map_err(|error| ConfigError::check(error.to_string()))?;
+    let config = &plan.config;
     if let Some(console) = console {
-        shell.spawn("console", gateway.serve_console(console));
+        let door = door(For::Console, console, config.console.tls.as_ref(), config)?;
+        shell.spawn("console", gateway.serve_console(door));
     }
-    shell.spawn("gateway", gateway.serve(api));
+    let door = door(For::Api, api, config.api.tls.as_ref(), config)?;
+    shell.spawn("gateway", gateway.serve(door));
     Ok(())
 }
 
-/// Returns who may call.
-fn tokens(plan: &Plan) -> Result<auth::Tokens, ConfigError> {
+/// Returns a port with what it lets in.
+fn door(
+    whom: For,
+    listener: TcpListener,
+    tls: Option<&TlsConfig>,
+    config: &Config,
+) -> Result<Door, ConfigError> {
+    let tls = tls.cloned().map(|tls| Tls::load_for(whom, tls)).transpose();
+    let tls = tls.map_err(|error| {
+        let key = if whom == For::Console {
+            "console.tls"
+        } else {
+            "api.tls"
+        };
+        ConfigError::check(format!("`{key}`: {error}"))
+    })?;
+    Ok(Door {
+        listener,
+        tls: tls.map(Arc::new),
+        limits: config.gateway.limits.doors(),
+    })
+}
+
+/// Returns who may call; reads them anew where they stand.
+fn tokens(plan: &Plan, shell: &mut Shell) -> Result<auth::Tokens, ConfigError> {
     let tokens = plan.config.tokens(plan.mode)?;
     if tokens.is_empty() {
         tracing::warn!("no token is configured: nobody can call the API (api.tokens)");
     }
+    let plain = tokens.plain();
+    if plan.mode == Mode::Real && !plain.is_empty() {
+        tracing::warn!(
+            tokens = plain.join(", "),
+            "tokens stand in clear where they are checked: `casement token hash` makes hashes of them"
+        );
+    }
+    shell.spawn("tokens", tokens.clone().watch(shell.stopping()));
     Ok(tokens)
 }
 
@@ -333,7 +370,7 @@ async fn with_roles(
         .map_or_else(|| config.log.servers.clone(), |(url, _)| url.clone());
     let parts = Parts {
         log: config.log(own_broker)?,
-        clock: SystemClock::shared(),
+        clock: clock::for_process(plan.mode == Mode::Demo)?,
         readiness: shell.readiness(),
         stopping: shell.stopping(),
     };
@@ -356,9 +393,10 @@ async fn with_roles(
         shell.spawn("gRPC health", keep_health);
         wired.reflect()?;
         wired.routes.add_service(health);
-        let routes = auth::protect(wired.routes.routes(), tokens(&plan)?);
+        let routes = auth::protect(wired.routes.routes(), tokens(&plan, &mut shell)?);
         let routes = telemetry::observe(routes);
-        let serving = grpc::serve(listeners.api, routes, shell.stopping());
+        let door = door(For::Api, listeners.api, config.api.tls.as_ref(), config)?;
+        let serving = grpc::serve(door, routes, shell.stopping());
         shell.spawn("gRPC", async move { Ok(serving.await?) });
     }
     let health_address = serve_pages(listeners.health, &mut shell)?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use casement_event::{Record, Uuid, subject, v1};
-use casement_event_log::{AppendError, Config, Expect, Log};
+use casement_event_log::{AppendError, Config, ConnectError, Expect, Log, Tls};
 use casement_testkit::{Process, free_port, nats_server_bin};
 use jiff::Timestamp;
 
@@ -25,11 +25,24 @@ struct Broker {
     monitoring_port: u16,
 }
 
-fn password(user: &str) -> String {
-    format!("password-of-{user}")
+/// `casement broker init`, with the folders in `folder`.
+fn init(folder: &Path, words: &[&str]) {
+    let made = Command::new(env!("CARGO_BIN_EXE_casement"))
+        .args(["broker", "init", "--site"])
+        .arg(folder.join("nats/site"))
+        .arg("--seeds")
+        .arg(folder.join("seeds"))
+        .args(words)
+        .output()
+        .expect("the program was built");
+    assert!(made.status.success(), "{made:?}");
 }
 
 fn broker() -> Broker {
+    broker_with(&["--host", "127.0.0.1"])
+}
+
+fn broker_with(words: &[&str]) -> Broker {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/nats-server.conf");
     let conf = std::fs::read_to_string(conf).expect("the configuration is in the checkout");
     let folder = tempfile::tempdir().expect("a folder for temporary files");
@@ -44,15 +57,13 @@ fn broker() -> Broker {
         assert!(here.contains(there), "{there} is not in the configuration");
         here = here.replace(there, &instead);
     }
-    let path = folder.path().join("nats-server.conf");
-    std::fs::write(&path, here).expect("a new file in a new folder");
+    init(folder.path(), words);
+    let nats = folder.path().join("nats");
+    std::fs::write(nats.join("nats-server.conf"), here).expect("a new file in a new folder");
     let mut command = Command::new(nats_server_bin());
-    command.arg("-c").arg(path);
+    command.arg("-c").arg(nats.join("site/nats-server.conf"));
     command.env("CASEMENT_NATS_STORE_KEY", "key-of-the-store");
-    for user in ROLES.iter().chain(&["subscriber", "operator"]) {
-        let name = user.to_ascii_uppercase().replace('-', "_");
-        command.env(format!("CASEMENT_NATS_{name}_PASSWORD"), password(user));
-    }
+    command.env("CASEMENT_NATS_SUBSCRIBER_PASSWORD", "secret");
     Broker {
         _process: Process::start(&mut command),
         folder,
@@ -62,16 +73,26 @@ fn broker() -> Broker {
 }
 
 impl Broker {
-    async fn log(&self, user: &str) -> Log {
-        let config = Config {
+    fn config(&self, user: &str) -> Config {
+        let seed = self.folder.path().join(format!("seeds/nkey-{user}"));
+        let seed = std::fs::read_to_string(seed).expect("a user with a key pair");
+        Config {
             servers: format!("nats://127.0.0.1:{}", self.port),
             monitoring: Some(format!("127.0.0.1:{}", self.monitoring_port)),
-            user: Some((user.to_owned(), password(user))),
+            nkey: Some(seed.trim().to_owned().into()),
+            inbox_prefix: format!("_INBOX_{user}"),
+            tls: Tls {
+                ca: Some(self.folder.path().join("nats/site/ca.pem")),
+                ..Tls::default()
+            },
             ack_timeout: Duration::from_millis(300),
             append_deadline: Duration::from_secs(1),
             ..Config::default()
-        };
-        Log::connect(&config)
+        }
+    }
+
+    async fn log(&self, user: &str) -> Log {
+        Log::connect(&self.config(user))
             .await
             .unwrap_or_else(|error| panic!("{user}: {error}"))
     }
@@ -105,8 +126,180 @@ async fn each_role_opens_the_log_and_writes_its_own_subjects_only() {
         let refused = bury(&log, other).await;
         assert!(refused.is_err(), "{role} wrote as {other}");
     }
-    let log = broker.log("subscriber").await;
+    let config = Config {
+        user: Some(("subscriber".to_owned(), "secret".to_owned())),
+        nkey: None,
+        inbox_prefix: "_INBOX".to_owned(),
+        ..broker.config("ingress")
+    };
+    let log = Log::connect(&config).await;
+    let log = log.expect("a user with a password");
     assert!(bury(&log, "ingress").await.is_err(), "a subscriber wrote");
+}
+
+/// Why there is no connection, with all its causes.
+async fn refused(config: Config) -> String {
+    let config = Config {
+        connect_timeout: Duration::from_secs(2),
+        ..config
+    };
+    let error = Log::connect(&config).await.expect_err("a connection");
+    let mut told = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        told = format!("{told}: {cause}");
+        source = cause.source();
+    }
+    told
+}
+
+#[tokio::test]
+async fn who_cannot_speak_tls_with_the_shipped_broker_is_told_why() {
+    let broker = broker();
+    broker.log("ingress").await;
+    let good = broker.config("ingress");
+    let elsewhere = tempfile::tempdir().expect("a folder for temporary files");
+    init(elsewhere.path(), &["--host", "127.0.0.1"]);
+    let other = elsewhere.path().join("nats/site/ca.pem");
+    let with_tls = |tls: Tls| Config {
+        tls,
+        ..good.clone()
+    };
+
+    let ca = |ca: &Path| {
+        with_tls(Tls {
+            ca: Some(ca.to_owned()),
+            ..Tls::default()
+        })
+    };
+    let told = refused(ca(&other)).await;
+    assert!(
+        told.contains("signed by no authority in log.tls.ca"),
+        "{told}"
+    );
+    assert!(told.contains(&other.display().to_string()), "{told}");
+
+    let absent = elsewhere.path().join("absent.pem");
+    let told = refused(ca(&absent)).await;
+    assert!(
+        told.contains("log.tls.ca") && told.contains("cannot be read"),
+        "{told}"
+    );
+    let told = refused(ca(&broker.folder.path().join("seeds/nkey-ingress"))).await;
+    assert!(told.contains("holds no certificate in PEM"), "{told}");
+
+    let servers = good.servers.replace("127.0.0.1", "localhost");
+    let told = refused(Config {
+        servers,
+        ..good.clone()
+    })
+    .await;
+    assert!(
+        told.contains("for another name than log.servers has"),
+        "{told}"
+    );
+
+    // Another key pair, well made, that the broker does not know.
+    let seed = elsewhere.path().join("seeds/nkey-ingress");
+    let seed = std::fs::read_to_string(seed).expect("a seed");
+    let told = refused(Config {
+        nkey: Some(seed.trim().to_owned().into()),
+        ..good.clone()
+    })
+    .await;
+    assert!(
+        told.contains("does not take us by the key in log.nkey"),
+        "{told}"
+    );
+    assert!(!told.contains(seed.trim()), "{told}");
+}
+
+#[tokio::test]
+async fn a_broker_that_wants_certificates_or_has_no_tls_is_told_apart() {
+    // One that asks its clients for certificates.
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    init(folder.path(), &["--host", "127.0.0.1"]);
+    let site = folder.path().join("nats/site");
+    let port = free_port();
+    let file = |name: &str| site.join(name).display().to_string();
+    let conf = format!(
+        "listen: \"127.0.0.1:{port}\"\ntls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
+        file("server.pem"),
+        file("server-key.pem"),
+        file("ca.pem")
+    );
+    let path = folder.path().join("strict.conf");
+    std::fs::write(&path, conf).expect("a new file");
+    let _broker = Process::start(Command::new(nats_server_bin()).arg("-c").arg(&path));
+    let tls = Tls {
+        ca: Some(site.join("ca.pem")),
+        ..Tls::default()
+    };
+    let config = |tls: Tls| Config {
+        servers: format!("nats://127.0.0.1:{port}"),
+        tls,
+        ..Config::default()
+    };
+    casement_testkit::eventually("the broker asks for a certificate", async || {
+        let told = refused(config(tls.clone())).await;
+        told.contains("give log.tls.certificate and log.tls.key")
+            .then_some(())
+            .ok_or(told)
+    })
+    .await;
+    // The broker's own is one that its authority signed, for clients as well.
+    let connected = Log::connect(&config(Tls {
+        certificate: Some(site.join("server.pem")),
+        key: Some(site.join("server-key.pem")),
+        ..tls.clone()
+    }))
+    .await;
+    let error = connected.expect_err("it has no JetStream");
+    assert!(matches!(error, ConnectError::Unfit { .. }), "{error}");
+
+    let plain = casement_testkit::NatsServer::start().await;
+    let told = refused(Config {
+        servers: plain.url(),
+        tls,
+        ..Config::default()
+    })
+    .await;
+    assert!(told.contains("does not speak TLS"), "{told}");
+}
+
+#[test]
+fn what_broker_init_makes_is_private_stays_and_can_be_renewed() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+    let files = [
+        "seeds/nkey-ingress",
+        "seeds/nkey-reload",
+        "seeds/nats-ca-key.pem",
+        "nats/site/server-key.pem",
+        "nats/site/nats-server.conf",
+        "nats/site/keys.conf",
+        "nats/site/ca.pem",
+        "nats/site/server.pem",
+    ];
+    init(folder.path(), &[]);
+    let before = files.map(read);
+    for name in &files[..5] {
+        let mode = std::fs::metadata(folder.path().join(name)).expect(name);
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    init(folder.path(), &[]);
+    assert_eq!(files.map(read), before);
+    init(folder.path(), &["--renew"]);
+    let after = files.map(read);
+    for (index, name) in files.iter().enumerate() {
+        let is_renewed = name.contains("/server");
+        assert_eq!(after[index] != before[index], is_renewed, "{name}");
+    }
+    // A seed that is lost is made anew, and its public half with it.
+    std::fs::remove_file(folder.path().join(files[0])).expect("it is there");
+    init(folder.path(), &[]);
+    assert_ne!(read(files[0]), before[0]);
+    assert_ne!(read(files[5]), before[5]);
 }
 
 /// Reads the files of a folder and of those in it.
@@ -155,10 +348,7 @@ fn a_broker_with_another_key_than_its_store_has_does_not_start() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let secrets = folder.path().join("secrets");
     std::fs::create_dir(&secrets).expect("a new folder");
-    let users = ROLES.iter().chain(&["subscriber", "operator"]);
-    for name in users.map(|user| format!("nats-{user}")) {
-        std::fs::write(secrets.join(name), "secret").expect("a new file");
-    }
+    std::fs::write(secrets.join("nats-subscriber"), "secret").expect("a new file");
     let script = script.replace("/run/secrets", &secrets.display().to_string());
     let script = script.replace("exec nats-server", "exec echo would start nats-server");
     let start = |key: &str| {
@@ -198,6 +388,7 @@ fn what_dev_init_writes_is_private_stays_and_is_all_that_the_roles_ask_for() {
         let status = Command::new("bash")
             .arg(here.join("dev"))
             .arg("init")
+            .env("CASEMENT_BIN", env!("CARGO_BIN_EXE_casement"))
             .status()
             .expect("bash is there");
         assert!(status.success());
@@ -221,9 +412,10 @@ fn what_dev_init_writes_is_private_stays_and_is_all_that_the_roles_ask_for() {
     let text = std::fs::read_to_string(here.join("deploy/casement.toml")).expect("copied above");
     for role in ROLES.iter().chain(&["gateway"]) {
         let text = text
+            .replace("/run/secrets/nats-nkey", &secret(&format!("nkey-{role}")))
             .replace(
-                "/run/secrets/nats-password",
-                &secret(&format!("nats-{role}")),
+                "/etc/casement/nats-ca.pem",
+                &here.join("deploy/nats/site/ca.pem").display().to_string(),
             )
             .replace("/run/secrets/", &secret(""));
         let config = here.join("casement.toml");
@@ -232,7 +424,6 @@ fn what_dev_init_writes_is_private_stays_and_is_all_that_the_roles_ask_for() {
             .arg(role)
             .args(["--check-config", "--config"])
             .arg(&config)
-            .env("CASEMENT__LOG__USER", role)
             .output()
             .expect("the program was built");
         assert!(checked.status.success(), "{role}: {checked:?}");

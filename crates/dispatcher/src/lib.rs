@@ -129,4 +129,5 @@ pub use config::{
 pub use grpc::Messages;
 pub use money::{Caps, Config as MoneyConfig};
 pub use policies::{PolicyConfig, PolicyOf, StepConfig};
+pub use provider::Carrier;
 pub use role::{Role, start};

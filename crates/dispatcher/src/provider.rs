@@ -1,14 +1,17 @@
 //! The one call that a claim stands for.
 
+use std::sync::Arc;
+
 use casement_domain::inbound::Addresses;
 use casement_domain::message::Refusal;
 use casement_domain::routing::Route;
 use casement_event::v1;
 use casement_secrets::Secrets;
 use casement_sms::config::OWN;
-use casement_sms::gateways::Gateways;
+use casement_sms::gateways::{Gateways, Sms};
 use casement_whatsapp::send::{OutgoingMessage, SendOutcome, Target};
 use casement_whatsapp::{errors, send};
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
@@ -50,8 +53,24 @@ impl Answer {
     }
 }
 
+/// Makes the calls in place of the providers' clients: where a simulation stands between the
+/// dispatcher and the providers.
+pub trait Carrier: Send + Sync {
+    /// Posts a message, as [`send::Client::send`] does.
+    fn whatsapp<'a>(
+        &'a self,
+        target: Target<'a>,
+        body: &'a serde_json::Value,
+    ) -> BoxFuture<'a, SendOutcome>;
+
+    /// Sends an SMS, as [`Gateways::send`] does.
+    fn sms<'a>(&'a self, sms: &'a Sms) -> BoxFuture<'a, casement_sms::outcome::Outcome>;
+}
+
 /// Calls providers.
 pub(crate) struct Caller {
+    /// Unset everywhere but in a simulation.
+    pub(crate) carrier: Option<Arc<dyn Carrier>>,
     pub(crate) providers: Providers,
     pub(crate) whatsapp: send::Client,
     /// For files, which take longer.
@@ -158,7 +177,11 @@ impl Caller {
             }
         };
         let target = self.target(call.account, &token);
-        match self.whatsapp.send(target, &body).await {
+        let sent = match &self.carrier {
+            None => self.whatsapp.send(target, &body).await,
+            Some(carrier) => carrier.whatsapp(target, &body).await,
+        };
+        match sent {
             SendOutcome::Accepted(accepted) => Answer::Accepted {
                 provider_id: accepted.wamid,
                 status: accepted

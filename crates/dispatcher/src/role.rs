@@ -34,7 +34,7 @@ use crate::hold::Queues;
 use crate::lanes::{Book, Lanes};
 use crate::money::Money;
 use crate::policies::Policies;
-use crate::provider::Caller;
+use crate::provider::{Caller, Carrier};
 use crate::rates::Rates;
 use crate::recent::Recent;
 use crate::sensitive::{Vault, keeper};
@@ -128,6 +128,7 @@ pub fn start(
         quotas: Quotas::default(),
         recent: Recent::default(),
         caller: Caller {
+            carrier: None,
             secrets: Secrets::default(),
             providers: config.providers.clone(),
             whatsapp: send::Client::new(http.clone()).with_timeout(timeout),
@@ -164,6 +165,18 @@ impl Role {
     pub fn with_secrets(mut self, secrets: Secrets) -> Self {
         let engine = Arc::get_mut(&mut self.engine).expect("nothing runs yet");
         engine.caller.secrets = secrets;
+        self
+    }
+
+    /// Lets somebody else make the calls to providers: a simulation. To be told before anything runs
+    /// or is served.
+    ///
+    /// # Panics
+    /// If it is told later.
+    #[must_use]
+    pub fn with_carrier(mut self, carrier: Arc<dyn Carrier>) -> Self {
+        let engine = Arc::get_mut(&mut self.engine).expect("nothing runs yet");
+        engine.caller.carrier = Some(carrier);
         self
     }
 
@@ -243,6 +256,7 @@ impl Role {
         let mut admitted = lanes.book.admitted();
         let mut progress = index.handle().progress();
         let known = progress.clone();
+        let mut catching_up = progress.clone();
         let watch_progress = async {
             if progress
                 .wait_for(|progress| progress.is_caught_up)
@@ -256,13 +270,18 @@ impl Role {
             anyhow::Ok(())
         };
         let hand_out = async {
+            let mut knows_all = catching_up.borrow_and_update().is_caught_up;
             loop {
                 tokio::select! {
+                    Ok(()) = catching_up.changed(), if !knows_all => {
+                        knows_all = catching_up.borrow_and_update().is_caught_up;
+                    }
                     due = index.due() => match due {
                         Some(due) => lanes.due(&due),
                         None => break,
                     },
-                    admitted = admitted.recv() => match admitted {
+                    // Before that, those that have to go first may not be known.
+                    admitted = admitted.recv(), if knows_all => match admitted {
                         Ok(key) => lanes.wake(key),
                         // The index hands out those that were missed.
                         Err(broadcast::error::RecvError::Lagged(_)) => {}

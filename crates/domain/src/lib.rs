@@ -32,4 +32,5 @@ pub mod routing;
 pub mod sms;
 pub mod template;
 pub mod turns;
+pub mod watch;
 pub mod window;

@@ -74,11 +74,15 @@ pub enum Kind {
     Alert,
     /// The last thing that concerned its two-step verification.
     Security,
+    /// Its access token: `LASTING`, `ENDING` (then) or `INVALID`; `TAKEN` if only that is known.
+    Token,
+    /// Whether its app gets the webhooks of its business account: `TRUE` or `FALSE`.
+    Subscription,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Status,
         Self::Registration,
         Self::Quality,
@@ -101,6 +105,8 @@ impl Kind {
         Self::Disconnection,
         Self::Alert,
         Self::Security,
+        Self::Token,
+        Self::Subscription,
     ];
 
     /// Whether it holds on when the number moves to another business account (WhatsApp Cloud API:

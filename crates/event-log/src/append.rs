@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::client::Request;
-use async_nats::connection::State;
 use bytes::Bytes;
 use casement_domain::turns::Priority;
 use casement_event::{Extension, Record, Uuid, header, new_traceparent};
@@ -22,6 +21,7 @@ use tracing::Span;
 
 use crate::connect::{Inner, Log};
 use crate::group::{Group, Waiting};
+use crate::link::{Link, Nats};
 use crate::wire::{append_subject, code, nats_header};
 use crate::{AppendError, Position, metrics, trace};
 
@@ -393,17 +393,35 @@ impl Inner {
         headers: HeaderMap,
         payload: Bytes,
     ) -> Answer {
-        use async_nats::RequestErrorKind;
         // The client would keep it for when the connection is back, long after its caller left.
-        if self.client.connection_state() != State::Connected {
+        if !self.is_connected() {
             return Answer::NotTaken;
         }
+        let nats = match &self.link {
+            Link::Nats(nats) => nats,
+            Link::Memory(memory) => {
+                let published = memory.publish(vec![(subject.to_owned(), headers, payload)]);
+                let answer = timeout(self.config.ack_timeout, published).await;
+                return answer.unwrap_or(Answer::Unanswered);
+            }
+        };
+        let begun = Instant::now();
+        let answer = self.ask(nats, subject, headers, payload).await;
+        match &answer {
+            Answer::NotTaken | Answer::Unanswered => nats.unanswered(begun),
+            _ => nats.leave.answered(),
+        }
+        answer
+    }
+
+    async fn ask(&self, nats: &Nats, subject: &str, headers: HeaderMap, payload: Bytes) -> Answer {
+        use async_nats::RequestErrorKind;
         let request = Request::new()
             .headers(headers)
             .payload(payload)
             .timeout(None);
         // The client's own time-out does not cover the wait for room in its queue.
-        let request = self.client.send_request(subject.to_owned(), request);
+        let request = nats.client.send_request(subject.to_owned(), request);
         let answer = match timeout(self.config.ack_timeout, request).await {
             Ok(Ok(answer)) => answer,
             Err(_) => return Answer::Unanswered,

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
+use crate::Tls;
+
 /// How to reach the broker, and what to ask of it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -14,7 +18,15 @@ pub struct Config {
     pub user: Option<(String, String)>,
     /// Credentials file, if the broker asks for it.
     pub credentials_file: Option<PathBuf>,
-    /// The broker's monitoring address, such as `127.0.0.1:8222`. Asked once at start whether
+    /// Seed of our key pair, as in `SU…`, if the broker knows us by its public key.
+    pub nkey: Option<SecretString>,
+    /// Where answers come to us: of our own where the broker has users, so that nobody else hears
+    /// them.
+    pub inbox_prefix: String,
+    /// TLS to the broker.
+    pub tls: Tls,
+    /// The broker's monitoring address, such as `127.0.0.1:8222`; those of several servers are
+    /// separated by commas. Asked once at start whether
     /// writes are synced.
     pub monitoring: Option<String>,
     /// Go on although the broker is too old, does not sync, or cannot be asked.
@@ -41,6 +53,9 @@ impl Default for Config {
             name: "casement".to_owned(),
             user: None,
             credentials_file: None,
+            nkey: None,
+            inbox_prefix: "_INBOX".to_owned(),
+            tls: Tls::default(),
             monitoring: None,
             accept_unsafe_broker: false,
             replicas: 1,

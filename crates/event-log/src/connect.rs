@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use async_nats::Event;
 use async_nats::jetstream::context::CreateStreamErrorKind;
-use async_nats::jetstream::{self, stream::Stream};
+use async_nats::jetstream::{self, ErrorCode, stream::Stream};
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::cluster;
 use crate::erasure::Graves;
 use crate::follow::PATIENCE_MAX;
 use crate::group::Group;
+use crate::leave::{self, Leave};
 use crate::lineage::{self, Ancestor, incarnation};
+use crate::link::{Link, Nats};
 use crate::mirror::Mirror;
 use crate::{Config, streams};
 
@@ -50,6 +54,22 @@ pub enum ConnectError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The broker does not let us in.
+    #[error("the broker at {servers} does not take us {as_whom}")]
+    Refused {
+        /// The servers that were tried.
+        servers: String,
+        /// As whom, and what to change.
+        as_whom: String,
+    },
+    /// TLS with the broker fails.
+    #[error("no TLS with the broker at {servers}: {problem}")]
+    Tls {
+        /// The servers that were tried.
+        servers: String,
+        /// What is wrong, and what to change.
+        problem: String,
+    },
     /// A setting of the client cannot be used.
     #[error("setting of the broker's client cannot be used")]
     Setting(#[source] std::io::Error),
@@ -81,13 +101,10 @@ pub struct Log {
 }
 
 pub(crate) struct Inner {
-    pub(crate) client: async_nats::Client,
+    pub(crate) link: Link,
     pub(crate) config: Config,
     /// How often the connection was made; moves with each time it is made anew.
     pub(crate) connections: watch::Receiver<u64>,
-    /// For requests that may take the broker long.
-    pub(crate) patient: jetstream::Context,
-    pub(crate) streams: HashMap<String, Stream>,
     pub(crate) incarnations: HashMap<String, String>,
     pub(crate) ancestors: HashMap<String, Vec<Ancestor>>,
     pub(crate) groups: Mutex<HashMap<String, Group>>,
@@ -158,11 +175,14 @@ impl Log {
         }
         Ok(Self {
             inner: Arc::new(Inner {
-                client,
+                link: Link::Nats(Nats {
+                    client,
+                    patient,
+                    streams: opened,
+                    leave: Leave::new(config),
+                }),
                 config: config.clone(),
                 connections,
-                patient,
-                streams: opened,
                 incarnations,
                 ancestors,
                 groups: Mutex::default(),
@@ -188,7 +208,7 @@ impl Log {
 
     /// Returns whether the connection stands right now.
     pub fn is_connected(&self) -> bool {
-        self.inner.client.connection_state() == async_nats::connection::State::Connected
+        self.inner.is_connected()
     }
 }
 
@@ -209,7 +229,9 @@ async fn open(
             CreateStreamErrorKind::TimedOut
             | CreateStreamErrorKind::JetStreamUnavailable
             | CreateStreamErrorKind::Response => true,
-            CreateStreamErrorKind::JetStream(error) => error.code() >= 500,
+            CreateStreamErrorKind::JetStream(error) => {
+                error.code() >= 500 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
+            }
             _ => false,
         };
         if !is_passing || begun.elapsed() >= within {
@@ -248,12 +270,12 @@ async fn connect(
         timeout: config.connect_timeout,
         source,
     };
-    let client = options
+    let client = leave::in_turn(options)
         .connect(servers(config))
         .await
         .map_err(|error| unreachable(error.into()))?;
     // The client connects in the background; a round trip tells when it stands.
-    tokio::time::timeout(config.connect_timeout, async {
+    let stands = tokio::time::timeout(config.connect_timeout, async {
         loop {
             match client.flush().await {
                 Ok(()) if !client.server_info().version.is_empty() => return,
@@ -261,15 +283,82 @@ async fn connect(
             }
         }
     })
-    .await
-    .map_err(|elapsed| unreachable(elapsed.into()))?;
-    Ok(client)
+    .await;
+    match stands {
+        Ok(()) => Ok(client),
+        // The background does not tell why it could not; one attempt of our own does.
+        Err(elapsed) => Err(refusal(config)
+            .await
+            .unwrap_or_else(|| unreachable(elapsed.into()))),
+    }
+}
+
+/// Returns why the broker does not let us in, if it is that.
+async fn refusal(config: &Config) -> Option<ConnectError> {
+    match once(config).await {
+        Err(error @ (ConnectError::Refused { .. } | ConnectError::Tls { .. })) => Some(error),
+        _ => None,
+    }
+}
+
+/// Connects without another try, and says why if that fails. Nothing is asked of what is stored.
+pub(crate) async fn once(config: &Config) -> Result<async_nats::Client, ConnectError> {
+    let options = options(config).await.map_err(ConnectError::Setting)?;
+    let servers_named = config.servers.clone();
+    let unreachable = |source| ConnectError::Unreachable {
+        servers: config.servers.clone(),
+        timeout: config.connect_timeout,
+        source,
+    };
+    let attempt = options.connect(servers(config));
+    let error = match tokio::time::timeout(config.connect_timeout, attempt).await {
+        Ok(Ok(client)) => return Ok(client),
+        Ok(Err(error)) => error,
+        Err(elapsed) => return Err(unreachable(elapsed.into())),
+    };
+    if let Some(problem) = config.tls.problem(&error) {
+        let servers = servers_named;
+        return Err(ConnectError::Tls { servers, problem });
+    }
+    if is_refusal(&error) {
+        return Err(ConnectError::Refused {
+            servers: servers_named,
+            as_whom: as_whom(config),
+        });
+    }
+    Err(unreachable(error.into()))
+}
+
+/// Whether a connection was made and we were not wanted.
+pub(crate) fn is_refusal(error: &async_nats::ConnectError) -> bool {
+    matches!(
+        error.kind(),
+        async_nats::ConnectErrorKind::AuthorizationViolation
+            | async_nats::ConnectErrorKind::Authentication
+    )
+}
+
+/// Says as whom we ask to be let in, and which setting says so.
+pub(crate) fn as_whom(config: &Config) -> String {
+    if config.nkey.is_some() {
+        "by the key in log.nkey: its public half must stand at one of the broker's users".to_owned()
+    } else if let Some(file) = &config.credentials_file {
+        format!(
+            "by the credentials in log.credentials_file ({})",
+            file.display()
+        )
+    } else if let Some((user, _)) = &config.user {
+        format!("as the user {user} with log.password")
+    } else {
+        "as nobody: give log.nkey, or log.user and log.password, or log.credentials_file".to_owned()
+    }
 }
 
 /// How any connection is made: as whom, and how patiently.
 pub(crate) async fn options(config: &Config) -> Result<async_nats::ConnectOptions, std::io::Error> {
     let mut options = async_nats::ConnectOptions::new()
         .name(&config.name)
+        .custom_inbox_prefix(&config.inbox_prefix)
         .ping_interval(Duration::from_secs(5))
         .connection_timeout(Duration::from_secs(3))
         .request_timeout(Some(config.read_timeout));
@@ -279,7 +368,10 @@ pub(crate) async fn options(config: &Config) -> Result<async_nats::ConnectOption
     if let Some(file) = &config.credentials_file {
         options = options.credentials_file(file).await?;
     }
-    Ok(options)
+    if let Some(seed) = &config.nkey {
+        options = options.nkey(seed.expose_secret().to_owned());
+    }
+    config.tls.apply(options)
 }
 
 pub(crate) fn servers(config: &Config) -> Vec<&str> {
@@ -292,16 +384,35 @@ async fn unfitness(client: &async_nats::Client, config: &Config) -> Option<Strin
     if let Some(problem) = too_old(&info.version).or_else(|| too_small(info.max_payload)) {
         return Some(problem);
     }
-    let Some(address) = &config.monitoring else {
+    let name = info.cluster.as_deref();
+    if let Some(problem) = cluster::mismatch(name, None, config.replicas) {
+        return Some(problem);
+    }
+    let Some(monitoring) = &config.monitoring else {
         return Some(SYNC_UNKNOWN.to_owned());
     };
-    match varz(address, config.read_timeout).await {
-        Ok(varz) if syncs(&varz) => None,
-        Ok(_) => Some(NOT_SYNCED.to_owned()),
-        Err(error) => Some(format!(
-            "its monitoring address {address} did not say whether it syncs each write: {error}"
-        )),
+    let mut silent = Some(SYNC_UNKNOWN.to_owned());
+    let mut size = None;
+    for address in cluster::addresses(monitoring) {
+        match varz(address, config.read_timeout).await {
+            Ok(varz) if !syncs(&varz) => return Some(NOT_SYNCED.to_owned()),
+            Ok(varz) => {
+                size = size.max(cluster::size(&varz));
+                silent = None;
+            }
+            // Of several servers one may be away.
+            Err(error) => {
+                tracing::info!(address, error = %error, "monitoring address does not answer");
+                silent = silent.map(|_| {
+                    format!(
+                        "its monitoring address {address} did not say whether it syncs each \
+                         write: {error}"
+                    )
+                });
+            }
+        }
     }
+    silent.or_else(|| cluster::mismatch(name, size, config.replicas))
 }
 
 /// What is told where nobody can be asked for the sync.

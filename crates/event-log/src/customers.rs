@@ -283,9 +283,8 @@ fn ended(
         for named in named.into_iter().flatten() {
             match ways.get(named) {
                 Some(way) if leads_here(&way.survivor) => met.extend(&way.ended),
-                Some(_) => {}
                 None if resolution.merged.contains(named) => met.push(named),
-                None => {}
+                Some(_) | None => {}
             }
         }
     }

@@ -15,7 +15,6 @@ mod book;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
 use casement_event::Stored;
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::book::{Book, KEPT_BACK, Key, Taken, key};
 use crate::connect::Log;
+use crate::link::Message;
 use crate::wire::{self, Pending, Sighting};
 use crate::witness::testify;
 use crate::{Followed, ReadError, Start, metrics};

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use casement_event::Stored;
 use futures::future::BoxFuture;
@@ -17,6 +16,8 @@ use tokio::time::{Instant, timeout};
 use crate::ReadError;
 use crate::connect::Log;
 use crate::error::chain;
+use crate::link::{Link, Message, Messages, messages};
+use crate::memory::Begin;
 use crate::wire::{self, Pending};
 
 /// First pause before a follower asks again.
@@ -86,7 +87,7 @@ struct Open {
     connections: watch::Receiver<u64>,
     /// The newest sequence of the stream before it was opened.
     stream_end: u64,
-    messages: pull::Stream,
+    messages: Messages,
     last_delivery: u64,
     /// Nothing that matches was stored when it was opened.
     is_empty: bool,
@@ -168,7 +169,7 @@ impl Follower {
         };
         let message = match message {
             None => return Err("delivery ended".to_owned()),
-            Some(Err(error)) => return Err(chain(&error)),
+            Some(Err(error)) => return Err(chain(error.as_ref())),
             Some(Ok(message)) => message,
         };
         let (event, pending) =
@@ -241,6 +242,28 @@ async fn open(
             problem: "stream was recreated or restored: restart this process".to_owned(),
         });
     }
+    let what = format!("stream {stream} to follow");
+    let nats = match &log.inner.link {
+        Link::Nats(nats) => nats,
+        Link::Memory(memory) => {
+            let from = match from {
+                From::After(sequence) => Begin::At(sequence + 1),
+                From::LastPerSubject => Begin::LastPerSubject,
+                From::End => Begin::At(state.last_sequence + 1),
+            };
+            let opened = timeout(patience, memory.follow(&stream, filters, from)).await;
+            let opened = opened.map_err(|elapsed| ReadError::unavailable(&what, elapsed))?;
+            let (messages, is_empty) = opened?;
+            return Ok(Open {
+                incarnation: state.incarnation,
+                connections,
+                stream_end: state.last_sequence,
+                messages,
+                last_delivery: 0,
+                is_empty,
+            });
+        }
+    };
     let after = |sequence| DeliverPolicy::ByStartSequence {
         start_sequence: sequence + 1,
     };
@@ -249,7 +272,6 @@ async fn open(
         From::LastPerSubject => DeliverPolicy::LastPerSubject,
         From::End => after(state.last_sequence),
     };
-    let what = format!("stream {stream} to follow");
     let config = pull::Config {
         deliver_policy,
         ack_policy: AckPolicy::None,
@@ -259,13 +281,13 @@ async fn open(
         num_replicas: 1,
         ..pull::Config::default()
     };
-    let consumer = log.inner.patient.create_consumer_on_stream(config, &stream);
+    let consumer = nats.patient.create_consumer_on_stream(config, &stream);
     let consumer = timeout(patience, consumer)
         .await
         .map_err(|elapsed| ReadError::unavailable(&what, elapsed))?
         .map_err(|error| ReadError::unavailable(&what, error))?;
     let info = log.inner.in_time(&what, consumer.get_info()).await?;
-    let messages = consumer
+    let delivery = consumer
         .stream()
         .max_messages_per_batch(BATCH_LEN)
         .heartbeat(Duration::from_secs(2))
@@ -277,7 +299,7 @@ async fn open(
         incarnation: state.incarnation,
         connections,
         stream_end: state.last_sequence,
-        messages,
+        messages: messages(delivery),
         last_delivery: 0,
         is_empty: info.num_pending == 0,
     })

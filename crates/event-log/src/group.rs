@@ -13,7 +13,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_nats::connection::State;
 use casement_event::Uuid;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::append::{Answer, Expect, Prepared, Urgency};
 use crate::connect::Inner;
+use crate::link::Link;
 use crate::wire::{append_subject, nats_header};
 use crate::{AppendError, Position, metrics};
 
@@ -410,27 +410,39 @@ async fn publish_batch(log: &Inner, batch: &[Waiting]) -> Answer {
 }
 
 async fn send_and_commit(log: &Inner, batch: &[Waiting]) -> Answer {
-    if log.client.connection_state() != State::Connected {
+    if !log.is_connected() {
         return Answer::NotTaken;
     }
     let batch_id = Uuid::new_v4().simple().to_string();
     let last = batch.len() - 1;
-    for (index, one) in batch.iter().enumerate() {
+    let published = batch.iter().enumerate().map(|(index, one)| {
         let mut headers = one.append.headers.clone();
         headers.insert(nats_header::BATCH_ID, batch_id.as_str());
         headers.insert(
             nats_header::BATCH_SEQUENCE,
             (index + 1).to_string().as_str(),
         );
-        let subject = append_subject(&one.append.subject);
-        let payload = one.append.payload.clone();
         if index == last {
             headers.insert(nats_header::BATCH_COMMIT, "1");
+        }
+        let payload = one.append.payload.clone();
+        (append_subject(&one.append.subject), headers, payload)
+    });
+    let nats = match &log.link {
+        Link::Nats(nats) => nats,
+        Link::Memory(memory) => {
+            let published = memory.publish(published.collect());
+            let answer = timeout(log.config.ack_timeout, published).await;
+            return answer.unwrap_or(Answer::Unanswered);
+        }
+    };
+    for (index, (subject, headers, payload)) in published.enumerate() {
+        if index == last {
             return log.request(&subject, headers, payload).await;
         }
-        let published = log
+        let published = nats
             .client
-            .publish_with_headers(subject.clone(), headers, payload)
+            .publish_with_headers(subject, headers, payload)
             .await;
         if published.is_err() {
             return Answer::Unanswered;
@@ -460,7 +472,7 @@ async fn stale_member(log: &Inner, batch: &[Waiting], description: &str) -> Opti
 }
 
 /// Returns whether a subject matches a filter with the broker's wildcards.
-fn matches_filter(filter: &str, subject: &str) -> bool {
+pub(crate) fn matches_filter(filter: &str, subject: &str) -> bool {
     let (mut wanted, mut tokens) = (filter.split('.'), subject.split('.'));
     loop {
         match (wanted.next(), tokens.next()) {

@@ -7,18 +7,18 @@
 
 use std::time::Duration;
 
-use async_nats::ConnectErrorKind;
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config as StreamConfig, Info};
-use casement_event::subject::stream;
+use casement_event::convert::watch::told;
+use casement_event::subject::{ALL_WATCHES, stream};
 use casement_event::{Event, v1};
 use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{Config, connect, lineage, streams, wire};
+use crate::{Config, cluster, connect, lineage, streams, wire};
 
 /// How many numbers are read at most. A business portfolio has tens.
 pub const NUMBERS_MAX: usize = 1_000;
@@ -39,10 +39,20 @@ pub enum InspectError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The broker does not let us in.
-    #[error("the broker at {servers} does not take the user and the password")]
+    #[error("the broker at {servers} does not take us {as_whom}")]
     Refused {
         /// The servers that were tried.
         servers: String,
+        /// As whom, and what to change.
+        as_whom: String,
+    },
+    /// TLS with the broker fails.
+    #[error("no TLS with the broker at {servers}: {problem}")]
+    Tls {
+        /// The servers that were tried.
+        servers: String,
+        /// What is wrong, and what to change.
+        problem: String,
     },
     /// A setting of the client cannot be used, such as a file of credentials.
     #[error("setting of the broker's client cannot be used")]
@@ -135,14 +145,14 @@ impl Inspector {
         let client = match timeout(config.connect_timeout, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => {
-                return Err(match error.kind() {
-                    ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                        InspectError::Refused {
-                            servers: servers.clone(),
-                        }
-                    }
-                    _ => unreachable(error.into()),
-                });
+                if let Some(problem) = config.tls.problem(&error) {
+                    return Err(InspectError::Tls { servers, problem });
+                }
+                if connect::is_refusal(&error) {
+                    let as_whom = connect::as_whom(config);
+                    return Err(InspectError::Refused { servers, as_whom });
+                }
+                return Err(unreachable(error.into()));
             }
             Err(elapsed) => return Err(unreachable(elapsed.into())),
         };
@@ -203,20 +213,31 @@ impl Inspector {
 
     /// Asks the monitoring address, if one is configured.
     pub async fn monitored(&self) -> Result<Option<Monitored>, InspectError> {
-        let Some(address) = &self.config.monitoring else {
-            return Ok(None);
-        };
-        let varz = connect::varz(address, self.config.read_timeout)
-            .await
-            .map_err(|error| InspectError::Answer {
-                what: format!("how it is set up, at its monitoring address {address}"),
-                problem: error.to_string(),
-            })?;
-        Ok(Some(Monitored {
-            syncs: connect::syncs(&varz),
-            file_store_bytes: varz["jetstream"]["config"]["max_storage"].as_u64(),
-            now: time(&varz["now"]),
-        }))
+        let mut all: Option<Monitored> = None;
+        let addresses = self.config.monitoring.as_deref().unwrap_or_default();
+        for address in cluster::addresses(addresses) {
+            let varz = connect::varz(address, self.config.read_timeout)
+                .await
+                .map_err(|error| InspectError::Answer {
+                    what: format!("how it is set up, at its monitoring address {address}"),
+                    problem: error.to_string(),
+                })?;
+            let one = Monitored {
+                syncs: connect::syncs(&varz),
+                file_store_bytes: varz["jetstream"]["config"]["max_storage"].as_u64(),
+                now: time(&varz["now"]),
+            };
+            // Of several servers the worst counts.
+            all = Some(match all {
+                None => one,
+                Some(worst) => Monitored {
+                    syncs: worst.syncs && one.syncs,
+                    file_store_bytes: worst.file_store_bytes.min(one.file_store_bytes),
+                    now: worst.now,
+                },
+            });
+        }
+        Ok(all)
     }
 
     /// Looks at every stream, in the order in which they are created.
@@ -271,6 +292,28 @@ impl Inspector {
             }
         }
         Ok(numbers)
+    }
+
+    /// Returns the last verdict of every check about everything, as told.
+    pub async fn verdicts(&self) -> Result<Vec<v1::Watch>, InspectError> {
+        let what = "the verdicts of what is watched";
+        let filter = json!({"subjects_filter": ALL_WATCHES}).to_string();
+        let Some(answer) = self.ask_of_stream(stream::ACCOUNTS, what, &filter).await? else {
+            return Ok(Vec::new());
+        };
+        let subjects = answer["state"]["subjects"].as_object();
+        let subjects: Vec<&String> = subjects.map(|all| all.keys().collect()).unwrap_or_default();
+        let mut verdicts = Vec::new();
+        for subject in subjects.into_iter().take(NUMBERS_MAX) {
+            let accounts = self.open(stream::ACCOUNTS, what).await?;
+            let newest = accounts.raw_message_builder().last_by_subject(subject);
+            let message = self.in_time(what, newest.send()).await?;
+            let stored = wire::from_stream(stream::ACCOUNTS, "", message)
+                .map_err(|error| unreadable(what, error))?;
+            let event = stored.event().map_err(|error| unreadable(what, error))?;
+            verdicts.extend(told(event).map(|(watch, _)| watch));
+        }
+        Ok(verdicts)
     }
 
     /// Returns when the first message at or after a sequence was stored.

@@ -6,18 +6,23 @@
 //! allow ([`consent`]), and which numbers and templates there are ([`directory`]).
 
 mod append;
+mod cluster;
 mod config;
 mod connect;
 mod error;
 mod follow;
 mod group;
+mod leave;
 mod lineage;
+mod link;
 mod metrics;
 mod mirror;
 mod position;
 mod read;
+mod replicas;
 mod scan;
 mod streams;
+mod tls;
 mod trace;
 mod wire;
 mod witness;
@@ -33,7 +38,10 @@ pub mod directory;
 pub mod erasure;
 pub mod inspect;
 pub mod lease;
+pub mod memory;
 pub mod snapshot;
+pub mod subscription;
+pub mod watch;
 
 pub use append::Expect;
 pub use config::{Config, Sizes};
@@ -43,5 +51,7 @@ pub use follow::{Followed, Follower, Start};
 pub use lineage::Ancestor;
 pub use position::{InvalidPosition, Position};
 pub use read::StreamState;
+pub use replicas::{Copies, KEPT_FROM_OPERATORS};
+pub use tls::Tls;
 pub use trace::processing;
 pub use work::{Delivery, Failure, WorkSpec};

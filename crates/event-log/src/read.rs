@@ -3,7 +3,9 @@
 //! Direct reads, which a lagging replica may answer, are not offered here.
 
 use std::error::Error;
+use std::sync::Arc;
 
+use async_nats::connection::State;
 use async_nats::jetstream::stream::{PurgeResponse, RawMessageErrorKind, Stream};
 use casement_event::Stored;
 use futures::TryStreamExt as _;
@@ -11,6 +13,8 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::{Inner, Log};
+use crate::link::{Link, Nats};
+use crate::memory::{Connection, Kept, Operation, Shelf};
 use crate::{Position, ReadError, lineage, metrics, wire};
 
 /// Longest subject that [`Log::read_subject`] reads: an aggregate, not a stream.
@@ -96,16 +100,19 @@ impl Log {
 
     /// Returns a stream as it stands.
     pub async fn state(&self, stream: &str) -> Result<StreamState, ReadError> {
-        let info = self.inner.open(stream)?.get_info();
-        let info = self
-            .inner
-            .in_time(&format!("stream {stream}"), info)
-            .await?;
-        let state = StreamState {
-            incarnation: lineage::incarnation(&info),
-            first_sequence: info.state.first_sequence,
-            last_sequence: info.state.last_sequence,
-            messages: info.state.messages,
+        let what = format!("stream {stream}");
+        let state = match &self.inner.link {
+            Link::Nats(nats) => {
+                let info = nats.open(stream)?.get_info();
+                let info = self.inner.in_time(&what, info).await?;
+                StreamState {
+                    incarnation: lineage::incarnation(&info),
+                    first_sequence: info.state.first_sequence,
+                    last_sequence: info.state.last_sequence,
+                    messages: info.state.messages,
+                }
+            }
+            Link::Memory(memory) => self.inner.patiently(&what, memory.state(stream)).await?,
         };
         metrics::looked_at(stream, &state);
         Ok(state)
@@ -113,8 +120,17 @@ impl Log {
 
     /// Removes what stands below a sequence, and returns how much that was.
     pub async fn purge_up_to(&self, stream: &str, sequence: u64) -> Result<u64, ReadError> {
-        let purge = self.inner.open(stream)?.purge().sequence(sequence);
-        self.purge(stream, purge.into_future()).await
+        match &self.inner.link {
+            Link::Nats(nats) => {
+                let purge = nats.open(stream)?.purge().sequence(sequence);
+                self.purge(stream, purge.into_future()).await
+            }
+            Link::Memory(memory) => {
+                let purge = |shelf: &mut Shelf| shelf.purge(">", sequence);
+                let purge = memory.change(Operation::Remove, stream, purge);
+                self.inner.patiently(stream, purge).await
+            }
+        }
     }
 
     /// Removes what stands on a subject below a sequence, and returns how much that was. What
@@ -125,13 +141,17 @@ impl Log {
         subject: &str,
         below: u64,
     ) -> Result<u64, ReadError> {
-        let purge = self
-            .inner
-            .open(stream)?
-            .purge()
-            .sequence(below)
-            .filter(subject);
-        self.purge(stream, purge.into_future()).await
+        match &self.inner.link {
+            Link::Nats(nats) => {
+                let purge = nats.open(stream)?.purge().sequence(below).filter(subject);
+                self.purge(stream, purge.into_future()).await
+            }
+            Link::Memory(memory) => {
+                let purge = |shelf: &mut Shelf| shelf.purge(subject, below);
+                let purge = memory.change(Operation::Remove, stream, purge);
+                self.inner.patiently(stream, purge).await
+            }
+        }
     }
 
     async fn purge<E: Error + Send + Sync + 'static>(
@@ -147,7 +167,14 @@ impl Log {
     /// durable consumers have acknowledged. `None` if nobody works on it.
     pub async fn worked_through(&self, stream: &str) -> Result<Option<u64>, ReadError> {
         let what = format!("work on stream {stream}");
-        let open = self.inner.open(stream)?;
+        let open = match &self.inner.link {
+            Link::Nats(nats) => nats.open(stream)?,
+            Link::Memory(memory) => {
+                let worked = |shelf: &mut Shelf| shelf.worked_through();
+                let worked = memory.change(Operation::Read, stream, worked);
+                return self.inner.patiently(&what, worked).await;
+            }
+        };
         let list = async {
             let mut consumers = open.consumers();
             let mut floor: Option<u64> = None;
@@ -164,18 +191,33 @@ impl Log {
 
     /// Returns whether single messages of a stream may be erased.
     pub async fn may_erase(&self, stream: &str) -> Result<bool, ReadError> {
-        let info = self.inner.open(stream)?.get_info();
-        let info = self
-            .inner
-            .in_time(&format!("stream {stream}"), info)
-            .await?;
-        Ok(!info.config.deny_delete)
+        let what = format!("stream {stream}");
+        match &self.inner.link {
+            Link::Nats(nats) => {
+                let info = nats.open(stream)?.get_info();
+                let info = self.inner.in_time(&what, info).await?;
+                Ok(!info.config.deny_delete)
+            }
+            Link::Memory(memory) => {
+                let may = |shelf: &mut Shelf| !shelf.config.deny_delete;
+                let may = memory.change(Operation::Read, stream, may);
+                self.inner.patiently(&what, may).await
+            }
+        }
     }
 
     /// Removes one message, and overwrites its bytes where the broker keeps them.
     pub async fn erase(&self, stream: &str, sequence: u64) -> Result<(), ReadError> {
         let what = format!("erasure of {stream} {sequence}");
-        let erased = self.inner.open(stream)?.delete_message(sequence);
+        let nats = match &self.inner.link {
+            Link::Nats(nats) => nats,
+            Link::Memory(memory) => {
+                let erase = |shelf: &mut Shelf| shelf.remove(sequence);
+                let erase = memory.change(Operation::Remove, stream, erase);
+                return self.inner.patiently(&what, erase).await.map(drop);
+            }
+        };
+        let erased = nats.open(stream)?.delete_message(sequence);
         match self.inner.in_time(&what, erased).await {
             Ok(_) => Ok(()),
             // Somebody else was faster, or its age.
@@ -193,7 +235,7 @@ impl Log {
 
 type RawRequest = async_nats::jetstream::stream::RawMessageBuilder;
 
-impl Inner {
+impl Nats {
     pub(crate) fn open(&self, stream: &str) -> Result<&Stream, ReadError> {
         self.streams
             .get(stream)
@@ -202,6 +244,16 @@ impl Inner {
                 problem: "not a stream of the log".to_owned(),
             })
     }
+}
+
+impl Inner {
+    /// Whether the connection stands right now.
+    pub(crate) fn is_connected(&self) -> bool {
+        match &self.link {
+            Link::Nats(nats) => nats.client.connection_state() == State::Connected,
+            Link::Memory(_) => true,
+        }
+    }
 
     /// Asks the leader, whatever is mirrored.
     pub(crate) async fn last(
@@ -209,11 +261,19 @@ impl Inner {
         stream: &str,
         subject: &str,
     ) -> Result<Option<Stored>, ReadError> {
-        let request = self
-            .open(stream)?
-            .raw_message_builder()
-            .last_by_subject(subject);
-        self.raw(stream, subject, request).await
+        match &self.link {
+            Link::Nats(nats) => {
+                let open = nats.open(stream)?;
+                let request = open.raw_message_builder().last_by_subject(subject);
+                self.raw(stream, subject, request).await
+            }
+            Link::Memory(memory) => {
+                self.kept(memory, stream, subject, |shelf| {
+                    shelf.last(subject).cloned()
+                })
+                .await
+            }
+        }
     }
 
     pub(crate) async fn at(
@@ -221,9 +281,18 @@ impl Inner {
         stream: &str,
         sequence: u64,
     ) -> Result<Option<Stored>, ReadError> {
-        let request = self.open(stream)?.raw_message_builder().sequence(sequence);
-        self.raw(stream, &format!("{stream} {sequence}"), request)
-            .await
+        let what = format!("{stream} {sequence}");
+        match &self.link {
+            Link::Nats(nats) => {
+                let open = nats.open(stream)?;
+                let request = open.raw_message_builder().sequence(sequence);
+                self.raw(stream, &what, request).await
+            }
+            Link::Memory(memory) => {
+                self.kept(memory, stream, &what, |shelf| shelf.at(sequence).cloned())
+                    .await
+            }
+        }
     }
 
     pub(crate) async fn next_on(
@@ -232,12 +301,45 @@ impl Inner {
         subject: &str,
         from: u64,
     ) -> Result<Option<Stored>, ReadError> {
-        let request = self
-            .open(stream)?
-            .raw_message_builder()
-            .sequence(from.max(1))
-            .next_by_subject(subject);
-        self.raw(stream, subject, request).await
+        match &self.link {
+            Link::Nats(nats) => {
+                let request = nats
+                    .open(stream)?
+                    .raw_message_builder()
+                    .sequence(from.max(1))
+                    .next_by_subject(subject);
+                self.raw(stream, subject, request).await
+            }
+            Link::Memory(memory) => {
+                let filters = [subject.to_owned()];
+                let next = |shelf: &Shelf| shelf.next(&filters, from).cloned();
+                self.kept(memory, stream, subject, next).await
+            }
+        }
+    }
+
+    async fn kept(
+        &self,
+        memory: &Connection,
+        stream: &str,
+        what: &str,
+        find: impl FnOnce(&Shelf) -> Option<Arc<Kept>>,
+    ) -> Result<Option<Stored>, ReadError> {
+        let kept = self
+            .patiently(what, memory.read(stream, what, find))
+            .await?;
+        let incarnation = self.incarnations.get(stream).map_or("", String::as_str);
+        Ok(kept.map(|kept| wire::from_memory(stream, incarnation, &kept)))
+    }
+
+    /// As [`Self::in_time`], of a log in memory.
+    async fn patiently<T>(
+        &self,
+        what: &str,
+        answer: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        let answer = timeout(self.config.read_timeout, answer).await;
+        answer.map_err(|elapsed| ReadError::unavailable(what, elapsed))?
     }
 
     async fn raw(
@@ -249,6 +351,12 @@ impl Inner {
         let begun = Instant::now();
         let answer = timeout(self.config.read_timeout, request.send()).await;
         metrics::read(stream, begun.elapsed());
+        let is_answer = match &answer {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => error.kind() == RawMessageErrorKind::NoMessageFound,
+            Err(_) => false,
+        };
+        self.note(is_answer, begun);
         match answer.map_err(|elapsed| ReadError::unavailable(what, elapsed))? {
             Ok(message) => {
                 let incarnation = self.incarnations.get(stream).map_or("", String::as_str);
@@ -266,10 +374,22 @@ impl Inner {
         what: &str,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, ReadError> {
-        match timeout(self.config.read_timeout, answer).await {
+        let begun = Instant::now();
+        let answer = timeout(self.config.read_timeout, answer).await;
+        self.note(matches!(answer, Ok(Ok(_))), begun);
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(ReadError::unavailable(what, error)),
             Err(elapsed) => Err(ReadError::unavailable(what, elapsed)),
+        }
+    }
+
+    /// Notes whether a question that was asked at `begun` was answered.
+    fn note(&self, is_answer: bool, begun: Instant) {
+        match &self.link {
+            Link::Nats(nats) if is_answer => nats.leave.answered(),
+            Link::Nats(nats) => nats.unanswered(begun),
+            Link::Memory(_) => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::link::Link;
 use crate::{Log, ReadError, wire};
 
 /// How many messages are asked for at once.
@@ -59,7 +60,10 @@ impl Log {
     /// Returns what came of a batch before it ended or broke off: messages that follow upon each
     /// other, or nothing.
     async fn batch(&self, stream: &str, subject: &str, from: u64, len: usize) -> Vec<Stored> {
-        let client = &self.inner.client;
+        let Link::Nats(nats) = &self.inner.link else {
+            return self.batch_in_memory(stream, subject, from, len).await;
+        };
+        let client = &nats.client;
         let inbox = client.new_inbox();
         let Ok(mut replies) = client.subscribe(inbox.clone()).await else {
             return Vec::new();
@@ -99,6 +103,25 @@ impl Log {
             }
         }
         let _ = replies.unsubscribe().await;
+        batch
+    }
+
+    /// The same of a log in memory, which does not lag behind.
+    async fn batch_in_memory(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        len: usize,
+    ) -> Vec<Stored> {
+        let mut batch: Vec<Stored> = Vec::new();
+        let mut from = from;
+        while batch.len() < len
+            && let Ok(Some(stored)) = self.next(stream, subject, from).await
+        {
+            from = stored.sequence + 1;
+            batch.push(stored);
+        }
         batch
     }
 

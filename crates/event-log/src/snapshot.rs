@@ -135,7 +135,10 @@ impl Snapshots {
         let client = timeout(config.connect_timeout, connecting)
             .await
             .map_err(|elapsed| unreachable(elapsed.into()))?
-            .map_err(|error| unreachable(error.into()))?;
+            .map_err(|error| match config.tls.problem(&error) {
+                Some(problem) => unreachable(problem.into()),
+                None => unreachable(error.into()),
+            })?;
         Ok(Self {
             client,
             within: config.read_timeout,
@@ -403,7 +406,12 @@ impl Snapshots {
         })
     }
 
-    async fn ask_raw(
+    /// How often each stream is to be kept.
+    pub(crate) fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    pub(crate) async fn ask_raw(
         &self,
         subject: &str,
         what: &str,
@@ -427,14 +435,14 @@ fn ended(what: &str, last: &Message) -> Result<(), SnapshotError> {
     }
 }
 
-fn accepted(what: &str, answer: Value) -> Result<Value, SnapshotError> {
+pub(crate) fn accepted(what: &str, answer: Value) -> Result<Value, SnapshotError> {
     match answer["error"]["description"].as_str() {
         Some(description) => Err(refused(what, description)),
         None => Ok(answer),
     }
 }
 
-fn refused(what: &str, problem: impl std::fmt::Display) -> SnapshotError {
+pub(crate) fn refused(what: &str, problem: impl std::fmt::Display) -> SnapshotError {
     SnapshotError::Refused {
         what: what.to_owned(),
         problem: problem.to_string(),

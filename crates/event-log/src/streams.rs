@@ -259,7 +259,8 @@ pub(crate) fn misfits(existing: &StreamConfig, wanted: &StreamConfig) -> Vec<Str
     }
     if existing.num_replicas < wanted.num_replicas {
         found.push(format!(
-            "stream {name} is kept {} times instead of {}: set num_replicas",
+            "stream {name} is kept {} times instead of {}: have it copied by `casement broker \
+             replicate`, as the operator",
             existing.num_replicas, wanted.num_replicas
         ));
     }

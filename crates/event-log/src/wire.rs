@@ -7,6 +7,8 @@ use casement_event::{Extension, Stored};
 use jiff::Timestamp;
 
 use crate::ReadError;
+use crate::link::Message;
+use crate::memory::Kept;
 
 /// The broker's errors that we act on.
 pub(crate) mod code {
@@ -81,19 +83,31 @@ pub(crate) fn from_stream(
 
 pub(crate) fn from_consumer(
     incarnation: &str,
-    message: &jetstream::Message,
+    message: &Message,
 ) -> Result<(Stored, Pending), ReadError> {
-    let info = information(message)?;
+    let (pending, stream, stored_at) = information(message)?;
     let stored = Stored {
-        stream: info.stream.to_owned(),
+        stream: stream.to_owned(),
         incarnation: incarnation.to_owned(),
-        sequence: info.stream_sequence,
-        subject: message.subject.to_string(),
-        stored_at: instant(info.published.unix_timestamp_nanos())?,
-        headers: message.headers.as_ref().map(headers).unwrap_or_default(),
-        payload: message.payload.clone(),
+        sequence: pending.sequence,
+        subject: message.subject().to_string(),
+        stored_at: instant(stored_at)?,
+        headers: message.headers().map(headers).unwrap_or_default(),
+        payload: message.payload().clone(),
     };
-    Ok((stored, Pending::of(&info)))
+    Ok((stored, pending))
+}
+
+pub(crate) fn from_memory(stream: &str, incarnation: &str, kept: &Kept) -> Stored {
+    Stored {
+        stream: stream.to_owned(),
+        incarnation: incarnation.to_owned(),
+        sequence: kept.sequence,
+        subject: kept.subject.to_string(),
+        stored_at: kept.stored_at,
+        headers: headers(&kept.headers),
+        payload: kept.payload.clone(),
+    }
 }
 
 /// What the deadline index needs of an event. Millions of them come after a start, and most of what
@@ -109,20 +123,19 @@ pub(crate) struct Sighting {
 /// As [`from_consumer`], but takes no more than a [`Sighting`].
 pub(crate) fn sighted(
     _incarnation: &str,
-    message: &jetstream::Message,
+    message: &Message,
 ) -> Result<(Sighting, Pending), ReadError> {
-    let info = information(message)?;
+    let (pending, _, _) = information(message)?;
     let deadline = message
-        .headers
-        .as_ref()
+        .headers()
         .and_then(|headers| headers.get(Extension::Deadline.header()))
         .and_then(|text| text.as_str().parse().ok());
     let sighting = Sighting {
-        subject: message.subject.clone(),
-        sequence: info.stream_sequence,
+        subject: message.subject().clone(),
+        sequence: pending.sequence,
         deadline,
     };
-    Ok((sighting, Pending::of(&info)))
+    Ok((sighting, pending))
 }
 
 impl Sighting {
@@ -135,11 +148,13 @@ impl Sighting {
     }
 }
 
-fn information(message: &jetstream::Message) -> Result<Info<'_>, ReadError> {
-    message.info().map_err(|error| ReadError::Unreadable {
-        what: message.subject.to_string(),
-        problem: error.to_string(),
-    })
+fn information(message: &Message) -> Result<(Pending, &str, i128), ReadError> {
+    message
+        .information()
+        .map_err(|error| ReadError::Unreadable {
+            what: message.subject().to_string(),
+            problem: error.to_string(),
+        })
 }
 
 /// What a delivery says about its consumer.
@@ -156,7 +171,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    fn of(info: &Info<'_>) -> Self {
+    pub(crate) fn of(info: &Info<'_>) -> Self {
         Self {
             sequence: info.stream_sequence,
             consumer_sequence: info.consumer_sequence,

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ReadError;
 use crate::connect::Log;
+use crate::link::Link;
 
 /// How often the broker is asked for its time.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,8 +45,17 @@ impl Log {
     /// Asks the leader of a stream what time it is.
     pub async fn broker_time(&self, stream: &str) -> Result<Timestamp, ReadError> {
         let what = format!("time at the leader of {stream}");
+        let nats = match &self.inner.link {
+            Link::Nats(nats) => nats,
+            Link::Memory(memory) => {
+                let time =
+                    tokio::time::timeout(self.inner.config.read_timeout, memory.time(stream));
+                let time = time.await;
+                return time.map_err(|elapsed| ReadError::unavailable(&what, elapsed));
+            }
+        };
         let subject = format!("STREAM.INFO.{stream}");
-        let answer = self.inner.patient.request::<_, _, Answer>(subject, &());
+        let answer = nats.patient.request::<_, _, Answer>(subject, &());
         let answer = tokio::time::timeout(self.inner.config.read_timeout, answer)
             .await
             .map_err(|elapsed| ReadError::unavailable(&what, elapsed))?

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::{self, AckKind};
 use casement_event::Stored;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use crate::append::Answer;
 use crate::connect::Log;
 use crate::error::chain;
+use crate::link::{Link, Message, Messages, messages};
 use crate::{AppendError, ReadError, metrics, trace, wire};
 
 /// Longest pause before a message that could not be handled is handed out again.
@@ -94,8 +95,9 @@ impl Log {
             }
         }
         // So that a process that ends now has said what it has done.
-        let _ =
-            tokio::time::timeout(self.inner.config.read_timeout, self.inner.client.flush()).await;
+        if let Link::Nats(nats) = &self.inner.link {
+            let _ = tokio::time::timeout(self.inner.config.read_timeout, nats.client.flush()).await;
+        }
     }
 
     /// Answers a command where its sender listens. Nothing is kept of it: who has gone has gone.
@@ -108,12 +110,15 @@ impl Log {
         content_type: &str,
         payload: Vec<u8>,
     ) -> Result<(), ReadError> {
+        // In memory nobody listens.
+        let Link::Nats(nats) = &self.inner.link else {
+            return Ok(());
+        };
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(casement_event::header::CONTENT_TYPE, content_type);
         let what = "answer to a command";
         let published =
-            self.inner
-                .client
+            nats.client
                 .publish_with_headers(subject.to_owned(), headers, payload.into());
         published
             .await
@@ -155,7 +160,7 @@ impl Log {
     async fn drain<F, Fut>(
         &self,
         spec: &WorkSpec,
-        mut messages: pull::Stream,
+        mut messages: Messages,
         stopping: &CancellationToken,
         handle: &F,
     ) where
@@ -176,7 +181,8 @@ impl Log {
         // What came and was not begun is for other workers, at once; not for this one, whose
         // request ends first. What the broker has sent already comes before its answer.
         if stopping.is_cancelled()
-            && let Ok(stream) = self.inner.open(spec.stream)
+            && let Link::Nats(nats) = &self.inner.link
+            && let Ok(stream) = nats.open(spec.stream)
         {
             let asked = stream.consumer_info(spec.name);
             let _ = self.inner.in_time("consumer's state", asked).await;
@@ -193,7 +199,7 @@ impl Log {
         }
     }
 
-    async fn one<F, Fut>(&self, spec: &WorkSpec, message: jetstream::Message, handle: &F)
+    async fn one<F, Fut>(&self, spec: &WorkSpec, message: Message, handle: &F)
     where
         F: Fn(Delivery) -> Fut + Sync,
         Fut: Future<Output = Result<(), Failure>> + Send,
@@ -249,31 +255,50 @@ impl Log {
     async fn look(&self, spec: &WorkSpec) -> std::convert::Infallible {
         loop {
             let what = "consumer's state";
-            if let Ok(stream) = self.inner.open(spec.stream)
-                && let Ok(info) = self
-                    .inner
-                    .in_time(what, stream.consumer_info(spec.name))
-                    .await
-            {
-                metrics::waiting(spec.name, info.num_pending, info.num_ack_pending);
+            match &self.inner.link {
+                Link::Nats(nats) => {
+                    if let Ok(stream) = nats.open(spec.stream)
+                        && let Ok(info) = self
+                            .inner
+                            .in_time(what, stream.consumer_info(spec.name))
+                            .await
+                    {
+                        metrics::waiting(spec.name, info.num_pending, info.num_ack_pending);
+                    }
+                }
+                Link::Memory(memory) => {
+                    if let Ok((waiting, in_hand)) = memory.waiting(spec.stream, spec.name) {
+                        metrics::waiting(spec.name, waiting, in_hand);
+                    }
+                }
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
-    async fn open_work(&self, spec: &WorkSpec) -> Result<pull::Stream, ReadError> {
+    async fn open_work(&self, spec: &WorkSpec) -> Result<Messages, ReadError> {
+        let what = format!("work {}", spec.name);
+        let pending_max = spec.in_hand_max * 4;
+        let nats = match &self.inner.link {
+            Link::Nats(nats) => nats,
+            Link::Memory(memory) => {
+                let filters = spec.filters.clone();
+                let open = memory.work(spec.stream, spec.name, filters, spec.ack_wait, pending_max);
+                let open = tokio::time::timeout(self.inner.config.read_timeout, open).await;
+                return open.map_err(|elapsed| ReadError::unavailable(&what, elapsed))?;
+            }
+        };
         let config = pull::Config {
             durable_name: Some(spec.name.to_owned()),
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
             ack_wait: spec.ack_wait,
             max_deliver: -1,
-            max_ack_pending: i64::try_from(spec.in_hand_max * 4).unwrap_or(i64::MAX),
+            max_ack_pending: i64::try_from(pending_max).unwrap_or(i64::MAX),
             filter_subjects: spec.filters.clone(),
             ..pull::Config::default()
         };
-        let consumer = self.inner.open(spec.stream)?.create_consumer(config);
-        let what = format!("work {}", spec.name);
+        let consumer = nats.open(spec.stream)?.create_consumer(config);
         let consumer = self.inner.in_time(&what, consumer).await?;
         consumer
             .stream()
@@ -282,6 +307,7 @@ impl Log {
             .expires(Duration::from_secs(20))
             .messages()
             .await
+            .map(messages)
             .map_err(|error| ReadError::unavailable(&what, error))
     }
 }

@@ -13,6 +13,7 @@ pub mod message;
 pub mod number_health;
 pub mod reason;
 pub mod template;
+pub mod watch;
 pub mod window;
 
 use casement_domain::id::InvalidId;

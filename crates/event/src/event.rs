@@ -99,8 +99,10 @@ events! {
     BusinessVerificationChanged, ApplicationTermsSigned, ApplicationHandedOver,
     ApplicationActivated, ApplicationStepOverdue, ApplicationCancelled,
     CustomerLinked, ConsentRecorded, CustomerErased, ErasureAdvanced, MediaErased, CustomerExported,
+    RawWebhookShown,
     DeadLetter, DeadLetterSettled, DeadLettersAsked, DeadLetterRetried, ParkedPostsReplayed,
     OnboardingAdvanced,
+    WatchRaised, WatchCleared,
     LeaseTaken, ContentKeyStored, SecretStored, SecretDeleted,
 }
 

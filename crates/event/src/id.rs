@@ -228,6 +228,16 @@ pub fn halt_event(halt_id: &str, event_type: &str, at: Timestamp) -> Uuid {
     of("halt-event", &[halt_id, event_type, &at.to_string()])
 }
 
+/// Stands for something that is watched and whose name is no single token.
+pub(crate) fn watched(of_what: &str) -> Uuid {
+    of("watched", &[of_what])
+}
+
+/// A verdict of what is watched, as it was told: its subject, the level, and when.
+pub fn watch(subject: &str, level: &str, at: Timestamp) -> Uuid {
+    of("watch", &[subject, level, &at.to_string()])
+}
+
 /// A dead letter: role, stream, sequence, path.
 pub fn dead(role: &str, stream: &str, sequence: u64, path: &str) -> Uuid {
     of("dead", &[role, stream, &sequence.to_string(), path])

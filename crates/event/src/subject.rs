@@ -229,6 +229,25 @@ pub fn halt(scope: &str, id: &str) -> String {
     format!("casement.accounts.halt.{}.{id}", scope.to_ascii_lowercase())
 }
 
+/// Stands for posts that somebody was shown as they were received.
+pub const SHOWN_WEBHOOKS: &str = "casement.accounts.shown.webhook";
+
+/// Matches every verdict of what is watched.
+pub const ALL_WATCHES: &str = "casement.accounts.watch.>";
+
+/// Returns the subject of a verdict: which check, and what it is about. What would not be one token
+/// of a subject stands there as a digest.
+pub fn watch(check: &str, of: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_token = (1..=64).contains(&of.len()) && of.bytes().all(is_plain);
+    if is_token {
+        format!("casement.accounts.watch.{check}.{of}")
+    } else {
+        let digest = crate::id::watched(of).simple();
+        format!("casement.accounts.watch.{check}.{digest}")
+    }
+}
+
 /// Returns the subject of what months have cost. `of` names what is added up there.
 pub fn spend(of: &str) -> String {
     format!("casement.accounts.spend.{of}")

@@ -13,11 +13,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::limits::Permit;
 use crate::metrics;
 use crate::problem::REQUEST_TOO_LARGE;
 
@@ -151,7 +151,7 @@ pub(crate) struct Flight {
     service: &'static str,
     since: Instant,
     code: Code,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
 }
 
 impl Flight {
@@ -169,7 +169,7 @@ impl Flight {
     }
 
     /// Holds the permit as long as the flight takes.
-    pub(crate) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
+    pub(crate) fn hold(&mut self, permit: Option<Permit>) {
         self.permit = permit;
     }
 

@@ -3,6 +3,8 @@
 //! The address it listens on and the tokens it accepts are the process's own, `[api]`.
 
 use casement_shell::grpc::{CALL_TIMEOUT, REQUEST_BYTES_MAX};
+use casement_shell::server::Limits;
+use casement_shell::tls::ClientTlsConfig;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,9 @@ pub struct Config {
     pub connect_timeout: SignedDuration,
     /// Where the roles are. Not needed where they run in the same process.
     pub upstreams: UpstreamUrls,
+    /// How connections to roles at `https://` addresses are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstreams_tls: Option<ClientTlsConfig>,
     /// What a caller may ask for.
     pub limits: LimitsConfig,
     /// What people see.
@@ -28,6 +33,7 @@ impl Default for Config {
         Self {
             connect_timeout: SignedDuration::from_secs(2),
             upstreams: UpstreamUrls::default(),
+            upstreams_tls: None,
             limits: LimitsConfig::default(),
             console: ConsoleConfig::default(),
         }
@@ -59,6 +65,20 @@ pub struct LimitsConfig {
     pub requests_per_second_per_brand: u32,
     /// Calls and streams of one brand in flight.
     pub concurrency_per_brand: u32,
+    /// Calls a second with one token; as many may come at once after a rest.
+    pub requests_per_second_per_token: u32,
+    /// Calls and streams of one token in flight.
+    pub concurrency_per_token: u32,
+    /// Calls a second without a known token from one address; as many may come at once after a
+    /// rest. Health is asked without one.
+    pub unauthenticated_per_second_per_address: u32,
+    /// Calls without a known token from one address in flight: watches of health.
+    pub unauthenticated_concurrency_per_address: u32,
+    /// Connections at once, of the API and of the console each.
+    pub connections: usize,
+    /// How long a handshake, the first bytes of a connection, and a console's request's head may
+    /// take.
+    pub header_timeout: SignedDuration,
     /// Largest request, in bytes.
     pub request_bytes: usize,
     /// How long a call may take to its answer, or a stream to its beginning.
@@ -70,9 +90,25 @@ impl Default for LimitsConfig {
         Self {
             requests_per_second_per_brand: 500,
             concurrency_per_brand: 256,
+            requests_per_second_per_token: 500,
+            concurrency_per_token: 256,
+            unauthenticated_per_second_per_address: 20,
+            unauthenticated_concurrency_per_address: 16,
+            connections: 8_192,
+            header_timeout: SignedDuration::from_secs(20),
             request_bytes: REQUEST_BYTES_MAX,
             call_timeout: SignedDuration::try_from(CALL_TIMEOUT)
                 .expect("two minutes are a duration of either kind"),
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// What the ports allow.
+    pub fn doors(&self) -> Limits {
+        Limits {
+            connections: self.connections,
+            header_timeout: self.header_timeout.unsigned_abs(),
         }
     }
 }
@@ -91,6 +127,24 @@ impl Config {
                 "limits.concurrency_per_brand",
                 limits.concurrency_per_brand > 0,
             ),
+            (
+                "limits.requests_per_second_per_token",
+                limits.requests_per_second_per_token > 0,
+            ),
+            (
+                "limits.concurrency_per_token",
+                limits.concurrency_per_token > 0,
+            ),
+            (
+                "limits.unauthenticated_per_second_per_address",
+                limits.unauthenticated_per_second_per_address > 0,
+            ),
+            (
+                "limits.unauthenticated_concurrency_per_address",
+                limits.unauthenticated_concurrency_per_address > 0,
+            ),
+            ("limits.connections", limits.connections > 0),
+            ("limits.header_timeout", limits.header_timeout.is_positive()),
             ("limits.request_bytes", limits.request_bytes > 0),
             ("limits.call_timeout", limits.call_timeout.is_positive()),
             (

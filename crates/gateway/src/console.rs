@@ -55,17 +55,15 @@ mod sign_in;
 mod stuck;
 mod view;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use casement_shell::SharedClock;
 use casement_shell::auth::Scope;
-use tokio::net::TcpListener;
+use casement_shell::server::{Door, Server};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -170,17 +168,9 @@ impl Pages {
     }
 
     /// Serves until the stop, then lets requests in flight end; live parts end by themselves.
-    pub(crate) async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
-        let service = self
-            .router
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let listener = listener.tap_io(|connection| {
-            // Without it parts of a page wait for one another; it works all the same.
-            let _ = connection.set_nodelay(true);
-        });
-        axum::serve(listener, service)
-            .with_graceful_shutdown(self.stopping.cancelled_owned())
-            .await?;
+    pub(crate) async fn serve(self, door: Door) -> anyhow::Result<()> {
+        let server = Server::behind(door, self.router);
+        server.run(self.stopping).await;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use axum::extract::State;
 use bytes::Bytes;
 use casement_shell::auth::{Caller, Tokens, UNAUTHENTICATED_TOKEN, authorize};
 use casement_shell::grpc::{RESPONSE_BYTES_MAX, refuse};
+use casement_shell::server::Peer;
 use futures::StreamExt as _;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -32,7 +33,7 @@ use tracing::Instrument as _;
 use crate::body::{Flight, Limited, Read, Watched, too_large};
 use crate::codec::DynamicCodec;
 use crate::file::File;
-use crate::limits::Limits;
+use crate::limits::{Limits, Permit};
 use crate::problem::Problem;
 use crate::routes::{self, Found, Table};
 use crate::trace;
@@ -74,7 +75,7 @@ pub(crate) struct Front {
 /// Who was let in, and the place they take.
 struct Admitted {
     caller: Option<Caller>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
 }
 
 /// A call that was found under a path.
@@ -117,7 +118,8 @@ impl Front {
             .strip_prefix('/')
             .and_then(|path| path.split_once('/'))
             .unwrap_or_default();
-        let admitted = match self.admit(request.headers(), service, method) {
+        let from = address(request.extensions());
+        let admitted = match self.admit(request.headers(), from, service, method) {
             Ok(admitted) => admitted,
             Err(status) => return Watched::wrap(status.into_http(), flight, None),
         };
@@ -205,7 +207,7 @@ impl Front {
         let (service, method) = located
             .as_ref()
             .map_or(("", ""), |located| (located.service, located.method.name()));
-        let admitted = self.admit(&parts.headers, service, method)?;
+        let admitted = self.admit(&parts.headers, address(&parts.extensions), service, method)?;
         flight.hold(admitted.permit);
         if is_openapi {
             if parts.method != Method::GET {
@@ -372,25 +374,42 @@ impl Front {
 
     /// Who calls, and whether they may call this now. Scopes of what has no row are for its
     /// service to check, as it checks those of the others again.
-    fn admit(&self, headers: &HeaderMap, service: &str, method: &str) -> Result<Admitted, Status> {
-        let caller = bearer(headers).and_then(|token| self.tokens.authenticate(token));
-        if service == HEALTH {
-            return Ok(Admitted {
-                caller,
-                permit: None,
-            });
-        }
-        let caller = caller.ok_or_else(|| {
-            refuse(
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        service: &str,
+        method: &str,
+    ) -> Result<Admitted, Status> {
+        let token = bearer(headers);
+        let caller = token.and_then(|token| self.tokens.authenticate(token));
+        let Some(caller) = caller else {
+            // Calls from within have no address, and a token.
+            let permit = from.map(|from| self.limits.admit_stranger(from));
+            let permit = permit.transpose()?;
+            if service == HEALTH {
+                return Ok(Admitted {
+                    caller: None,
+                    permit,
+                });
+            }
+            self.tokens.refused(token);
+            return Err(refuse(
                 Code::Unauthenticated,
                 UNAUTHENTICATED_TOKEN,
                 "send a known token as `authorization: Bearer …`",
-            )
-        })?;
+            ));
+        };
+        if service == HEALTH {
+            return Ok(Admitted {
+                caller: Some(caller),
+                permit: None,
+            });
+        }
         if let Some(row) = routes::row(service, method) {
             authorize(&caller, row.scope)?;
         }
-        let permit = self.limits.admit(&caller.brand)?;
+        let permit = self.limits.admit(&caller)?;
         Ok(Admitted {
             caller: Some(caller),
             permit: Some(permit),
@@ -401,6 +420,11 @@ impl Front {
         let service = self.pool.get_service_by_name(service)?;
         service.methods().find(|known| known.name() == method)
     }
+}
+
+/// Where a request comes from; nothing for one from within.
+fn address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Peer>().map(|peer| peer.address.ip())
 }
 
 /// A request as the caller's, with what goes along.

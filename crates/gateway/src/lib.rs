@@ -34,11 +34,11 @@ use bytes::Bytes;
 use casement_shell::SharedClock;
 use casement_shell::auth::Tokens;
 use casement_shell::grpc::{
-    HEADER_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAMS_PER_CONNECTION_MAX, prompt,
+    HEADER_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAMS_PER_CONNECTION_MAX,
 };
 use casement_shell::health::Readiness;
+use casement_shell::server::Door;
 use prost_reflect::DescriptorPool;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -54,7 +54,7 @@ use upstream::Target;
 pub use body::STOPPING;
 pub use config::{Config, LimitsConfig, UpstreamUrls};
 pub use console::ConsoleConfig;
-pub use limits::{CONCURRENCY_LIMITED, RATE_LIMITED};
+pub use limits::{ADDRESS_LIMITED, CONCURRENCY_LIMITED, RATE_LIMITED};
 pub use problem::REQUEST_TOO_LARGE;
 pub use upstream::{Area, CALL_TIMED_OUT, UPSTREAM_UNREACHABLE, Upstream, Upstreams};
 
@@ -62,7 +62,10 @@ pub use upstream::{Area, CALL_TIMED_OUT, UPSTREAM_UNREACHABLE, Upstream, Upstrea
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address of a role is not understood.
-    #[error("`gateway.upstreams.{area}` is no `http://HOST:PORT`: `{url}`")]
+    #[error(
+        "`gateway.upstreams.{area}` is no `http://HOST:PORT`, nor `https://` with \
+         `gateway.upstreams_tls`: `{url}`"
+    )]
     Url {
         /// Whose address.
         area: Area,
@@ -78,6 +81,9 @@ pub enum Error {
     /// The key of the console's sessions has no value.
     #[error("`gateway.console.session_key` has no value")]
     SessionKey(#[source] casement_shell::config::SecretError),
+    /// What the connections to roles are encrypted with is of no use.
+    #[error("`gateway.upstreams_tls`")]
+    UpstreamsTls(#[source] casement_shell::tls::TlsError),
     /// Somebody could guess it.
     #[error(
         "`gateway.console.session_key` has fewer than {0} characters: take what \
@@ -155,15 +161,22 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
 
 impl Gateway {
     /// Serves the console, on a port of its own, until the stop; requests in flight end.
-    pub fn serve_console(
+    pub fn serve_console<D: Into<Door>>(
         &self,
-        listener: TcpListener,
-    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
-        self.console.clone().serve(listener)
+        door: D,
+    ) -> impl Future<Output = anyhow::Result<()>> + use<D> {
+        self.console.clone().serve(door.into())
     }
 
     /// Serves HTTP/1.1 and HTTP/2 on one port until the stop, then lets calls in flight end.
-    pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+    pub fn serve<D: Into<Door>>(
+        self,
+        door: D,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send + use<D> {
+        self.serve_behind(door.into())
+    }
+
+    async fn serve_behind(self, door: Door) -> anyhow::Result<()> {
         let Self {
             router,
             keeper,
@@ -178,7 +191,10 @@ impl Gateway {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_adaptive_window(Some(true))
             .add_routes(Routes::from(router))
-            .serve_with_incoming_shutdown(prompt(listener), stopping.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                door.open(stopping.clone()),
+                stopping.clone().cancelled_owned(),
+            );
         let (served, ()) = tokio::join!(serving, keeper.run(stopping));
         Ok(served?)
     }

@@ -29,11 +29,12 @@ const METRICS: &[Metric] = &[
     ),
     Metric::counter(
         "casement_gateway_limited_total",
-        "Calls refused because their brand is over a limit, by reason.",
+        "Calls refused because their brand, token or address is over a limit, by reason.",
     )
     .with(&[
         &[("reason", crate::limits::RATE_LIMITED)],
         &[("reason", crate::limits::CONCURRENCY_LIMITED)],
+        &[("reason", crate::limits::ADDRESS_LIMITED)],
     ]),
     Metric::counter(
         "casement_gateway_console_sign_ins_total",

@@ -6,17 +6,18 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use casement_shell::grpc::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, refusal, refuse};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, TimeoutExpired};
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, service_fn};
 use tracing::Instrument as _;
 
 use crate::body::Mended;
@@ -134,7 +135,7 @@ impl Upstreams {
             (Area::Media, &urls.media),
         ] {
             if !url.is_empty() {
-                let channel = channel(area, url, config.connect_timeout.unsigned_abs())?;
+                let channel = channel(area, url, config)?;
                 upstreams = upstreams.with(area, Upstream::Remote(channel));
             }
         }
@@ -161,23 +162,46 @@ impl Upstreams {
     }
 }
 
-fn channel(area: Area, url: &str, connect_timeout: Duration) -> Result<Channel, Error> {
+fn channel(area: Area, url: &str, config: &Config) -> Result<Channel, Error> {
     let refused = || Error::Url {
         area,
         url: url.to_owned(),
     };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| refused())?;
-    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().authority().is_none() {
+    let (secured, rest) = match (url.strip_prefix("https://"), &config.upstreams_tls) {
+        (Some(rest), Some(tls)) => (Some(tls.clone()), rest),
+        (Some(_), None) => return Err(refused()),
+        (None, _) => (None, url.strip_prefix("http://").ok_or_else(refused)?),
+    };
+    // The connector makes the connection, encrypted or not.
+    let endpoint = Endpoint::from_shared(format!("http://{rest}")).map_err(|_| refused())?;
+    let Some(authority) = endpoint.uri().authority().cloned() else {
         return Err(refused());
-    }
-    Ok(endpoint
+    };
+    let connect_timeout = config.connect_timeout.unsigned_abs();
+    let endpoint = endpoint
         .connect_timeout(connect_timeout)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .http2_adaptive_window(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
+        .tcp_nodelay(true);
+    let Some(tls) = secured else {
+        return Ok(endpoint.connect_lazy());
+    };
+    tls.check().map_err(Error::UpstreamsTls)?;
+    let port = authority.port_u16().unwrap_or(443);
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    Ok(
+        endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
+            let (tls, host) = (tls.clone(), host.clone());
+            async move {
+                let connecting = tls.connect(&host, port);
+                let connected = tokio::time::timeout(connect_timeout, connecting).await;
+                let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                Ok::<_, io::Error>(TokioIo::new(stream))
+            }
+        })),
+    )
 }
 
 /// An upstream, and whether it answered when last asked.
@@ -326,7 +350,9 @@ mod tests {
             let error = Upstreams::from_config(&config).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("`gateway.upstreams.archive` is no `http://HOST:PORT`: `{wrong}`")
+                format!(
+                    "`gateway.upstreams.archive` is no `http://HOST:PORT`, nor `https://` with `gateway.upstreams_tls`: `{wrong}`"
+                )
             );
         }
     }

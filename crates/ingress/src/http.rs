@@ -33,6 +33,7 @@ use tracing::Instrument as _;
 
 use crate::config::{DEFAULT_NAME, Keys, Limits};
 use crate::pack::{Packer, StoreError};
+use crate::watch::Posts;
 use crate::{metrics, trace};
 
 pub(crate) use caller::{Caller, Trust};
@@ -71,6 +72,8 @@ pub(crate) struct Door {
     /// Those of the SMS gateways, by their names.
     pub(crate) sms: HashMap<String, Packer>,
     pub(crate) clock: SharedClock,
+    /// Who had which signatures.
+    pub(crate) posts: Posts,
     trust: Trust,
     gates: Gates,
     body_timeout: Duration,
@@ -101,6 +104,7 @@ impl Door {
             whatsapp,
             sms,
             clock: house.clock,
+            posts: Posts::default(),
             trust: house.trust,
             gates: Gates::new(
                 limits.posts_per_second,
@@ -227,6 +231,17 @@ impl Outcome {
             | Self::NotBegun
             | Self::NotStored
             | Self::Unknown => false,
+        }
+    }
+
+    /// Whether the signature was good, if it was looked at.
+    fn shows_signature(self) -> Option<bool> {
+        match self {
+            Self::BadSignature => Some(false),
+            Self::Stored | Self::QueueFull | Self::NotBegun | Self::NotStored | Self::Unknown => {
+                Some(true)
+            }
+            _ => None,
         }
     }
 
@@ -390,6 +405,13 @@ async fn take(
     };
     if outcome.is_earned() {
         door.gates.count_refusal(&gate, caller.address, now);
+    }
+    if let Some(is_good) = outcome.shows_signature() {
+        let app = match knock.gateway {
+            Gateway::Meta => knock.app,
+            Gateway::Twilio | Gateway::Vonage | Gateway::Generic => "",
+        };
+        door.posts.count(label, app, is_good, now);
     }
     metrics::answered(label, outcome.label(), since.elapsed());
     let response = outcome.response(knock.gateway, now);

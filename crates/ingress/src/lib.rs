@@ -42,6 +42,7 @@ mod stored;
 mod token;
 mod trace;
 mod unsupported;
+mod watch;
 mod whatsapp;
 mod words;
 
@@ -98,6 +99,7 @@ pub struct Role {
     writers: Vec<JoinHandle<()>>,
     desk: Arc<Desk>,
     media: media::Media,
+    posts: watch::Posts,
 }
 
 /// Fetches the secrets and binds the address. Nothing is served before [`Role::run`].
@@ -143,6 +145,7 @@ pub async fn start(
         clock: clock.clone(),
     };
     let door = Door::new(keys, base_url, whatsapp, sms, house);
+    let posts = door.posts.clone();
     let media = media::start(config.media, &log, &directory, &clock)?;
     let desk = Desk {
         log,
@@ -170,6 +173,7 @@ pub async fn start(
         writers,
         desk: Arc::new(desk),
         media,
+        posts,
     })
 }
 
@@ -226,6 +230,7 @@ impl Role {
             writers,
             desk,
             media,
+            posts,
             ..
         } = self;
         let server = Server {
@@ -255,13 +260,26 @@ impl Role {
                 .await
                 .context("replay parked items")
         };
+        let watching = async {
+            tokio::spawn(watch::run(Arc::clone(&desk), posts, stopping.clone()))
+                .await
+                .context("watch who posts")
+        };
         let repair = Repair::at(Arc::clone(&desk));
         let granting = async {
             repair.grant_wishes(stopping.clone()).await;
             Ok(())
         };
         let fetching = async { media.run(stopping.clone()).await.context("fetch media") };
-        tokio::try_join!(serving, normalising, heeding, replaying, granting, fetching)?;
+        tokio::try_join!(
+            serving,
+            normalising,
+            heeding,
+            replaying,
+            granting,
+            fetching,
+            watching
+        )?;
         Ok(())
     }
 }

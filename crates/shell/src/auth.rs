@@ -4,20 +4,19 @@
 //! Each method says itself which scope it needs, with [`require`].
 
 mod layer;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use tonic::{Code, Status};
 
 use crate::config::{REDACTED, Secret, SecretError};
 use crate::grpc::refusal;
 
 pub use layer::{AuthLayer, AuthService, protect};
+pub use tokens::{HASH_PREFIX, Tokens, hash};
 
 /// The token of the demo; refused everywhere else.
 pub const DEMO_TOKEN: &str = "demo-token";
@@ -82,13 +81,15 @@ impl fmt::Display for Scope {
     }
 }
 
-/// One `[[api.tokens]]` of a configuration: the token itself, or the SHA-256 of it in hexadecimal.
+/// One `[[api.tokens]]` of a configuration: where its hashes stand, or the SHA-256 of it in
+/// hexadecimal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
     /// For logs and for the record of who did what.
     pub name: String,
-    /// The token, or where it stands.
+    /// The token, or its hash as in `sha256:…`, or where they stand: one a line, of which each is
+    /// good, until a time if the line says so (`sha256:… until 2027-01-31T00:00:00Z`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
     /// For those who keep no token where it is checked.
@@ -141,6 +142,17 @@ pub enum TokenError {
     /// The digest is not one.
     #[error("`sha256` of token {0} is not 64 hexadecimal digits")]
     Digest(String),
+    /// A line is neither a token nor a hash.
+    #[error(
+        "line {line} of token {name} is neither a token nor `sha256:` with 64 hexadecimal digits, \
+         with `until` and a time behind it if it is to end"
+    )]
+    Line {
+        /// The token's name.
+        name: String,
+        /// Which line of its value, from 1.
+        line: usize,
+    },
     /// A token that allows nothing is a mistake.
     #[error("token {0} has no scopes")]
     NoScopes(String),
@@ -162,96 +174,6 @@ pub enum TokenError {
         #[source]
         source: SecretError,
     },
-}
-
-/// The tokens that are accepted, as digests.
-#[derive(Clone, Default)]
-pub struct Tokens {
-    known: Vec<([u8; 32], Caller)>,
-}
-
-impl Tokens {
-    /// Resolves and checks the tokens of a configuration.
-    pub fn from_config(configs: &[TokenConfig]) -> Result<Self, TokenError> {
-        let tokens = Self::for_demo(configs)?;
-        let demo = digest(DEMO_TOKEN);
-        if let Some((_, caller)) = tokens.known.iter().find(|(known, _)| *known == demo) {
-            return Err(TokenError::Demo(caller.name.clone()));
-        }
-        Ok(tokens)
-    }
-
-    /// [`Tokens::from_config`], but [`DEMO_TOKEN`] is as good as any other.
-    pub fn for_demo(configs: &[TokenConfig]) -> Result<Self, TokenError> {
-        let mut tokens = Self::default();
-        for config in configs {
-            tokens.add(config)?;
-        }
-        Ok(tokens)
-    }
-
-    /// Whether no token is accepted at all.
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
-    /// Who presents `token`. Takes the same time whichever token it is, if any.
-    pub fn authenticate(&self, token: &str) -> Option<Caller> {
-        let presented = digest(token);
-        let mut found = None;
-        for (known, caller) in &self.known {
-            if bool::from(known.ct_eq(&presented)) {
-                found = Some(caller);
-            }
-        }
-        found.cloned()
-    }
-
-    fn add(&mut self, config: &TokenConfig) -> Result<(), TokenError> {
-        let name = || config.name.clone();
-        let digest = match (&config.token, &config.sha256) {
-            (Some(token), None) => {
-                let token = token.resolve().map_err(|source| TokenError::Secret {
-                    name: name(),
-                    source,
-                })?;
-                digest(token.expose_secret())
-            }
-            (None, Some(sha256)) => {
-                let mut digest = [0; 32];
-                hex::decode_to_slice(sha256, &mut digest)
-                    .map_err(|_| TokenError::Digest(name()))?;
-                digest
-            }
-            (None, None) | (Some(_), Some(_)) => return Err(TokenError::Source(name())),
-        };
-        if config.scopes.is_empty() {
-            return Err(TokenError::NoScopes(name()));
-        }
-        for (known, caller) in &self.known {
-            if caller.name == config.name {
-                return Err(TokenError::Name(name()));
-            }
-            if *known == digest {
-                return Err(TokenError::Same(caller.name.clone(), name()));
-            }
-        }
-        let caller = Caller {
-            name: name(),
-            brand: config.brand.clone(),
-            scopes: config.scopes.clone(),
-        };
-        self.known.push((digest, caller));
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.known.iter().map(|(_, caller)| &caller.name))
-            .finish()
-    }
 }
 
 /// Who is calling, if they may do what needs `scope`.
@@ -290,10 +212,6 @@ fn unauthenticated() -> Status {
         "send a known token as `authorization: Bearer …`",
         [],
     )
-}
-
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 fn default_brand() -> String {

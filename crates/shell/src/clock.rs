@@ -3,6 +3,8 @@
 //! Every other crate is handed a [`SharedClock`] and never asks the operating system for the time.
 //! The clock does not judge what a moment means: deadlines, windows and guards belong to the domain.
 
+mod seam;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,8 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use seam::{ForTests, for_process};
+
 /// How far two clocks may part before nothing that depends on time may be decided.
 pub const DISAGREEMENT_MAX: SignedDuration = SignedDuration::from_secs(2);
 
@@ -24,6 +28,9 @@ const SLEEP_SLICE: Duration = Duration::from_millis(500);
 /// For how long wall clock and broker must agree with one another, against the monotonic clock,
 /// before it gives in. A clock that is set wrong and put right at once never gets that far.
 const REALIGN_AFTER: Duration = Duration::from_secs(5);
+
+/// For how long counts what somebody else said of the time.
+const TESTIMONY_MAX: Duration = Duration::from_hours(2);
 
 /// Where the present comes from.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -43,6 +50,16 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// Takes a testimony: at some moment of the last `waited` the broker's clock, with which it
     /// stamps what it stores, stood at `broker`. A clock of virtual time ignores it.
     fn hear(&self, broker: Timestamp, waited: Duration);
+
+    /// Takes the testimony of somebody who decides nothing here, such as the platform: at some
+    /// moment of the last `waited` their clock stood at `at`. It shows in [`Clock::distances`] and
+    /// nowhere else. A clock of virtual time ignores it.
+    fn hear_of(&self, _whose: &'static str, _at: Timestamp, _waited: Duration) {}
+
+    /// How far others are away from this clock, by whose clock it is: positive if they are ahead.
+    fn distances(&self) -> Vec<(&'static str, SignedDuration)> {
+        vec![("wall", self.drift()), ("broker", self.broker_drift())]
+    }
 
     /// Whether decisions that depend on time may be made now.
     ///
@@ -121,6 +138,8 @@ pub struct SystemClock {
     anchor: Arc<Mutex<Anchor>>,
     wall: WallClock,
     heard: Mutex<Heard>,
+    /// What others said last, by whose clock it is, and when.
+    others: Mutex<BTreeMap<&'static str, (SignedDuration, Instant)>>,
 }
 
 /// Reads the wall clock.
@@ -152,6 +171,7 @@ impl SystemClock {
             anchor: Arc::new(Mutex::new(Anchor::at(wall()))),
             wall,
             heard: Mutex::default(),
+            others: Mutex::default(),
         }
     }
 
@@ -223,6 +243,19 @@ impl Clock for SystemClock {
 
     fn broker_drift(&self) -> SignedDuration {
         lock(&self.heard).ahead_by
+    }
+
+    fn hear_of(&self, whose: &'static str, at: Timestamp, waited: Duration) {
+        let ahead_by = distance(at, waited, self.now());
+        lock(&self.others).insert(whose, (ahead_by, Instant::now()));
+    }
+
+    fn distances(&self) -> Vec<(&'static str, SignedDuration)> {
+        let mut others = lock(&self.others);
+        others.retain(|_, (_, heard_at)| heard_at.elapsed() < TESTIMONY_MAX);
+        let others = others.iter().map(|(whose, (by, _))| (*whose, *by));
+        let own = [("wall", self.drift()), ("broker", self.broker_drift())];
+        own.into_iter().chain(others).collect()
     }
 
     fn hear(&self, broker: Timestamp, waited: Duration) {

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::server::Door;
 
 pub mod watch;
 
@@ -43,7 +43,7 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Streams are in flight, too: they end by watching `stopping` themselves.
 pub async fn serve(
-    listener: TcpListener,
+    door: impl Into<Door>,
     routes: Routes,
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
@@ -54,17 +54,11 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(prompt(listener), stopping.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            door.into().open(stopping.clone()),
+            stopping.cancelled_owned(),
+        )
         .await
-}
-
-/// Takes connections that send what is written to them at once.
-///
-/// An answer is written in parts: headers, message, trailers. With Nagle's algorithm the second part
-/// waits until the caller has acknowledged the first, which callers put off for 40 ms. A server that
-/// is handed its connections does not see to that by itself.
-pub fn prompt(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 /// A refusal with a stable reason (`UPPER_SNAKE_CASE`) and facts about it, as ErrorInfo.
@@ -184,6 +178,8 @@ pub fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]

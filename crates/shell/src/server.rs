@@ -4,6 +4,8 @@
 //! It speaks HTTP/1.1 only, so that a connection carries one request at a time. Limits on bodies
 //! and on requests are for the router's owner.
 
+mod incoming;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::tls::{self, Tls};
+
+pub use incoming::{Connection, Door};
 
 /// Pause after the system had no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -72,6 +76,21 @@ pub struct Server {
 }
 
 impl Server {
+    /// A server behind a door.
+    pub fn behind(door: Door, router: Router) -> Self {
+        let Door {
+            listener,
+            tls,
+            limits,
+        } = door;
+        Self {
+            listener,
+            router,
+            tls,
+            limits,
+        }
+    }
+
     /// Serves until `stopping`, then lets requests in flight end.
     pub async fn run(self, stopping: CancellationToken) {
         let Self {
@@ -91,7 +110,7 @@ impl Server {
                 connections.spawn(turn_away(stream, tls.is_some()));
                 continue;
             };
-            let connection = Connection {
+            let connection = Talk {
                 router: router.clone(),
                 limits,
                 stopping: stopping.clone(),
@@ -163,14 +182,14 @@ fn count_refused(reason: &'static str) {
     metrics::counter!("casement_http_connections_refused_total", "reason" => reason).increment(1);
 }
 
-struct Connection {
+struct Talk {
     router: Router,
     limits: Limits,
     stopping: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
 
-impl Connection {
+impl Talk {
     async fn plain(self, stream: TcpStream, address: SocketAddr) {
         let peer = Peer {
             address,

@@ -1,9 +1,12 @@
 //! TLS for servers: a certificate that is read again when its file changes, and client
 //! certificates, checked against an authority and passed on by name.
 //!
-//! A client without a certificate is let in: who needs one to have a certificate, and under which
-//! name, is for whoever serves it to say. A certificate that the authority did not sign ends the
-//! handshake.
+//! Where webhooks are taken, a client without a certificate is let in: who needs one to have a
+//! certificate, and under which name, is for whoever serves it to say. Everywhere else, whoever
+//! names an authority wants a certificate of it from each client. One that the authority did not
+//! sign ends the handshake.
+
+mod client;
 
 use std::fmt;
 use std::io;
@@ -20,13 +23,61 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::http::install_tls_provider;
+use crate::telemetry::{Metric, describe};
+
+pub use client::ClientTlsConfig;
 
 /// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Limits are counted by connection, so each carries one request at a time.
-const PROTOCOL: &[u8] = b"http/1.1";
+/// Where limits are counted by connection, each carries one request at a time.
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// What gRPC needs.
+const HTTP_2: &[u8] = b"h2";
+
+const METRICS: &[Metric] = &[
+    Metric::gauge(
+        "casement_tls_certificate_days",
+        "Days until the certificate in use ends, by listener; negative once it has.",
+    )
+    .with(&[]),
+    Metric::counter(
+        "casement_tls_reloads_total",
+        "Changed certificate files, by listener and outcome: taken, refused.",
+    )
+    .with(&[]),
+];
+
+/// Who is served with a certificate, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Posts of strangers, by HTTP/1.1; a client's certificate is asked for and not needed.
+    Webhooks,
+    /// Callers, by HTTP/2 and HTTP/1.1.
+    Api,
+    /// Browsers, by HTTP/1.1.
+    Console,
+}
+
+impl For {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhooks => "webhooks",
+            Self::Api => "api",
+            Self::Console => "console",
+        }
+    }
+
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Webhooks | Self::Console => vec![HTTP_1.to_vec()],
+            Self::Api => vec![HTTP_2.to_vec(), HTTP_1.to_vec()],
+        }
+    }
+}
 
 /// Where the certificates are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +115,9 @@ pub enum TlsError {
     /// Certificate and key do not fit, or the key is of a kind that is not supported.
     #[error("certificate and key are of no use together")]
     Unfit(#[from] rustls::Error),
+    /// A client's certificate without its key, or the other way round.
+    #[error("a client's certificate and its key are of use together only")]
+    Half,
     /// The authorities are of no use.
     #[error("certificates of authorities in {} are of no use", path.display())]
     Authorities {
@@ -91,6 +145,7 @@ struct Loaded {
 /// A server's side of TLS. New connections get what the files held last.
 pub struct Tls {
     config: TlsConfig,
+    whom: For,
     loaded: RwLock<Loaded>,
 }
 
@@ -104,13 +159,52 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files, for webhooks.
     pub fn load(config: TlsConfig) -> Result<Self, TlsError> {
+        Self::load_for(For::Webhooks, config)
+    }
+
+    /// Reads the files.
+    pub fn load_for(whom: For, config: TlsConfig) -> Result<Self, TlsError> {
         install_tls_provider();
         let files = read(&config)?;
-        let server = build(&config, &files)?;
+        let server = build(whom, &config, &files)?;
         let loaded = RwLock::new(Loaded { files, server });
-        Ok(Self { config, loaded })
+        Ok(Self {
+            config,
+            whom,
+            loaded,
+        })
+    }
+
+    /// Seconds from a time to the end of the certificate in use.
+    fn seconds_left(&self, now: jiff::Timestamp) -> Option<i64> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let first = CertificateDer::pem_slice_iter(&loaded.files.certificate).next()?;
+        let first = first.ok()?;
+        let (_, certificate) = X509Certificate::from_der(&first).ok()?;
+        let end = certificate.validity().not_after.timestamp();
+        Some(end.saturating_sub(now.as_second()))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds of centuries are exact, and days are shown"
+    )]
+    fn tell_days(&self) {
+        if let Some(seconds) = self.seconds_left(SystemClock::new().now()) {
+            let days = seconds as f64 / 86_400.0;
+            metrics::gauge!("casement_tls_certificate_days", "listener" => self.whom.as_str())
+                .set(days);
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        metrics::counter!(
+            "casement_tls_reloads_total",
+            "listener" => self.whom.as_str(), "outcome" => outcome
+        )
+        .increment(1);
     }
 
     /// What the next connection is to be served with.
@@ -130,25 +224,42 @@ impl Tls {
         if is_same {
             return Ok(false);
         }
-        let server = build(&self.config, &files)?;
+        let server = build(self.whom, &self.config, &files)?;
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Loaded { files, server };
         Ok(true)
     }
 
     /// Reads the files again and again until the stop.
     pub async fn watch(self: Arc<Self>, stopping: CancellationToken) {
+        describe(METRICS);
         let mut every = tokio::time::interval(LOOK_INTERVAL);
+        // What was told of files that are of no use is not told every few seconds.
+        let mut told = String::new();
         loop {
+            self.tell_days();
             tokio::select! {
                 () = stopping.cancelled() => return,
                 _ = every.tick() => {}
             }
             let tls = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || tls.reload()).await {
-                Ok(Ok(true)) => tracing::info!("certificates were read anew"),
-                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => {
+                    told.clear();
+                    self.count("taken");
+                    tracing::info!(listener = self.whom.as_str(), "certificates were read anew");
+                }
+                Ok(Ok(false)) => told.clear(),
                 Ok(Err(error)) => {
-                    tracing::error!(error = %error, "changed certificates are not taken");
+                    let error = error.to_string();
+                    if error != told {
+                        self.count("refused");
+                        tracing::warn!(
+                            listener = self.whom.as_str(),
+                            error,
+                            "changed certificates are of no use, the old ones stay"
+                        );
+                        told = error;
+                    }
                 }
                 Err(error) => tracing::error!(error = %error, "certificates were not read"),
             }
@@ -170,7 +281,7 @@ fn read(config: &TlsConfig) -> Result<Files, TlsError> {
     })
 }
 
-fn build(config: &TlsConfig, files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
+fn build(whom: For, config: &TlsConfig, files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&config.certificate, &files.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|_| TlsError::NotPem {
         path: config.key.clone(),
@@ -183,19 +294,22 @@ fn build(config: &TlsConfig, files: &Files) -> Result<Arc<ServerConfig>, TlsErro
             for authority in certificates(path, pem)? {
                 roots.add(authority)?;
             }
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
-                .allow_unauthenticated()
-                .build()
-                .map_err(|source| TlsError::Authorities {
-                    path: path.clone(),
-                    source,
-                })?;
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+            let verifier = if whom == For::Webhooks {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            let verifier = verifier.build().map_err(|source| TlsError::Authorities {
+                path: path.clone(),
+                source,
+            })?;
             builder.with_client_cert_verifier(verifier)
         }
         _ => builder.with_no_client_auth(),
     };
     let mut server = builder.with_single_cert(chain, key)?;
-    server.alpn_protocols = vec![PROTOCOL.to_vec()];
+    server.alpn_protocols = whom.protocols();
     Ok(Arc::new(server))
 }
 

@@ -140,6 +140,12 @@ impl Handle {
             .change(|state| state.books.assets.unsubscribe(waba_id));
     }
 
+    /// Subscribes the app to a business account's webhooks, as somebody did at the platform.
+    pub fn subscribe(&self, waba_id: &str) {
+        self.shared
+            .change(|state| state.books.assets.subscribe(waba_id));
+    }
+
     /// Returns whether the app gets a business account's webhooks.
     pub fn is_subscribed(&self, waba_id: &str) -> bool {
         self.shared

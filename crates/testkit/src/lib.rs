@@ -13,7 +13,7 @@ mod process;
 mod proxy;
 pub mod socket;
 
-pub use cluster::NatsCluster;
+pub use cluster::{Launch, NOWHERE, NatsCluster, Node};
 pub use eventually::{Answer, EVENTUALLY_MAX, eventually, eventually_within};
 pub use nats::{NatsServer, NatsServerBuilder, nats_server_bin};
 pub use port::free_port;

@@ -215,11 +215,11 @@ impl Drop for Process {
 /// When it is not built.
 pub fn casement_bin() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    // target/debug/deps/test-… or target/debug/examples/…
+    // target/debug/deps/test-…, target/debug/examples/…, or a program in target/debug itself.
     let found = test
         .ancestors()
-        .skip(2)
-        .take(2)
+        .skip(1)
+        .take(3)
         .map(|folder| folder.join("casement"))
         .find(|path| path.is_file());
     found.unwrap_or_else(|| {

@@ -2,6 +2,7 @@
 //!
 //! It reads the checkout and changes nothing.
 
+mod compose;
 mod manifests;
 mod sources;
 mod tree;
@@ -90,6 +91,7 @@ fn check(files: &[File]) -> Vec<Problem> {
             sources::check(file)
                 .into_iter()
                 .chain(manifests::check(file))
+                .chain(compose::check(file))
         })
         .collect();
     problems.extend(sources::check_decision_records(files));

@@ -50,7 +50,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
 ];
 
 /// On top of all; what they depend on is their business.
-const TOPS: [&str; 4] = ["bench", "casement", "fuzz", "tests"];
+const TOPS: [&str; 6] = ["bench", "casement", "chaos", "fuzz", "simulation", "tests"];
 
 /// Crates of ours that tests of any crate may use besides.
 const FOR_TESTS: [&str; 4] = ["proto", "shell", "simulator", "testkit"];
@@ -59,7 +59,7 @@ const FOR_TESTS: [&str; 4] = ["proto", "shell", "simulator", "testkit"];
 const KEPT: [(&str, &[&str], &str); 3] = [
     (
         "async-nats",
-        &["bench", "event-log", EXAMPLE, "testkit", "tests"],
+        &["bench", "chaos", "event-log", EXAMPLE, "testkit", "tests"],
         "the log is reached through casement-event-log",
     ),
     (

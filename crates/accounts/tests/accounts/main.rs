@@ -11,6 +11,7 @@ mod house;
 mod numbers;
 mod onboarding;
 mod templates;
+mod watch;
 
 use casement_accounts::{Config, start};
 use casement_event::subject::{account, stream};

@@ -64,6 +64,7 @@ impl Scene {
             },
             numbers: Numbers {
                 poll_every: SignedDuration::from_mins(15),
+                watch_every: SignedDuration::ZERO,
             },
             ..Config::default()
         };

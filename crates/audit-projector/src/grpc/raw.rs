@@ -3,9 +3,10 @@
 //! It reads `RAW`, which forgets by age, at the place that the event names. A post may hold items
 //! of several brands: who acts for one gets the event's own item and no neighbour.
 
-use casement_event::subject::stream;
-use casement_event::{Event, v1};
-use casement_event_log::{Log, Position};
+use casement_event::convert::timestamp;
+use casement_event::subject::{SHOWN_WEBHOOKS, stream};
+use casement_event::{Event, Record, Uuid, v1};
+use casement_event_log::{Expect, Log, Position};
 use casement_proto::message::v1 as proto;
 use casement_shell::auth::Caller;
 use casement_shell::grpc::{bad_field, refuse};
@@ -15,6 +16,8 @@ use serde_json::Value;
 use tonic::{Code, Status};
 
 use super::{Backend, brand_of, unanswered};
+use crate::erasure::SOURCE;
+use crate::model::Row;
 use crate::store::{EventFilter, EventKey, Limit};
 
 /// For how long `RAW` has a post, unless somebody set it otherwise.
@@ -59,14 +62,6 @@ pub(super) async fn answer(
         let text = "this event came by no webhook, or cannot be read any more";
         refuse(Code::NotFound, "NO_WEBHOOK", text)
     })?;
-    // Who looks at what customers wrote is on record.
-    tracing::info!(
-        caller = caller.name,
-        event_id = row.index.event_id,
-        stream = row.stored.stream,
-        sequence = row.stored.sequence,
-        "raw webhook is shown"
-    );
     let post = find(log, origin).await?;
     let body = match &brand_id {
         None => post.body.to_vec(),
@@ -77,6 +72,7 @@ pub(super) async fn answer(
         })?,
     };
     let is_whole = brand_id.is_none();
+    record(backend, log, caller, row, is_whole).await?;
     Ok(proto::GetRawWebhookResponse {
         body,
         whole_post: is_whole,
@@ -84,6 +80,36 @@ pub(super) async fn answer(
         app: post.app,
         query: if is_whole { post.query } else { String::new() },
         path: origin.path.clone(),
+    })
+}
+
+/// Puts on record who looks at what customers wrote, before they see it.
+async fn record(
+    backend: &Backend,
+    log: &Log,
+    caller: &Caller,
+    row: &Row,
+    is_whole: bool,
+) -> Result<(), Status> {
+    let now = backend.clock.now();
+    let shown = v1::RawWebhookShown {
+        caller: caller.name.clone(),
+        brand_id: row.index.brand_id.clone(),
+        number: row.index.number.clone(),
+        event_id: row.index.event_id.clone(),
+        stream: row.stored.stream.clone(),
+        incarnation: row.stored.incarnation.clone(),
+        sequence: row.stored.sequence,
+        whole_post: is_whole,
+        time: Some(timestamp(now)),
+    };
+    let subject = SHOWN_WEBHOOKS.to_owned();
+    let record = Record::new(subject, Uuid::new_v4(), SOURCE, now, shown);
+    let appended = log.append(record, Expect::Anything).await;
+    appended.map(drop).map_err(|error| {
+        tracing::warn!(%error, "raw webhook is not shown: it could not be recorded");
+        let text = "that it is shown could not be recorded, so it is not shown";
+        refuse(Code::Unavailable, "LOG_UNAVAILABLE", text)
     })
 }
 

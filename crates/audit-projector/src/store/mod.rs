@@ -20,6 +20,7 @@ mod search;
 mod sql;
 mod sqlite;
 mod text;
+mod watch;
 
 #[cfg(test)]
 mod contract;
@@ -54,6 +55,7 @@ pub(crate) use rebuild::RESTART as RESTART_REBUILD;
 pub(crate) use rebuild::{Rebuild, Rebuilding, is_newer_than, versions};
 pub(crate) use search::{Found, SearchFilter, SearchKey};
 pub(crate) use sqlite::Sqlite;
+pub(crate) use watch::WatchStore;
 
 /// A store as it is passed around.
 pub(crate) type SharedStore = Arc<dyn Store>;
@@ -124,7 +126,7 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
 /// What the role asks of its database.
 pub(crate) trait Store:
-    Erasing + FigureStore + Heads + Rebuilding + Debug + Send + Sync
+    Erasing + FigureStore + Heads + Rebuilding + WatchStore + Debug + Send + Sync
 {
     /// Returns the name of the database system, as traces have it.
     fn system(&self) -> &'static str;

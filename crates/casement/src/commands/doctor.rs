@@ -14,6 +14,7 @@ mod places;
 mod report;
 mod settings;
 mod sms;
+mod watch;
 
 use std::time::Duration;
 
@@ -180,6 +181,7 @@ async fn examine(args: &DoctorArgs, config: &Config, report: &mut Report) {
     report.append(of_archive);
     report.append(of_meta);
     broker::webhooks(&broker, clock.now(), report);
+    watch::check(&broker, report).await;
     report.append(callbacks::check(config, &numbers));
     report.append(of_sms);
 }

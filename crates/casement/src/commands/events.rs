@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use casement_event::subject::stream;
 use casement_event::{Extension, Stored};
-use casement_event_log::{Config, Followed, Log, Position, Start};
+use casement_event_log::{Config, Followed, Log, Position, Start, Tls};
 use casement_shell::config::{ConfigError, Secret};
 use casement_shell::telemetry::{self, TelemetryConfig};
 use clap::{Args, Subcommand, ValueEnum};
@@ -52,6 +52,9 @@ pub(crate) struct TailArgs {
     /// Credentials file for the broker
     #[arg(long, value_name = "FILE")]
     nats_creds: Option<PathBuf>,
+    /// The authority that signed the broker's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    nats_ca: Option<PathBuf>,
     /// Where to begin
     #[arg(long, value_enum, default_value = "new")]
     from: From,
@@ -136,6 +139,10 @@ async fn connect(args: &TailArgs) -> anyhow::Result<Log> {
         name: "casement events tail".to_owned(),
         user,
         credentials_file: args.nats_creds.clone(),
+        tls: Tls {
+            ca: args.nats_ca.clone(),
+            ..Tls::default()
+        },
         // See `TROUBLES`.
         accept_unsafe_broker: true,
         ..Config::default()

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use casement_event_log::{Config, Log};
+use casement_event_log::{Config, Log, Tls};
 use casement_shell::SystemClock;
 use casement_shell::config::{ConfigError, Secret};
 use casement_shell::telemetry::{self, TelemetryConfig};
@@ -37,6 +37,9 @@ pub(crate) struct StoryArgs {
     /// File that holds the user's password
     #[arg(long, value_name = "FILE")]
     nats_password_file: PathBuf,
+    /// The authority that signed the broker's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    nats_ca: Option<PathBuf>,
     /// Address of the simulator
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8083")]
     simulator: String,
@@ -56,6 +59,10 @@ pub(crate) async fn run(args: StoryArgs) -> anyhow::Result<()> {
         servers: args.nats.clone(),
         name: "casement story".to_owned(),
         user: Some((args.nats_user, password.expose_secret().to_owned())),
+        tls: Tls {
+            ca: args.nats_ca,
+            ..Tls::default()
+        },
         accept_unsafe_broker: true,
         ..Config::default()
     };

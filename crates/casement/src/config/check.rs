@@ -58,6 +58,40 @@ fn broker(config: &Config, which: Which, problems: &mut Vec<String>) {
     if log.user.is_empty() && log.password.is_some() {
         problems.push("`log.password` is set without `log.user`".to_owned());
     }
+    if log.nkey.is_some() && (log.password.is_some() || log.credentials_file.is_some()) {
+        problems.push(
+            "`log.nkey` is set beside another way to say who we are: take `log.user` and \
+             `log.password`, or `log.credentials_file`, away"
+                .to_owned(),
+        );
+    }
+    if let Some(Ok(seed)) = log.nkey.as_ref().map(Secret::resolve)
+        && nkeys::KeyPair::from_seed(seed.expose_secret()).is_err()
+    {
+        problems.push(
+            "`log.nkey` is no seed of a key pair, as in `SU…`: `casement broker init` makes them"
+                .to_owned(),
+        );
+    }
+    let prefix = &log.inbox_prefix;
+    if prefix.is_empty() || prefix.ends_with('.') || prefix.contains(['*', '>', ' ']) {
+        problems.push(
+            "`log.inbox_prefix` must be a subject such as `_INBOX_ingress`, without wildcards and \
+             without a dot at its end"
+                .to_owned(),
+        );
+    }
+    if log.tls.certificate.is_some() != log.tls.key.is_some() {
+        problems
+            .push("`log.tls.certificate` and `log.tls.key` are of use together only".to_owned());
+    }
+    if log.servers.is_empty() && !log.tls.is_empty() {
+        problems.push(
+            "`log.tls` is set, but the broker that `up` runs speaks no TLS: name one that does \
+             with `log.servers`"
+                .to_owned(),
+        );
+    }
     if ![1, 3, 5].contains(&log.replicas) {
         problems.push(format!(
             "`log.replicas` is {}: it must be 1, 3 or 5",
@@ -228,6 +262,8 @@ pub(super) fn all_secrets(config: &Config, which: Which) -> Vec<(String, &Secret
     if which.has_log() {
         let password = config.log.password.iter();
         all.extend(password.map(|secret| ("log.password".to_owned(), secret)));
+        let seed = config.log.nkey.iter();
+        all.extend(seed.map(|secret| ("log.nkey".to_owned(), secret)));
     }
     if which.runs(Which::AuditProjector) {
         let url = config.archive.database_url.iter();

@@ -60,7 +60,11 @@ impl Caller {
             message_id: call.message.context.id.to_string(),
             attempt: call.attempt,
         };
-        match self.sms.send(to, &sms, now).await {
+        let sent = match &self.carrier {
+            None => self.sms.send(to, &sms, now).await,
+            Some(carrier) => carrier.sms(&sms).await,
+        };
+        match sent {
             Outcome::Accepted(accepted) => Answer::Accepted {
                 provider_id: accepted.id,
                 status: accepted.status,

@@ -8,7 +8,7 @@ use casement_event_log::{Expect, Log};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{number, stage};
+use crate::stage::{Ground, number, on_both, stage};
 
 async fn record(log: &Log, kind: &str, id: &str, event: impl Into<Event>) {
     let time = Timestamp::UNIX_EPOCH;
@@ -107,91 +107,94 @@ async fn the_directory_knows_what_stood_before_it_and_hears_of_changes() {
     stopping.cancel();
 }
 
-#[tokio::test]
-async fn a_directory_of_nothing_starts_empty_and_fills() {
-    let (_server, log) = stage().await;
-    let stopping = CancellationToken::new();
-    let directory = Directory::start(&log, stopping.clone()).await;
-    assert_eq!(directory.numbers(), []);
-    let mut changed = directory.changed();
-    name_the_number(&log, "first").await;
-    changed.changed().await.unwrap();
-    assert_eq!(
-        directory.number(&number()),
-        Some(the_number("first", false))
-    );
-    stopping.cancel();
+on_both! {
+    async fn a_directory_of_nothing_starts_empty_and_fills(ground: &Ground) {
+        let log = ground.log().await;
+        let stopping = CancellationToken::new();
+        let directory = Directory::start(&log, stopping.clone()).await;
+        assert_eq!(directory.numbers(), []);
+        let mut changed = directory.changed();
+        name_the_number(&log, "first").await;
+        changed.changed().await.unwrap();
+        assert_eq!(
+            directory.number(&number()),
+            Some(the_number("first", false))
+        );
+        stopping.cancel();
+    }
 }
 
-#[tokio::test]
-async fn a_number_has_moved_when_its_account_says_so() {
-    let (_server, log) = stage().await;
-    let stopping = CancellationToken::new();
-    let directory = Directory::start(&log, stopping.clone()).await;
-    let mut changed = directory.changed();
-    name_the_number(&log, "first").await;
-    changed.changed().await.unwrap();
-    assert_eq!(directory.migrated_at(&number()), None);
-    assert_eq!(directory.migrated(), []);
+on_both! {
+    async fn a_number_has_moved_when_its_account_says_so(ground: &Ground) {
+        let log = ground.log().await;
+        let stopping = CancellationToken::new();
+        let directory = Directory::start(&log, stopping.clone()).await;
+        let mut changed = directory.changed();
+        name_the_number(&log, "first").await;
+        changed.changed().await.unwrap();
+        assert_eq!(directory.migrated_at(&number()), None);
+        assert_eq!(directory.migrated(), []);
 
-    let at = Timestamp::from_second(1_800_000_000).unwrap();
-    let moved = v1::NumberRecorded {
-        number: Some(v1::Number {
-            migrate_time: Some(convert::timestamp(at)),
-            ..the_number("first", false)
-        }),
-        ..v1::NumberRecorded::default()
-    };
-    record(&log, "number", "15550001111", moved).await;
-    changed.changed().await.unwrap();
-    assert_eq!(directory.migrated_at(&number()), Some(at));
-    assert_eq!(directory.migrated(), [(number(), at)]);
-    stopping.cancel();
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let moved = v1::NumberRecorded {
+            number: Some(v1::Number {
+                migrate_time: Some(convert::timestamp(at)),
+                ..the_number("first", false)
+            }),
+            ..v1::NumberRecorded::default()
+        };
+        record(&log, "number", "15550001111", moved).await;
+        changed.changed().await.unwrap();
+        assert_eq!(directory.migrated_at(&number()), Some(at));
+        assert_eq!(directory.migrated(), [(number(), at)]);
+        stopping.cancel();
+    }
 }
 
-#[tokio::test]
-async fn halts_are_known_at_once_to_whoever_reads_them_and_never_go_back() {
-    let (_server, log) = stage().await;
-    let stopping = CancellationToken::new();
-    let directory = Directory::start(&log, stopping.clone()).await;
-    let target = Target::new(Scope::Number, "15550001111");
-    let cause = Cause::ByHand {
-        reason: String::new(),
-    };
-    let halt = Halt {
-        target,
-        traffic: Traffic::Everything,
-        channels: Channels::Every,
-        may_go_elsewhere: false,
-        cause,
-        since: Timestamp::UNIX_EPOCH,
-        until: None,
-        probe_at: None,
-        renewals: 0,
-    };
-    let stored = convert::halt::stored(&halt, &convert::halt::Details::default());
-    let halted = convert::halt::halted(&stored, Timestamp::UNIX_EPOCH);
-    let subject = halted.subject.clone();
-    let first = log.append(halted, Expect::Anything).await.unwrap();
-    let resumed = v1::SendsResumed {
-        halt: Some(stored.clone()),
-        time: Some(convert::timestamp(Timestamp::UNIX_EPOCH)),
-        ..v1::SendsResumed::default()
-    };
-    let resumed = convert::halt::resumed(resumed, Timestamp::UNIX_EPOCH);
-    let second = log.append(resumed, Expect::Anything).await.unwrap();
-    let read = log.read_subject(stream::ACCOUNTS, &subject).await.unwrap();
-    // Whoever cannot wait for the follower, in the wrong order.
-    directory.hear(&read[1]);
-    directory.hear(&read[0]);
-    assert_eq!(directory.halts_sequence(), second.sequence);
-    let known = directory.halts()[&stored.halt_id].clone();
-    assert_eq!(known.sequence, second.sequence);
-    assert!(matches!(known.known, Known::Lifted { .. }), "{known:?}");
+on_both! {
+    async fn halts_are_known_at_once_to_whoever_reads_them_and_never_go_back(ground: &Ground) {
+        let log = ground.log().await;
+        let stopping = CancellationToken::new();
+        let directory = Directory::start(&log, stopping.clone()).await;
+        let target = Target::new(Scope::Number, "15550001111");
+        let cause = Cause::ByHand {
+            reason: String::new(),
+        };
+        let halt = Halt {
+            target,
+            traffic: Traffic::Everything,
+            channels: Channels::Every,
+            may_go_elsewhere: false,
+            cause,
+            since: Timestamp::UNIX_EPOCH,
+            until: None,
+            probe_at: None,
+            renewals: 0,
+        };
+        let stored = convert::halt::stored(&halt, &convert::halt::Details::default());
+        let halted = convert::halt::halted(&stored, Timestamp::UNIX_EPOCH);
+        let subject = halted.subject.clone();
+        let first = log.append(halted, Expect::Anything).await.unwrap();
+        let resumed = v1::SendsResumed {
+            halt: Some(stored.clone()),
+            time: Some(convert::timestamp(Timestamp::UNIX_EPOCH)),
+            ..v1::SendsResumed::default()
+        };
+        let resumed = convert::halt::resumed(resumed, Timestamp::UNIX_EPOCH);
+        let second = log.append(resumed, Expect::Anything).await.unwrap();
+        let read = log.read_subject(stream::ACCOUNTS, &subject).await.unwrap();
+        // Whoever cannot wait for the follower, in the wrong order.
+        directory.hear(&read[1]);
+        directory.hear(&read[0]);
+        assert_eq!(directory.halts_sequence(), second.sequence);
+        let known = directory.halts()[&stored.halt_id].clone();
+        assert_eq!(known.sequence, second.sequence);
+        assert!(matches!(known.known, Known::Lifted { .. }), "{known:?}");
 
-    // One that starts later sees the same.
-    let late = Directory::start(&log, stopping.clone()).await;
-    assert_eq!(late.halts(), directory.halts());
-    assert!(first.sequence < second.sequence);
-    stopping.cancel();
+        // One that starts later sees the same.
+        let late = Directory::start(&log, stopping.clone()).await;
+        assert_eq!(late.halts(), directory.halts());
+        assert!(first.sequence < second.sequence);
+        stopping.cancel();
+    }
 }

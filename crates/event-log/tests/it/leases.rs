@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{config, log, server};
+use crate::stage::{Ground, config, log, on_both, server};
 
 const LENGTH: Duration = Duration::from_millis(1_500);
 
@@ -20,27 +20,28 @@ async fn lost(mut lease: watch::Receiver<bool>) {
     lease.wait_for(|is_held| !*is_held).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_lease_has_one_holder_and_passes_on_when_given_up() {
-    let server = server().await;
-    let (one, other) = (log(&server).await, log(&server).await);
-    let stopping = CancellationToken::new();
-    // A lease so long that only giving it up can pass it on in the time of this test.
-    let length = Duration::from_mins(1);
-    let first = lease::hold(&one, "test", length, stopping.clone());
-    held(first.clone()).await;
-    let until = CancellationToken::new();
-    let second = lease::hold(&other, "test", Duration::from_secs(2), until.clone());
-    // The second one asks, and is told that somebody holds it.
-    let third = lease::hold(&other, "another", length, until.clone());
-    held(third).await;
-    assert!(*first.borrow() && !*second.borrow());
+on_both! {
+    async fn a_lease_has_one_holder_and_passes_on_when_given_up(ground: &Ground) {
 
-    stopping.cancel();
-    lost(first.clone()).await;
-    held(second).await;
-    assert!(!*first.borrow());
-    until.cancel();
+        let (one, other) = (ground.log().await, ground.log().await);
+        let stopping = CancellationToken::new();
+        // A lease so long that only giving it up can pass it on in the time of this test.
+        let length = Duration::from_mins(1);
+        let first = lease::hold(&one, "test", length, stopping.clone());
+        held(first.clone()).await;
+        let until = CancellationToken::new();
+        let second = lease::hold(&other, "test", Duration::from_secs(2), until.clone());
+        // The second one asks, and is told that somebody holds it.
+        let third = lease::hold(&other, "another", length, until.clone());
+        held(third).await;
+        assert!(*first.borrow() && !*second.borrow());
+
+        stopping.cancel();
+        lost(first.clone()).await;
+        held(second).await;
+        assert!(!*first.borrow());
+        until.cancel();
+    }
 }
 
 #[tokio::test]
@@ -111,31 +112,32 @@ async fn a_holder_keeps_its_lease_through_a_restart_of_the_broker() {
     stopping.cancel();
 }
 
-#[tokio::test]
-async fn many_that_want_a_lease_at_once_agree_on_one_holder() {
-    let server = server().await;
-    let stopping = CancellationToken::new();
-    let mut leases = Vec::new();
-    let mut logs = Vec::new();
-    for _ in 0..5 {
-        let log = log(&server).await;
-        leases.push(lease::hold(&log, "test", LENGTH, stopping.clone()));
-        logs.push(log);
+on_both! {
+    async fn many_that_want_a_lease_at_once_agree_on_one_holder(ground: &Ground) {
+
+        let stopping = CancellationToken::new();
+        let mut leases = Vec::new();
+        let mut logs = Vec::new();
+        for _ in 0..5 {
+            let log = ground.log().await;
+            leases.push(lease::hold(&log, "test", LENGTH, stopping.clone()));
+            logs.push(log);
+        }
+        let all = leases.iter().cloned().map(|lease| Box::pin(held(lease)));
+        futures::future::select_all(all).await;
+        // By the time it was renewed often, each of the others has asked.
+        let newest = async || {
+            logs[0]
+                .last("LEASES", "casement.leases.test")
+                .await
+                .ok()
+                .flatten()
+        };
+        eventually("it is renewed", async || {
+            newest().await.is_some_and(|newest| newest.sequence > 4)
+        })
+        .await;
+        assert_eq!(leases.iter().filter(|lease| *lease.borrow()).count(), 1);
+        stopping.cancel();
     }
-    let all = leases.iter().cloned().map(|lease| Box::pin(held(lease)));
-    futures::future::select_all(all).await;
-    // By the time it was renewed often, each of the others has asked.
-    let newest = async || {
-        logs[0]
-            .last("LEASES", "casement.leases.test")
-            .await
-            .ok()
-            .flatten()
-    };
-    eventually("it is renewed", async || {
-        newest().await.is_some_and(|newest| newest.sequence > 4)
-    })
-    .await;
-    assert_eq!(leases.iter().filter(|lease| *lease.borrow()).count(), 1);
-    stopping.cancel();
 }

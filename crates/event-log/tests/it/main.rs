@@ -7,6 +7,7 @@
 
 mod appends;
 mod batches;
+mod clusters;
 mod connecting;
 mod consent;
 mod conversations;

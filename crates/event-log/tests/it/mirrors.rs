@@ -5,7 +5,7 @@ use casement_event_log::{Expect, Log};
 use casement_testkit::eventually;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{self, note, notes_of, stage};
+use crate::stage::{self, Ground, note, notes_of, on_both, stage};
 
 /// Writes, and returns where.
 async fn write(log: &Log, name: &str) -> u64 {
@@ -18,52 +18,54 @@ async fn last(log: &Log, name: &str) -> u64 {
     stored.map_or(0, |stored| stored.sequence)
 }
 
-#[tokio::test]
-async fn what_somebody_else_just_wrote_is_found_at_once() {
-    let (server, log) = stage().await;
-    let other = stage::log(&server).await;
-    let stopping = CancellationToken::new();
-    let mirroring = tokio::spawn({
-        let (log, stopping) = (log.clone(), stopping.clone());
-        async move { log.mirror(stream::EVENTS, stopping).await }
-    });
-    for round in 0..200 {
-        let name = ["ana", "bo", "cy"][round % 3];
-        if round > 2 {
-            assert_ne!(last(&log, name).await, 0, "it is kept before it changes");
+on_both! {
+    async fn what_somebody_else_just_wrote_is_found_at_once(ground: &Ground) {
+        let log = ground.log().await;
+        let other = ground.log().await;
+        let stopping = CancellationToken::new();
+        let mirroring = tokio::spawn({
+            let (log, stopping) = (log.clone(), stopping.clone());
+            async move { log.mirror(stream::EVENTS, stopping).await }
+        });
+        for round in 0..200 {
+            let name = ["ana", "bo", "cy"][round % 3];
+            if round > 2 {
+                assert_ne!(last(&log, name).await, 0, "it is kept before it changes");
+            }
+            let written = write(&other, name).await;
+            assert_eq!(last(&log, name).await, written, "round {round}");
         }
-        let written = write(&other, name).await;
-        assert_eq!(last(&log, name).await, written, "round {round}");
-    }
-    assert_eq!(last(&log, "nobody").await, 0);
-    assert_eq!(last(&log, "nobody").await, 0, "now it is kept");
-    let written = write(&other, "nobody").await;
-    assert_eq!(last(&log, "nobody").await, written);
+        assert_eq!(last(&log, "nobody").await, 0);
+        assert_eq!(last(&log, "nobody").await, 0, "now it is kept");
+        let written = write(&other, "nobody").await;
+        assert_eq!(last(&log, "nobody").await, written);
 
-    stopping.cancel();
-    mirroring.await.unwrap();
-    let written = write(&other, "ana").await;
-    assert_eq!(last(&log, "ana").await, written);
+        stopping.cancel();
+        mirroring.await.unwrap();
+        let written = write(&other, "ana").await;
+        assert_eq!(last(&log, "ana").await, written);
+    }
 }
 
-#[tokio::test]
-async fn questions_at_once_find_what_was_written_before_them() {
-    let (server, log) = stage().await;
-    let other = stage::log(&server).await;
-    let stopping = CancellationToken::new();
-    let _stopping = stopping.clone().drop_guard();
-    tokio::spawn({
-        let log = log.clone();
-        async move { log.mirror(stream::EVENTS, stopping).await }
-    });
-    for _ in 0..20 {
-        let written = write(&other, "ana").await;
-        let questions = (0..50).map(|_| last(&log, "ana"));
-        let answers = futures::future::join_all(questions).await;
-        assert!(
-            answers.iter().all(|answer| *answer == written),
-            "{answers:?}"
-        );
+on_both! {
+    async fn questions_at_once_find_what_was_written_before_them(ground: &Ground) {
+        let log = ground.log().await;
+        let other = ground.log().await;
+        let stopping = CancellationToken::new();
+        let _stopping = stopping.clone().drop_guard();
+        tokio::spawn({
+            let log = log.clone();
+            async move { log.mirror(stream::EVENTS, stopping).await }
+        });
+        for _ in 0..20 {
+            let written = write(&other, "ana").await;
+            let questions = (0..50).map(|_| last(&log, "ana"));
+            let answers = futures::future::join_all(questions).await;
+            assert!(
+                answers.iter().all(|answer| *answer == written),
+                "{answers:?}"
+            );
+        }
     }
 }
 

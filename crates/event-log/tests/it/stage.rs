@@ -8,8 +8,59 @@ use casement_domain::id::{BusinessNumber, CustomerId};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
 use casement_event_log::{Config, Expect, Log, Position};
+
+use casement_event_log::memory::{Broker, Calm};
+use casement_shell::SystemClock;
 use casement_testkit::NatsServer;
 use jiff::Timestamp;
+
+/// What logs stand on: the contract is one, whoever keeps it.
+pub(crate) enum Ground {
+    Nats(NatsServer),
+    Memory(Broker),
+}
+
+impl Ground {
+    pub(crate) async fn nats() -> Self {
+        Self::Nats(server().await)
+    }
+
+    /// By the time of the machine, as a server's.
+    pub(crate) fn memory() -> Self {
+        let clock = SystemClock::shared();
+        Self::Memory(Broker::new(&Config::default(), move || clock.now()))
+    }
+
+    /// Another connection.
+    pub(crate) async fn log(&self) -> Log {
+        match self {
+            Self::Nats(server) => log(server).await,
+            Self::Memory(broker) => broker.connect(&Config::default(), Calm),
+        }
+    }
+}
+
+/// Holds a claim against a real broker, and against the one in memory.
+macro_rules! on_both {
+    (async fn $name:ident($ground:ident: &Ground) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn holds($ground: &Ground) $body
+
+            #[tokio::test]
+            async fn on_nats() {
+                holds(&Ground::nats().await).await;
+            }
+
+            #[tokio::test]
+            async fn in_memory() {
+                holds(&Ground::memory()).await;
+            }
+        }
+    };
+}
+pub(crate) use on_both;
 
 /// A server as production is asked to have it, which can be asked whether it syncs.
 pub(crate) async fn server() -> NatsServer {

@@ -98,6 +98,8 @@ fn kind_of(kind: Kind) -> v1::HealthKind {
         Kind::Disconnection => v1::HealthKind::Disconnection,
         Kind::Alert => v1::HealthKind::Alert,
         Kind::Security => v1::HealthKind::Security,
+        Kind::Token => v1::HealthKind::Token,
+        Kind::Subscription => v1::HealthKind::Subscription,
     }
 }
 

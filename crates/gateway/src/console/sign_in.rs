@@ -4,15 +4,16 @@
 //! and never logged.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use askama::Template;
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use casement_shell::server::Peer;
 use http::StatusCode;
 use http::header::SET_COOKIE;
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +24,7 @@ use super::page::{Failure, show};
 use super::post::{Posted, form, is_same_origin};
 use super::session::{self, TOKEN_BYTES_MAX};
 use super::{SCREENS, Shared};
+use crate::limits::network;
 use crate::metrics;
 
 /// Addresses whose failures are remembered; beyond it, those that failed longest ago are forgotten.
@@ -67,7 +69,7 @@ async fn ask(Query(ask): Query<Ask>) -> Response {
 
 async fn take(
     State(shared): State<Shared>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Extension(from): Extension<Peer>,
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -79,7 +81,7 @@ async fn take(
         Err(failure) => return failure.into_response(),
     };
     let now = shared.clock.now();
-    if !shared.attempts.may_try(from.ip(), now) {
+    if !shared.attempts.may_try(from.address.ip(), now) {
         metrics::signed_in("limited");
         return Failure::too_often().into_response();
     }
@@ -88,7 +90,7 @@ async fn take(
         token.len() <= TOKEN_BYTES_MAX && token.bytes().all(|byte| byte.is_ascii_graphic());
     let caller = is_possible.then(|| shared.front.tokens.authenticate(token));
     let Some(caller) = caller.flatten() else {
-        shared.attempts.failed(from.ip(), now);
+        shared.attempts.failed(from.address.ip(), now);
         metrics::signed_in("refused");
         let problem = "This token is not known. It is one of [[api.tokens]] in the configuration; \
             the demo's is demo-token.";
@@ -186,17 +188,6 @@ impl Attempts {
 
 fn is_over(since: Timestamp, now: Timestamp) -> bool {
     now.duration_since(since) >= FAILURE_LENGTH
-}
-
-/// Somebody who has one address of version 6 has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let host = u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host))
-        }
-    }
 }
 
 #[cfg(test)]

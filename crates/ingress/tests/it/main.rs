@@ -24,3 +24,4 @@ mod stage;
 mod tls;
 mod trust;
 mod unsupported;
+mod watch;

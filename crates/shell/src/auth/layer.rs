@@ -74,11 +74,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // Whatever is in front of us says who is calling only through a token.
         request.extensions_mut().remove::<Caller>();
-        if let Some(caller) =
-            bearer(request.headers()).and_then(|token| self.tokens.authenticate(token))
-        {
+        let token = bearer(request.headers());
+        if let Some(caller) = token.and_then(|token| self.tokens.authenticate(token)) {
             request.extensions_mut().insert(caller);
         } else if !request.uri().path().starts_with(OPEN_SERVICE) {
+            self.tokens.refused(token);
             return std::future::ready(Ok(refused(request.headers()))).boxed();
         }
         self.inner.call(request).boxed()

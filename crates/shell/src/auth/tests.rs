@@ -235,3 +235,45 @@ async fn protected_routes_refuse_what_no_service_would_answer() {
         Code::Unauthenticated
     );
 }
+
+#[test]
+fn a_caller_has_several_tokens_while_one_takes_over_from_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop");
+    let clock = crate::ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+    std::fs::write(&file, hash("old")).unwrap();
+    let shop = config(&format!(
+        "name = \"shop\"\ntoken = {{ file = \"{}\" }}\nscopes = [\"read\"]",
+        file.display()
+    ));
+    let tokens = Tokens::by_clock(&[shop], clock.shared()).unwrap();
+    assert!(tokens.plain().is_empty());
+    assert!(tokens.authenticate("old").is_some());
+    assert!(tokens.authenticate("new").is_none());
+    assert!(!tokens.reload().unwrap());
+
+    let both = format!(
+        "# moved in January\n{}\n{} until 2026-01-02T00:00:00Z\n",
+        hash("new"),
+        hash("old")
+    );
+    std::fs::write(&file, &both).unwrap();
+    assert!(tokens.clone().reload().unwrap());
+    assert!(tokens.authenticate("old").is_some());
+    assert_eq!(tokens.authenticate("new").unwrap().name, "shop");
+
+    for broken in ["", "sha256:00", "a b", "a until tomorrow"] {
+        std::fs::write(&file, broken).unwrap();
+        let error = tokens.reload().unwrap_err().to_string();
+        assert!(error.contains("shop"), "{error}");
+        assert!(tokens.authenticate("new").is_some(), "what was read stays");
+    }
+    clock.advance(jiff::SignedDuration::from_hours(24));
+    assert!(tokens.authenticate("old").is_none(), "its time is over");
+    assert!(tokens.authenticate("new").is_some());
+    std::fs::write(&file, "in-clear").unwrap();
+    assert!(tokens.reload().unwrap());
+    assert_eq!(tokens.plain(), ["shop"]);
+    // A hash that was stolen opens nothing.
+    assert!(tokens.authenticate(&hash("in-clear")).is_none());
+}

@@ -2,12 +2,17 @@
 //!
 //! What is asked is beside it: [`super::token`], [`super::number`], [`super::account`].
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use casement_shell::http::answer::{self, BodyError};
-use reqwest::{Method, StatusCode, Url};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::DATE;
+use reqwest::{Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::node::{self, Template};
 use crate::errors::{self, Refused};
@@ -33,6 +38,18 @@ pub struct Manager {
     base: Url,
     graph_version: String,
     timeout: Duration,
+    heard: Arc<Mutex<Option<Heard>>>,
+}
+
+/// What time it was at the platform, as its last answer said (HTTP: `Date`, whole seconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Its date.
+    pub date: Timestamp,
+    /// When the answer was there.
+    pub at: Instant,
+    /// How long it was waited for.
+    pub waited: Duration,
 }
 
 /// What a refusal shows in place of a secret that it quoted.
@@ -163,6 +180,7 @@ impl Manager {
             base,
             graph_version: graph_version.to_owned(),
             timeout: DEFAULT_TIMEOUT,
+            heard: Arc::default(),
         })
     }
 
@@ -287,7 +305,9 @@ impl Manager {
         let request = request.build().map_err(|error| CallError::Invalid {
             reason: answer::describe(&error),
         })?;
+        let asked_at = Instant::now();
         let response = self.http.execute(request).await.map_err(unreachable)?;
+        self.hear(&response, asked_at);
         let status = response.status();
         let bytes = read(response).await?;
         interpret(status, &bytes).map_err(|error| match error {
@@ -297,6 +317,27 @@ impl Manager {
             }
             other => other,
         })
+    }
+}
+
+impl Manager {
+    /// Returns what time it was at the platform, as its last answer said.
+    pub fn heard(&self) -> Option<Heard> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, response: &Response, asked_at: Instant) {
+        let date = response.headers().get(DATE);
+        let date = date.and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
+        let Some(date) = date.map(|date| date.timestamp()) else {
+            return;
+        };
+        let heard = Heard {
+            date,
+            at: Instant::now(),
+            waited: asked_at.elapsed(),
+        };
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
     }
 }
 

@@ -12,7 +12,7 @@ mod number;
 mod template;
 mod token;
 
-pub use client::{CallError, ITEMS_MAX, Manager, PAGE_ITEMS};
+pub use client::{CallError, Heard, ITEMS_MAX, Manager, PAGE_ITEMS};
 pub use node::{
     Account, App, Business, BusinessToken, EntityHealth, Grant, Health, HealthError, Number,
     Template, TokenInfo,

@@ -242,7 +242,7 @@ async fn overviews(
             last_webhook_time: webhooks
                 .get(&number.number)
                 .map(|at| convert::timestamp(instant(*at))),
-            token_expire_time: None,
+            token_expire_time: health.and_then(token_end).map(convert::timestamp),
             halts: halts.collect(),
             open_window_count: count(&open, &number.number),
             held_message_count: count(&held, &number.number),
@@ -252,6 +252,12 @@ async fn overviews(
         }
     });
     Ok(shown.collect())
+}
+
+/// When a number's access token ends or ended; `None` if it never does, or nobody was told.
+fn token_end(health: &Health) -> Option<Timestamp> {
+    let fact = health.fact(Kind::Token)?;
+    fact.until
 }
 
 /// What a number did lately.

@@ -113,10 +113,11 @@ fn nothing_after(report: &mut Report) -> Broker {
 fn away(error: &InspectError, report: &mut Report) {
     let advice = match error {
         InspectError::Refused { .. } => {
-            "give log.user and log.password as the broker's configuration has them \
-             (deploy/nats/nats-server.conf)"
+            "say who we are as the broker's configuration has it (log.nkey, or log.user with \
+             log.password; deploy/nats/nats-server.conf)"
         }
-        InspectError::Setting(_) => "correct log.credentials_file",
+        InspectError::Tls { .. } => "correct log.tls, or the broker's certificate",
+        InspectError::Setting(_) => "correct log.credentials_file and log.tls",
         _ => "start it, or name another with log.servers",
     };
     report.fail("broker", chain(error), advice);

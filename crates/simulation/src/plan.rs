@@ -1,0 +1,405 @@
+//! What happens in a run: what customers and callers do, what goes wrong, and where. A function of
+//! the seed, and a list that can be made shorter.
+
+use std::fmt;
+use std::time::Duration;
+
+use casement_event_log::memory::{Fate, Operation};
+use jiff::SignedDuration;
+
+use crate::seeded::Seeded;
+
+/// What a run does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Whose choices these are.
+    pub seed: u64,
+    /// How many customers there are.
+    pub customers: u64,
+    /// How many processes of each role there are.
+    pub trackers: usize,
+    /// The same of dispatchers.
+    pub dispatchers: usize,
+    /// Whether dispatchers hold a lease; without one, all of them are active.
+    pub has_lease: bool,
+    /// Whether SMS can be sent.
+    pub has_sms: bool,
+    /// What is done, in its order.
+    pub deeds: Vec<Deed>,
+    /// What goes wrong, each with its number, which stays when others are left out.
+    pub faults: Vec<(u64, Fault)>,
+    /// What is wrong with the harness, to see that it is found.
+    pub planted: Planted,
+}
+
+/// An error that is planted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Planted {
+    /// None.
+    #[default]
+    Nothing,
+    /// The log takes what it should refuse: expectations are not looked at.
+    NoExpectations,
+    /// The log acknowledges what it does not store, now and then.
+    LostAppends,
+    /// The trackers' clock is ten minutes ahead.
+    EarlyClock,
+    /// Providers answer after they took a message as if they had not been reached.
+    FalseNotSent,
+}
+
+impl Planted {
+    /// All that can be planted, by name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("no-expectations", Self::NoExpectations),
+        ("lost-appends", Self::LostAppends),
+        ("early-clock", Self::EarlyClock),
+        ("false-not-sent", Self::FalseNotSent),
+    ];
+}
+
+/// Something that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deed {
+    /// Its number, which stays when others are left out.
+    pub number: u64,
+    /// How long after the start.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A customer wrote, so long ago.
+    Write {
+        /// Who.
+        customer: u64,
+        /// When, before it is heard of.
+        ago: SignedDuration,
+    },
+    /// A service wants to send.
+    Send {
+        /// To whom.
+        customer: u64,
+        /// With a template for when the window is closed.
+        template: bool,
+        /// How long it is worth sending.
+        ttl: SignedDuration,
+        /// The service asks again with the same id although it was answered.
+        again: bool,
+    },
+    /// Everybody's clock jumps ahead.
+    Jump(SignedDuration),
+}
+
+/// Something that goes wrong, at the nth operation of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// At the log.
+    Log {
+        /// The process.
+        process: &'static str,
+        /// The operation.
+        operation: Operation,
+        /// Which of them, counted over all lives of the process.
+        nth: u64,
+        /// What becomes of it.
+        mishap: Mishap,
+    },
+    /// At a provider.
+    Call {
+        /// Which call of all.
+        nth: u64,
+        /// What becomes of it.
+        mishap: CallMishap,
+    },
+    /// With a report about a call.
+    Report {
+        /// Which call of all.
+        nth: u64,
+        /// What becomes of it.
+        mishap: ReportMishap,
+    },
+}
+
+/// What becomes of an operation at the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// It is done and not answered, or not done.
+    Fate(Fate),
+    /// It takes seconds.
+    Slow,
+    /// The process is killed before it.
+    KilledBefore,
+    /// The process is killed after it, before it hears of it.
+    KilledAfter,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallMishap {
+    /// It never arrives, which the caller cannot know.
+    LostOnTheWay,
+    /// It is taken, and the answer is lost.
+    AnswerLost,
+    /// There is no connection.
+    NotReached,
+    /// It is refused with this code.
+    Refused(i64),
+    /// It is taken, and reported as failed with this code.
+    FailsLater(i64),
+    /// The caller is killed before it arrives.
+    KilledBefore,
+    /// The caller is killed once it was taken.
+    KilledAfter,
+}
+
+/// What becomes of the reports about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportMishap {
+    /// They come hours later.
+    Late,
+    /// They come twice.
+    Twice,
+    /// The last comes first.
+    Backwards,
+    /// They never come.
+    Never,
+}
+
+/// The processes of trackers.
+pub(crate) const TRACKERS: [&str; 2] = ["tracker-a", "tracker-b"];
+/// The processes of dispatchers.
+pub(crate) const DISPATCHERS: [&str; 2] = ["dispatcher-a", "dispatcher-b"];
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let seeded = Seeded::new(seed);
+        let customers = 1 + seeded.of("customers").below(3);
+        let trackers = 1 + usize::from(seeded.of("trackers").chance(35));
+        let dispatchers = 1 + usize::from(seeded.of("dispatchers").chance(50));
+        let deeds_len = 3 + seeded.of("deeds").below(10);
+        let faults_len = seeded.of("faults").below(8);
+        let mut deeds: Vec<Deed> = (0..deeds_len)
+            .map(|at| deed(seeded, at, customers))
+            .collect();
+        deeds.sort_by_key(|deed| deed.at);
+        let faults = (0..faults_len).map(|at| (at, fault(seeded, at, trackers, dispatchers)));
+        Self {
+            seed,
+            customers,
+            trackers,
+            dispatchers,
+            has_lease: seeded.of("lease").chance(40),
+            has_sms: seeded.of("sms").chance(60),
+            deeds,
+            faults: faults.collect(),
+            planted: Planted::Nothing,
+        }
+    }
+
+    /// The same with an error planted.
+    #[must_use]
+    pub fn with(self, planted: Planted) -> Self {
+        Self { planted, ..self }
+    }
+
+    /// What tells another process to run this very plan.
+    pub fn arguments(&self) -> Vec<String> {
+        let list = |numbers: Vec<u64>| {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            numbers.join(",")
+        };
+        let mut all = vec![
+            format!("--one={}", self.seed),
+            format!(
+                "--deeds={}",
+                list(self.deeds.iter().map(|deed| deed.number).collect())
+            ),
+            format!(
+                "--faults={}",
+                list(self.faults.iter().map(|(number, _)| *number).collect())
+            ),
+            format!("--trackers={}", self.trackers),
+            format!("--dispatchers={}", self.dispatchers),
+            format!("--lease={}", self.has_lease),
+            format!("--sms={}", self.has_sms),
+        ];
+        let planted = Planted::ALL.into_iter();
+        let mut planted = planted.filter(|(_, planted)| *planted == self.planted);
+        all.extend(planted.next().map(|(name, _)| format!("--plant={name}")));
+        all
+    }
+
+    /// Leaves out all deeds but these, and all faults but these.
+    pub fn keep(&mut self, deeds: &[u64], faults: &[u64]) {
+        self.deeds.retain(|deed| deeds.contains(&deed.number));
+        self.faults.retain(|(number, _)| faults.contains(number));
+    }
+}
+
+fn deed(seeded: Seeded, number: u64, customers: u64) -> Deed {
+    let seeded = seeded.of("deed").nth(number);
+    let customer = seeded.of("customer").below(customers);
+    let what = match seeded.of("what").below(100) {
+        0..35 => What::Write {
+            customer,
+            ago: match seeded.of("ago").below(10) {
+                0..7 => SignedDuration::from_millis(seeded.of("ms").below(3_000).cast_signed()),
+                7..9 => MINUTE * i32::try_from(seeded.of("minutes").below(180)).unwrap_or(1),
+                _ => HOUR * i32::try_from(seeded.of("hours").below(30)).unwrap_or(1),
+            },
+        },
+        35..78 => What::Send {
+            customer,
+            template: seeded.of("template").chance(40),
+            ttl: MINUTE * i32::try_from(10 + seeded.of("ttl").below(360)).unwrap_or(10),
+            again: seeded.of("again").chance(20),
+        },
+        _ => What::Jump(match seeded.of("jump").below(10) {
+            0..3 => MINUTE * i32::try_from(1 + seeded.of("minutes").below(59)).unwrap_or(1),
+            3..6 => HOUR * i32::try_from(1 + seeded.of("hours").below(22)).unwrap_or(1),
+            // To about where windows end that were opened just before.
+            6..9 => {
+                HOUR * 24 - SignedDuration::from_secs(seeded.of("s").below(90).cast_signed() - 10)
+            }
+            _ => HOUR * 30,
+        }),
+    };
+    Deed {
+        number,
+        at: Duration::from_millis(500 + seeded.of("at").below(12_000)),
+        what,
+    }
+}
+
+fn fault(seeded: Seeded, number: u64, trackers: usize, dispatchers: usize) -> Fault {
+    let seeded = seeded.of("fault").nth(number);
+    match seeded.of("where").below(100) {
+        0..60 => {
+            let processes: Vec<&'static str> = TRACKERS[..trackers]
+                .iter()
+                .chain(&DISPATCHERS[..dispatchers])
+                .copied()
+                .collect();
+            let (operation, within) = seeded.of("operation").one(&[
+                (Operation::Append, 12),
+                (Operation::Append, 30),
+                (Operation::Read, 60),
+                (Operation::Read, 200),
+                (Operation::Deliver, 80),
+                (Operation::HandOut, 12),
+                (Operation::Acknowledge, 12),
+            ]);
+            Fault::Log {
+                process: seeded.of("process").one(&processes),
+                operation,
+                nth: seeded.of("nth").below(within),
+                mishap: seeded.of("mishap").one(&[
+                    Mishap::Fate(Fate::Unanswered),
+                    Mishap::Fate(Fate::Unanswered),
+                    Mishap::Fate(Fate::Lost),
+                    Mishap::Slow,
+                    Mishap::KilledBefore,
+                    Mishap::KilledAfter,
+                    Mishap::KilledAfter,
+                ]),
+            }
+        }
+        60..85 => Fault::Call {
+            nth: seeded.of("nth").below(6),
+            mishap: seeded.of("mishap").one(&[
+                CallMishap::LostOnTheWay,
+                CallMishap::AnswerLost,
+                CallMishap::NotReached,
+                CallMishap::Refused(131_026),
+                CallMishap::Refused(131_047),
+                CallMishap::Refused(131_049),
+                CallMishap::FailsLater(131_026),
+                CallMishap::KilledBefore,
+                CallMishap::KilledAfter,
+            ]),
+        },
+        _ => Fault::Report {
+            nth: seeded.of("nth").below(6),
+            mishap: seeded.of("mishap").one(&[
+                ReportMishap::Late,
+                ReportMishap::Twice,
+                ReportMishap::Backwards,
+                ReportMishap::Never,
+            ]),
+        },
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lease = if self.has_lease { "with" } else { "without" };
+        let sms = if self.has_sms { "with" } else { "without" };
+        writeln!(
+            out,
+            "customers: {}, trackers: {}, dispatchers: {} {lease} a lease, {sms} SMS",
+            self.customers, self.trackers, self.dispatchers
+        )?;
+        if self.planted != Planted::Nothing {
+            writeln!(out, "planted: {:?}", self.planted)?;
+        }
+        for deed in &self.deeds {
+            writeln!(
+                out,
+                "deed {} at {:.3} s: {}",
+                deed.number,
+                deed.at.as_secs_f64(),
+                deed.what
+            )?;
+        }
+        self.faults
+            .iter()
+            .try_for_each(|(number, fault)| writeln!(out, "fault {number}: {fault}"))
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { customer, ago } => {
+                write!(out, "customer {customer} wrote, {ago:#} before")
+            }
+            Self::Send {
+                customer,
+                template,
+                ttl,
+                again,
+            } => {
+                let or = if *template { ", or a template" } else { "" };
+                let twice = if *again { ", asked for twice" } else { "" };
+                write!(
+                    out,
+                    "send to customer {customer}{or}, within {ttl:#}{twice}"
+                )
+            }
+            Self::Jump(by) => write!(out, "clocks jump ahead by {by:#}"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log {
+                process,
+                operation,
+                nth,
+                mishap,
+            } => write!(out, "{process}, {operation:?} {nth}: {mishap:?}"),
+            Self::Call { nth, mishap } => write!(out, "call {nth}: {mishap:?}"),
+            Self::Report { nth, mishap } => write!(out, "reports of call {nth}: {mishap:?}"),
+        }
+    }
+}
