@@ -118,8 +118,6 @@ impl Server {
             };
             let tls = tls.clone();
             connections.spawn(async move {
-                // Without it, an answer may wait for an acknowledgement.
-                let _ = stream.set_nodelay(true);
                 match tls {
                     None => connection.plain(stream, address).await,
                     Some(tls) => connection.secured(stream, address, &tls).await,
@@ -147,7 +145,11 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => return Some(accepted),
+            Ok(accepted) => {
+                // Without it, an answer may wait for an acknowledgement.
+                let _ = accepted.0.set_nodelay(true);
+                return Some(accepted);
+            }
             // That one connection broke.
             Err(error)
                 if matches!(

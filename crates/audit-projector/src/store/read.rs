@@ -430,6 +430,14 @@ pub(super) fn wrapped<R: Columns>(row: &R) -> Result<(String, Vec<u8>), Error> {
     Ok((table.text("owner")?, wrapped))
 }
 
+pub(super) fn fact<R: Columns>(row: &R) -> Result<String, Error> {
+    Table {
+        name: "counted_facts",
+        row,
+    }
+    .text("fact")
+}
+
 pub(super) fn number<R: Columns>(row: &R) -> Result<String, Error> {
     Table {
         name: "archive",

@@ -86,8 +86,6 @@ impl Door {
                 tokio::spawn(turn_away(stream, tls.is_some()));
                 continue;
             };
-            // Without it, an answer may wait for an acknowledgement.
-            let _ = stream.set_nodelay(true);
             let (tls, taken, stopping) = (tls.clone(), taken.clone(), stopping.clone());
             tokio::spawn(async move {
                 let greeted = tokio::select! {

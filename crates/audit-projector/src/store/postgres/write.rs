@@ -9,12 +9,12 @@ use std::collections::HashSet;
 
 use casement_event::v1::{ClosedReason, WindowState};
 use jiff::Timestamp;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection};
 
 use super::super::backend::{headers, integer};
 use super::super::conversations::{Columns, Tallied, never_or, not_yet_or};
 use super::super::messages::{cost, requested_ns};
-use super::super::text::{escape, unescape};
+use super::super::text::escape;
 use super::super::{Error, failed, read, sealed, sql};
 use super::keys::keyring;
 use crate::batch::{Batch, Entry};
@@ -304,15 +304,7 @@ async fn count_facts(
         .fetch_all(connection)
         .await
         .map_err(failed("count facts"))?;
-    let read = |row: &sqlx::postgres::PgRow| {
-        let fact = row.try_get(0).map_err(failed("count facts"))?;
-        unescape(fact).ok_or(Error::Inconsistent {
-            table: "counted_facts",
-            column: "fact",
-            problem: "is not written as text is".to_owned(),
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(read::fact).collect()
 }
 
 async fn lock_conversations(

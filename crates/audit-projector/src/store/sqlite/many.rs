@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, SqliteConnection};
 
 /// Stands in a statement where its rows go.
-pub(super) const ROWS: &str = "{rows}";
+const ROWS: &str = "{rows}";
 
 /// How many parameters SQLite takes in one statement.
 const PARAMETERS_MAX: usize = 32_766;

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::backend::{headers, integer};
 use super::super::conversations::{Columns, Tallied, never_or, not_yet_or};
 use super::super::messages::{cost, requested_ns};
-use super::super::text::{escape, unescape};
+use super::super::text::escape;
 use super::super::{Error, failed, read, sealed, sql};
 use super::many::{self, Values};
 use crate::batch::{Batch, Entry};
@@ -229,15 +229,7 @@ async fn count_facts(
         values.push_bind(own(escape(fact)));
     });
     let rows = rows.await.map_err(failed("count facts"))?;
-    let read = |row: &SqliteRow| {
-        let fact = row.try_get(0).map_err(failed("count facts"))?;
-        unescape(fact).ok_or(Error::Inconsistent {
-            table: "counted_facts",
-            column: "fact",
-            problem: "is not written as text is".to_owned(),
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(read::fact).collect()
 }
 
 /// Writes what came of the changes.
