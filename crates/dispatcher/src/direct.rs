@@ -42,7 +42,7 @@ impl Messages {
         let (Ok(number), true) = (number, problems.is_empty()) else {
             return Err(bad_fields(problems));
         };
-        let account = self.account(caller, &number)?;
+        let account = self.account(caller, &number).await?;
         let token = access(&self.engine.caller.secrets, &account)?;
         let read = MarkAsRead {
             message_id: id.clone(),
@@ -67,7 +67,7 @@ impl Messages {
             return Err(bad_field("file", "the first part says what the file is"));
         };
         let number = check(&file)?;
-        let account = self.account(caller, &number)?;
+        let account = self.account(caller, &number).await?;
         let token = access(&self.engine.caller.secrets, &account)?;
         let Ok(_permit) = self.uploads.try_acquire() else {
             return Err(refuse(

@@ -218,7 +218,7 @@ impl Messages {
         let policies = &self.engine.rules.routing;
         let checked = request::check(asked, policies, self.default_ttl, now);
         let checked = checked.map_err(bad_fields)?;
-        let account = self.account(caller, &checked.number)?;
+        let account = self.account(caller, &checked.number).await?;
         self.can_seal(asked)?;
         let priority = convert::message::read_priority(asked.priority(), asked.purpose());
         let _let_in = self.engine.admission.enter(priority).await;
@@ -397,12 +397,19 @@ impl Messages {
         Loaded::fresh(request, message_id).map_err(|error| internal(&error))
     }
 
-    pub(crate) fn account(
+    /// Returns the account of a number. What was just recorded may not be heard of here yet, and its
+    /// refusal would be for good: a number that nobody knows is asked for once more.
+    pub(crate) async fn account(
         &self,
         caller: &Caller,
         number: &BusinessNumber,
     ) -> Result<v1::Number, Status> {
-        let account = self.engine.directory.number(number);
+        let directory = &self.engine.directory;
+        if directory.number(number).is_none() {
+            let heard = self.engine.halts.prove_now().await;
+            heard.map_err(|error| unavailable(&error))?;
+        }
+        let account = directory.number(number);
         // A number of another brand is as unknown as one that does not exist.
         account
             .filter(|account| caller.acts_for(&account.brand_id))

@@ -27,7 +27,7 @@ impl Messages {
         let policies = &self.engine.rules.routing;
         let checked = request::check(&asked, policies, self.default_ttl, now);
         let mut checked = checked.map_err(bad_fields)?;
-        let account = self.account(caller, &checked.number)?;
+        let account = self.account(caller, &checked.number).await?;
         self.can_seal(&asked)?;
         self.refer(caller, &mut checked, &account).await?;
         self.complete(&asked, &mut checked, &account)?;

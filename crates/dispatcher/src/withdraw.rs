@@ -79,7 +79,7 @@ impl Messages {
             let text = "say whose: a brand, a number, a template or a label";
             return Err(bad_field("target", text));
         }
-        let (target, _) = self.target(caller, named)?;
+        let (target, _) = self.target(caller, named).await?;
         self.all_seen().await?;
         let meant = self
             .book

@@ -32,7 +32,7 @@ impl Messages {
         let halts = &self.engine.halts;
         let now = self.engine.clock.now();
         let asked_target = asked.target.unwrap_or_default();
-        let (target, brand) = self.target(caller, asked_target.target)?;
+        let (target, brand) = self.target(caller, asked_target.target).await?;
         let reason = reason(asked.reason)?;
         let until = instant("until_time", asked.until_time.as_ref())
             .map_err(|error| bad_field("until_time", error.to_string()))?;
@@ -125,7 +125,7 @@ impl Messages {
                 meant
             }
             Some(What::Target(target)) => {
-                let (target, _) = self.target(caller, target.target)?;
+                let (target, _) = self.target(caller, target.target).await?;
                 halts.forget(&target);
                 let account = BusinessNumber::parse(&target.key)
                     .ok()
@@ -202,7 +202,7 @@ impl Messages {
     }
 
     /// Returns what a caller means, and whose it is, if the caller may stop it.
-    pub(crate) fn target(
+    pub(crate) async fn target(
         &self,
         caller: &Caller,
         asked: Option<api::halt_target::Target>,
@@ -223,7 +223,7 @@ impl Messages {
             Some(Asked::Number(number)) => {
                 let number = BusinessNumber::parse(&number)
                     .map_err(|error| bad_field("target.number", error.to_string()))?;
-                let account = self.account(caller, &number)?;
+                let account = self.account(caller, &number).await?;
                 let target = Target::new(Scope::Number, number.digits());
                 Ok((target, account.brand_id))
             }
