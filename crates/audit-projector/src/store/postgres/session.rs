@@ -60,6 +60,8 @@ pub(super) fn for_writing(options: &PgConnectOptions) -> PgConnectOptions {
         ("idle_in_transaction_session_timeout", "25s"),
         // A plan made for an empty table would be kept when it is large.
         ("plan_cache_mode", "force_custom_plan"),
+        // Its statements are short: what compiles them takes longer than what it saves.
+        ("jit", "off"),
     ])
 }
 
@@ -68,6 +70,7 @@ pub(super) fn for_reading(options: &PgConnectOptions) -> PgConnectOptions {
         ("default_transaction_read_only", "on"),
         ("statement_timeout", "25s"),
         ("plan_cache_mode", "force_custom_plan"),
+        ("jit", "off"),
     ])
 }
 

@@ -309,3 +309,24 @@ async fn the_documented_rights_are_enough() {
         assert!(refused.is_err(), "{statement}");
     }
 }
+
+#[tokio::test]
+async fn every_column_of_text_compares_by_bytes_so_that_each_index_serves_each_join() {
+    let server = Server::start().await;
+    let url = server.fresh_database().await;
+    open(&url).await;
+    let mut session = sqlx::PgConnection::connect(&url).await.unwrap();
+    let others: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname || '.' || a.attname
+        FROM pg_attribute a
+        JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_collation l ON l.oid = a.attcollation
+        WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+            AND a.attnum > 0 AND l.collname <> 'C' AND c.relname <> '_sqlx_migrations'
+        ORDER BY 1",
+    )
+    .fetch_all(&mut session)
+    .await
+    .unwrap();
+    assert_eq!(others, Vec::<String>::new());
+}
