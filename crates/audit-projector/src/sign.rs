@@ -98,24 +98,23 @@ impl HeadSigner {
         };
         let chains = self.store.chains(None).await.context("read the heads")?;
         let mut signed_count = 0;
-        for head in chains.into_iter().filter_map(|chain| chain.head) {
-            let is_signed = self.sign_head(signer, &head).await;
-            if is_signed.with_context(|| format!("sign the head of {}", head.stream))? {
+        for known in chains.into_iter().filter_map(|chain| chain.head) {
+            let is_signed = self.sign_head(signer, &known).await;
+            if is_signed.with_context(|| format!("sign the head of {}", known.stream))? {
                 signed_count += 1;
             }
         }
         Ok(signed_count)
     }
 
-    async fn sign_head(&self, signer: &Signer, head: &Head) -> anyhow::Result<bool> {
-        if head.row_count == 0 {
+    async fn sign_head(&self, signer: &Signer, known: &Head) -> anyhow::Result<bool> {
+        let (stream, incarnation) = (&known.stream, &known.incarnation);
+        // Before where the chain stands now: another process may archive and sign meanwhile.
+        let last = self.store.last_head(stream, incarnation, None).await?;
+        let head = self.store.head(stream, incarnation).await?;
+        let Some(head) = head.filter(|head| head.row_count > 0) else {
             return Ok(false);
-        }
-        let Head {
-            stream,
-            incarnation,
-            ..
-        } = head;
+        };
         let label = signer.verifier().label();
         let own = self
             .store
@@ -124,7 +123,7 @@ impl HeadSigner {
         if own.is_some_and(|own| own.head.sequence == head.last_sequence) {
             return Ok(false);
         }
-        if let Some(problem) = self.contradiction(head).await? {
+        if let Some(problem) = self.contradiction(&head, last).await? {
             metrics::signing_refused(stream);
             tracing::error!(
                 stream,
@@ -170,11 +169,11 @@ impl HeadSigner {
     }
 
     /// Returns where the chain does not go on from what was signed before.
-    async fn contradiction(&self, head: &Head) -> Result<Option<String>, Error> {
-        let last = self
-            .store
-            .last_head(&head.stream, &head.incarnation, None)
-            .await?;
+    async fn contradiction(
+        &self,
+        head: &Head,
+        last: Option<KeptHead>,
+    ) -> Result<Option<String>, Error> {
         let Some(last) = last else {
             return Ok(None);
         };
