@@ -229,6 +229,30 @@ mod tests {
     }
 
     #[test]
+    fn a_message_waits_for_room_for_thirty_days_and_no_longer() {
+        let one_a_day = quota(None, Some(1), OverQuota::Wait);
+        let mut used = Used::default();
+        let day = |day: i64| Timestamp::from_second(day * 86_400).unwrap();
+        for full in 0..30 {
+            used.note(day(full));
+        }
+        assert_eq!(used.place(&one_a_day, day(0)), Ok(day(30)));
+        used.note(day(30));
+        let never = QuotaReached { free_at: None };
+        assert_eq!(used.place(&one_a_day, day(0)), Err(never));
+    }
+
+    #[test]
+    fn each_hour_is_counted_by_itself() {
+        let mut used = Used::default();
+        let now = at("2026-11-22T10:40:00Z");
+        used.note(now);
+        used.note(at("2026-11-22T10:59:59Z"));
+        assert_eq!(used.in_hour(now), 2);
+        assert_eq!(used.in_hour(at("2026-11-22T11:00:00Z")), 0);
+    }
+
+    #[test]
     fn what_is_taken_back_or_long_ago_counts_no_more() {
         let mut used = Used::default();
         let (yesterday, now) = (at("2026-11-21T10:00:00Z"), at("2026-11-22T10:00:00Z"));

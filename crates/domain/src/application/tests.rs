@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod again;
+
 /// What was wished, and on which day.
 type History = Vec<(i64, Command)>;
 
