@@ -44,7 +44,7 @@ def asked(url, body=None):
 
 
 def casement(args, *command):
-    """The program in a container of its own, on those networks; `sh` runs its shell instead."""
+    """Makes a container of the program, on those networks; what is returned starts it. `sh` runs its shell."""
     entry = ["--entrypoint", "sh", "--name", f"{args.network[0]}-sender"] if command[0] == "sh" else []
     mounts = [
         part
@@ -56,8 +56,15 @@ def casement(args, *command):
     user = subprocess.run(
         ["stat", "-c", "%u:%g", f"{args.secrets}/token-app"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    networks = [part for network in args.network for part in ("--network", network)]
-    return ["docker", "run", "-i", "--rm", *networks, "--user", user, *mounts, *entry, args.image, *rest]
+    # One network at a time: not every engine takes several when it makes a container.
+    first, *others = args.network
+    made = subprocess.run(
+        ["docker", "create", "-i", "--rm", "--network", first, "--user", user, *mounts, *entry, args.image, *rest],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()
+    for network in others:
+        subprocess.run(["docker", "network", "connect", network, made], check=True)
+    return ["docker", "start", "--attach", "--interactive", made]
 
 
 def run(args):

@@ -34,6 +34,10 @@ const NOT_REPLACED: [&str; 7] = [
     "pid:",
 ];
 
+/// What a file that is laid over does not say at all.
+const NOT_WIDENED: [&str; 3] = ["cap_add:", "networks:", "user:"];
+const EXTENDS: &str = "extends: { file: docker-compose.yml, service: ";
+
 /// Who is on the network of the database.
 const NEAR_THE_DATABASE: [&str; 3] = ["audit-projector", "doctor", "postgres"];
 
@@ -77,6 +81,48 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
                 0,
                 format!("the network `{name}` is not internal"),
             ));
+        }
+    }
+    problems
+}
+
+/// Files that are laid over [`COMPOSE`]: they add to its services, and take nothing from them back.
+pub(crate) fn check_overlays(files: &[File]) -> Vec<Problem> {
+    let Some(base) = files.iter().find(|file| file.path == COMPOSE) else {
+        return Vec::new();
+    };
+    let lines: Vec<&str> = base.text.lines().collect();
+    let services = block(&lines, "services:", 0);
+    let known: Vec<&str> = members(&services).iter().map(|(_, name)| *name).collect();
+    let mut problems = Vec::new();
+    for file in files {
+        if file.path == COMPOSE
+            || !file.path.starts_with("docker-compose.")
+            || !file.has_ending("yml")
+        {
+            continue;
+        }
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let line = line.trim();
+            let mut replaced = NOT_REPLACED.iter().chain(&NOT_WIDENED);
+            if let Some(key) = replaced.find(|key| line.starts_with(**key)) {
+                let message = format!("`{key}` is for {COMPOSE} to say");
+                problems.push(Problem::new(file, index + 1, message));
+            }
+        }
+        for (number, name) in members(&block(&lines, "services:", 0)) {
+            let body = block(&lines, &format!("  {name}:"), 2);
+            let extends = body.iter().any(|(_, line)| {
+                line.trim()
+                    .strip_prefix(EXTENDS)
+                    .and_then(|rest| rest.strip_suffix(" }"))
+                    .is_some_and(|of| known.contains(&of))
+            });
+            if !extends && !known.contains(&name) {
+                let message = format!("`{name}` extends no service of {COMPOSE}");
+                problems.push(Problem::new(file, number, message));
+            }
         }
     }
     problems
@@ -189,6 +235,36 @@ mod tests {
         ));
         assert!(open.contains("replaces `read_only:`"), "{open}");
         assert!(open.contains("the database's network"), "{open}");
+    }
+
+    #[test]
+    fn what_is_laid_over_widens_nothing() {
+        let told = |cluster: &str| {
+            let file = |path: &str, text: &str| File {
+                path: path.to_owned(),
+                text: text.to_owned(),
+            };
+            let all = [
+                file(COMPOSE, SHIPPED),
+                file("docker-compose.cluster.yml", cluster),
+            ];
+            let problems = check_overlays(&all);
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        };
+        let shipped = include_str!("../../../docker-compose.cluster.yml");
+        assert_eq!(told(shipped), "");
+        let alone = told(&shipped.replace("    extends: {", "    # extends: {"));
+        assert!(alone.contains("`nats-2` extends no service"), "{alone}");
+        let of_nobody = told(&shipped.replace("service: nats }", "service: other }"));
+        assert!(
+            of_nobody.contains("`nats-3` extends no service"),
+            "{of_nobody}"
+        );
+        for wider in ["read_only: false", "cap_add: [ALL]", "networks: [data]"] {
+            let told = told(&shipped.replace("  nats:\n", &format!("  nats:\n    {wider}\n")));
+            assert!(told.contains("is for docker-compose.yml to say"), "{told}");
+        }
     }
 
     #[test]

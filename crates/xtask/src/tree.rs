@@ -6,8 +6,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Folders that hold nothing written by hand.
-const SKIPPED: [&str; 6] = [".git", ".dev", "target", "data", "node_modules", "secrets"];
+/// Folders that hold nothing written by hand, by name or from the root.
+const SKIPPED: [&str; 6] = [
+    ".git",
+    ".dev",
+    "target",
+    "data",
+    "node_modules",
+    "deploy/secrets",
+];
 
 /// What is read; scripts have no ending and are read wherever they stand at the top.
 const ENDINGS: [&str; 15] = [
@@ -16,7 +23,7 @@ const ENDINGS: [&str; 15] = [
 ];
 
 /// Scripts and the like.
-const NAMES: [&str; 4] = ["dev", "run", "Dockerfile", ".gitignore"];
+const NAMES: [&str; 5] = ["dev", "run", "Dockerfile", ".dockerignore", ".gitignore"];
 
 /// One text of the checkout.
 #[derive(Debug, Clone)]
@@ -53,7 +60,7 @@ fn read_into(files: &mut Vec<File>, folder: &Path, prefix: &str) -> io::Result<(
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            if !SKIPPED.contains(&name.as_str()) {
+            if !SKIPPED.contains(&name.as_str()) && !SKIPPED.contains(&path.as_str()) {
                 read_into(files, &entry.path(), &format!("{path}/"))?;
             }
         } else if kind.is_file() && is_read(&name) {
