@@ -46,16 +46,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         used: 0,
     };
 
+    println!("Appends\n\n| at once | who | appends | p50 | p99 |\n|---:|---|---:|---:|---:|");
     let lone = [(1, options.count), (PIPELINE_LEN, options.count * 10)];
     for (at_once, count) in lone {
         let log = bench.append(count, at_once).await?;
         let plain = bench.publish(count, at_once).await?;
-        report(&format!("{at_once} at once"), count, log, plain);
+        report(at_once, count, log, plain);
     }
     let count = options.count * 100;
     let log = bench.append_all(count).await?;
     let plain = bench.publish(count, BATCH_LEN).await?;
-    report(&format!("{BATCH_LEN} at once"), count, log, plain);
+    report(BATCH_LEN, count, log, plain);
+    println!();
     Ok(())
 }
 
@@ -65,11 +67,11 @@ struct Run {
     each: Vec<Duration>,
 }
 
-fn report(what: &str, count: usize, log: Run, plain: Run) {
-    for (who, mut run) in [("log", log), ("plain", plain)] {
+fn report(at_once: usize, count: usize, log: Run, plain: Run) {
+    for (who, mut run) in [("log", log), ("plain publishes", plain)] {
         let (half, most) = (percentile(&mut run.each, 50), percentile(&mut run.each, 99));
         println!(
-            "{what:>13}, {who:<5}  {:>8}  p50 {half:.2?}  p99 {most:.2?}",
+            "| {at_once} | {who} | {} | {half:.2?} | {most:.2?} |",
             rate(count, run.total)
         );
     }

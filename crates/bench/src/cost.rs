@@ -30,20 +30,79 @@ impl Watched {
     /// Cores that each kept busy since the start, as in 0.85; `None` where nobody tells.
     pub(crate) async fn cores(&self) -> Vec<Option<f64>> {
         let wall = self.begun.elapsed().as_secs_f64();
-        let mut cores = Vec::new();
+        let seconds = self.seconds().await.into_iter();
+        seconds.map(|busy| busy.map(|busy| busy / wall)).collect()
+    }
+
+    /// Seconds of processor time that each took since the start; `None` where nobody tells.
+    pub(crate) async fn seconds(&self) -> Vec<Option<f64>> {
+        let mut seconds = Vec::new();
         for (id, before) in self.ids.iter().zip(&self.before) {
             let now = spent(*id).await;
             let busy = now
                 .zip(*before)
                 .map(|(now, before)| now.saturating_sub(before));
-            cores.push(busy.map(|busy| busy.as_secs_f64() / wall));
+            seconds.push(busy.map(|busy| busy.as_secs_f64()));
         }
-        cores
+        seconds
     }
 }
 
+/// What a process holds at one moment, by the operating system's word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// Bytes of memory; what was freed may still count.
+    pub(crate) memory: u64,
+    /// Open files and sockets.
+    pub(crate) files: u64,
+    pub(crate) threads: u64,
+}
+
+/// Returns what a process holds; `None` if it is gone, or nobody tells.
+pub(crate) async fn held(id: u32) -> Option<Held> {
+    let memory = crate::measure::memory(id).await?;
+    let status = tokio::fs::read_to_string(format!("/proc/{id}/status"))
+        .await
+        .ok()?;
+    let threads = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:"))?;
+    let mut folder = tokio::fs::read_dir(format!("/proc/{id}/fd")).await.ok()?;
+    let mut files = 0;
+    while folder.next_entry().await.ok()?.is_some() {
+        files += 1;
+    }
+    Some(Held {
+        memory,
+        files,
+        threads: threads.trim().parse().ok()?,
+    })
+}
+
+/// Returns a process and those that it has started and that still run.
+pub(crate) async fn family(id: u32) -> Vec<u32> {
+    let mut family = vec![id];
+    let Ok(mut folder) = tokio::fs::read_dir("/proc").await else {
+        return family;
+    };
+    while let Ok(Some(entry)) = folder.next_entry().await {
+        let Ok(other) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let stat = tokio::fs::read_to_string(format!("/proc/{other}/stat")).await;
+        let parent = stat.ok().and_then(|stat| {
+            let (_, rest) = stat.rsplit_once(')')?;
+            rest.split_whitespace().nth(1)?.parse::<u32>().ok()
+        });
+        if parent == Some(id) {
+            family.push(other);
+        }
+    }
+    family
+}
+
 /// Processor time of a process so far, its threads together.
-async fn spent(id: u32) -> Option<Duration> {
+pub(crate) async fn spent(id: u32) -> Option<Duration> {
     let stat = tokio::fs::read_to_string(format!("/proc/{id}/stat"))
         .await
         .ok()?;

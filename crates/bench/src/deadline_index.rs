@@ -53,62 +53,68 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut server = stage::server(true).await;
     let monitoring = stage::monitoring(&server);
 
+    println!("Deadline index, {subjects} subjects\n\n| what | figure | beside |\n|---|---:|---:|");
     let loading = Instant::now();
     load(&stage::log(&server).await?, subjects, start).await?;
     let took = loading.elapsed();
-    println!(
-        "load:           {subjects} subjects in {took:.1?}, {}",
-        rate(subjects, took)
-    );
-    println!(
-        "nats-server:    {} after the load",
-        mib(server_memory(&monitoring).await?)
-    );
+    row("loaded", &rate(subjects, took), &format!("{took:.1?}"));
+    let memory = mib(server_memory(&monitoring).await?);
+    row("broker: memory after the load", &memory, "");
 
     let restarting = Instant::now();
     server.restart().await;
-    println!(
-        "restart:        {:.1?} from kill -9 until it answers",
-        restarting.elapsed()
-    );
-    println!(
-        "nats-server:    {} after the restart",
-        mib(server_memory(&monitoring).await?)
-    );
+    let took = format!("{:.1?}", restarting.elapsed());
+    row("broker: from kill -9 until it answers", &took, "");
+    let memory = mib(server_memory(&monitoring).await?);
+    row("broker: memory after the restart", &memory, "");
 
     for round in 1..=options.rounds {
         let log = stage::log(&server).await?;
         let before = own_memory().await;
         let (took, index) = rebuild(&log, subjects, start).await?;
         let after = own_memory().await;
-        println!(
-            "index, run {round}:   rebuilt in {took:.1?}, {}",
-            rate(subjects, took)
+        row(
+            &format!("index rebuilt, run {round}"),
+            &rate(subjects, took),
+            &format!("{took:.1?}"),
         );
         if let (Some(before), Some(after)) = (before, after) {
             let grown = after.saturating_sub(before);
             let each = grown / u64::try_from(subjects.max(1))?;
-            println!(
-                "process:        {} with the index, {} more than before, {each} B a deadline",
-                mib(after),
-                mib(grown)
+            row(
+                &format!("memory of the process with the index, run {round}"),
+                &mib(after),
+                &format!("{} more than before", mib(grown)),
+            );
+            row(
+                &format!("bytes a deadline, run {round}"),
+                &format!("{each} B"),
+                "",
             );
         }
-        println!("nats-server:    {}", mib(server_memory(&monitoring).await?));
         drop(index);
 
         let plain = read_plainly(&server, subjects).await?;
-        println!(
-            "plain, run {round}:   read in {plain:.1?}, {}",
-            rate(subjects, plain)
+        row(
+            &format!("plain consumer of the same, run {round}"),
+            &rate(subjects, plain),
+            &format!("{plain:.1?}"),
         );
-        println!("nats-server:    {}", mib(server_memory(&monitoring).await?));
-        println!(
-            "ratio:          {:.2}",
-            took.as_secs_f64() / plain.as_secs_f64()
+        let ratio = took.as_secs_f64() / plain.as_secs_f64();
+        row(
+            &format!("index / plain consumer, run {round}"),
+            &format!("{ratio:.2}"),
+            "",
         );
     }
+    let memory = mib(server_memory(&monitoring).await?);
+    row("broker: memory at the end", &memory, "");
+    println!();
     Ok(())
+}
+
+fn row(what: &str, figure: &str, beside: &str) {
+    println!("| {what} | {figure} | {beside} |");
 }
 
 async fn load(log: &Log, subjects: usize, start: Timestamp) -> anyhow::Result<()> {

@@ -14,8 +14,8 @@ mod fair;
 mod faulty;
 mod latency;
 mod life;
-mod scene;
-mod sender;
+pub(crate) mod scene;
+pub(crate) mod sender;
 mod throughput;
 
 use std::path::{Path, PathBuf};

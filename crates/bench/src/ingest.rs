@@ -85,6 +85,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         options.connections, options.customers, options.seconds
     );
     if options.only != Some(Only::Normaliser) {
+        println!("Posts a second\n");
         println!(
             "| updates a post | server | load | posts/s | p50 | p99 | cores: server | broker | load |"
         );
@@ -95,6 +96,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         println!();
     }
     if options.only != Some(Only::Door) {
+        println!("Updates a second\n");
         println!("| updates a post | who | updates/s | cores: server | broker |");
         println!("|---:|---|---:|---:|---:|");
         for updates in &options.updates {
@@ -107,20 +109,20 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// A broker, and a server beside it.
-struct Stage {
-    nats: NatsServer,
-    log: Log,
+pub(crate) struct Stage {
+    pub(crate) nats: NatsServer,
+    pub(crate) log: Log,
 }
 
 impl Stage {
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let nats = stage::server(true).await;
         let log = stage::log(&nats).await?;
         stage::record_number(&log).await?;
         Ok(Self { nats, log })
     }
 
-    async fn server(&self, part: Part) -> anyhow::Result<(Process, SocketAddr)> {
+    pub(crate) async fn server(&self, part: Part) -> anyhow::Result<(Process, SocketAddr)> {
         let program = std::env::current_exe().context("where this program is")?;
         let mut command = Command::new(program);
         let part = clap::ValueEnum::to_possible_value(&part).context("a part has a name")?;
@@ -199,7 +201,7 @@ async fn door(options: &Options, updates: usize) -> anyhow::Result<()> {
         let half = percentile(&mut answers.each, 50);
         let most = percentile(&mut answers.each, 99);
         println!(
-            "| {updates} | {who} | {packed} posts a write | {rate:.0} | {half:.2?} | {most:.2?} | – | – | – |"
+            "| {updates} | {who} | packed: {packed} posts a write | {rate:.0} | {half:.2?} | {most:.2?} | – | – | – |"
         );
     }
     println!(
@@ -236,7 +238,10 @@ fn start() -> Timestamp {
 }
 
 /// Measures after a second of the same load, so that connections, caches and files are warm.
-async fn measure(load: &Load, ids: &[u32]) -> anyhow::Result<(Answers, Vec<Option<f64>>)> {
+pub(crate) async fn measure(
+    load: &Load,
+    ids: &[u32],
+) -> anyhow::Result<(Answers, Vec<Option<f64>>)> {
     let warm = Load {
         length: Some(Duration::from_secs(1)),
         ..load.clone()
@@ -333,7 +338,7 @@ async fn normaliser(options: &Options, updates: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn is_drained(context: &jetstream::Context) -> anyhow::Result<bool> {
+pub(crate) async fn is_drained(context: &jetstream::Context) -> anyhow::Result<bool> {
     let raw = context.get_stream(stream::RAW).await?;
     let Ok(info) = raw.consumer_info(NORMALISER).await else {
         return Ok(false);

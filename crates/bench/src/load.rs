@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 /// Longest answer that is read.
-const ANSWER_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024;
 
 /// What to send, and how.
 #[derive(Clone)]
@@ -143,8 +143,8 @@ impl One {
     }
 }
 
-/// Reads one answer; returns whether it is a 200. Answers here have no body.
-async fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) -> anyhow::Result<bool> {
+/// Reads one answer; returns whether it is a 200.
+pub(crate) async fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) -> anyhow::Result<bool> {
     let mut len = 0;
     loop {
         let count = stream.read(&mut answer[len..]).await.context("receive")?;
@@ -152,8 +152,53 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut [u8]) -> anyhow::Resul
             bail!("the server closed a connection, or said too much");
         }
         len += count;
-        if answer[..len].ends_with(b"\r\n\r\n") {
+        if is_whole(&answer[..len]) {
             return Ok(answer.starts_with(b"HTTP/1.1 200 "));
+        }
+    }
+}
+
+/// Whether an answer was read to its end: Casement's have no body, those of others may.
+fn is_whole(answer: &[u8]) -> bool {
+    let end = b"\r\n\r\n";
+    let Some(head_len) = answer.windows(end.len()).position(|part| part == end) else {
+        return false;
+    };
+    let body = &answer[head_len + end.len()..];
+    let head = String::from_utf8_lossy(&answer[..head_len]).to_ascii_lowercase();
+    let value = |name: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+    };
+    if value("transfer-encoding") == Some("chunked") {
+        return body.ends_with(b"0\r\n\r\n");
+    }
+    let body_len = value("content-length").and_then(|len| len.parse().ok());
+    body.len() >= body_len.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    #[test]
+    fn an_answer_ends_where_it_says() {
+        for (answer, whole) in [
+            ("HTTP/1.1 200 OK\r\n", false),
+            ("HTTP/1.1 200 OK\r\ndate: now\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK", true),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nOK\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nOK\r\n0\r\n\r\n",
+                true,
+            ),
+        ] {
+            assert_eq!(is_whole(answer.as_bytes()), whole, "{answer}");
         }
     }
 }

@@ -5,17 +5,25 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are the result")]
 
+mod all;
 mod append;
 mod archive;
+mod compare;
 mod cost;
 mod deadline_index;
 mod dispatch;
+mod figures;
 mod ingest;
 mod load;
 mod measure;
+mod page;
+mod peers;
 mod plain;
+mod plot;
 mod posts;
+mod replicas;
 mod roles;
+mod soak;
 mod stage;
 mod window;
 
@@ -30,11 +38,15 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// All of these one after the other, with a page of their tables, plots, and a file of figures.
+    All(all::Options),
     /// Appends to the log: alone, pipelined and in batches, beside plain publishes.
     Append(append::Options),
     /// Events archived, questions answered and chains verified, in each database, beside a raw bulk
     /// load of the same rows.
     Archive(archive::Options),
+    /// Two files of figures beside one another.
+    Compare(compare::Options),
     /// Rebuilds the deadline index, beside a plain consumer of the same subjects.
     DeadlineIndex(deadline_index::Options),
     /// Messages accepted, sent and ended, with the roles as they run in production, beside a bare
@@ -43,6 +55,15 @@ enum Command {
     /// Webhooks in, facts out, beside a server that stores nothing and a disk that does nothing
     /// else.
     Ingest(ingest::Options),
+    /// What a team would use instead, on the same posts: what arrives, what a kill loses, and how
+    /// many posts are answered.
+    Peers(peers::Options),
+    /// One, two and four processes of each role: that nothing is lost or done twice, and what a
+    /// message costs.
+    Replicas(replicas::Options),
+    /// Steady load: whether memory, files, threads and what waits stay where they are, and how much
+    /// log and archive grow.
+    Soak(soak::Options),
     /// Windows opened, kept, ended and known again, with the roles as they run in production,
     /// beside the broker alone.
     Window(window::Options),
@@ -54,11 +75,16 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Options::parse().command {
+        Command::All(options) => Box::pin(all::run(&options)).await,
         Command::Append(options) => append::run(&options).await,
         Command::Archive(options) => Box::pin(archive::run(&options)).await,
+        Command::Compare(options) => compare::run(&options),
         Command::DeadlineIndex(options) => deadline_index::run(&options).await,
         Command::Dispatch(options) => Box::pin(dispatch::run(&options)).await,
         Command::Ingest(options) => ingest::run(&options).await,
+        Command::Peers(options) => Box::pin(peers::run(&options)).await,
+        Command::Replicas(options) => Box::pin(replicas::run(&options)).await,
+        Command::Soak(options) => Box::pin(soak::run(&options)).await,
         Command::Window(options) => Box::pin(window::run(&options)).await,
         Command::IngestServer(options) => Box::pin(ingest::child::run(&options)).await,
     }

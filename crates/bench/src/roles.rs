@@ -118,6 +118,8 @@ pub(crate) struct Running {
     pub(crate) process: Process,
     api: u16,
     health: u16,
+    /// Where it takes webhooks, if it is an ingress.
+    webhooks: u16,
     name: &'static str,
 }
 
@@ -151,11 +153,21 @@ impl System {
 
     /// Starts a role without waiting for it.
     pub(crate) fn spawn(&self, role: Role) -> Running {
+        self.spawn_at(role, self.webhooks)
+    }
+
+    /// Starts one more process of a role that runs already, without waiting for it.
+    pub(crate) fn spawn_another(&self, role: Role) -> Running {
+        self.spawn_at(role, free_port())
+    }
+
+    fn spawn_at(&self, role: Role, webhooks: u16) -> Running {
         let (api, health) = (free_port(), free_port());
         Running {
-            process: self.process(role.name(), api, health),
+            process: self.process(role.name(), api, health, webhooks),
             api,
             health,
+            webhooks,
             name: role.name(),
         }
     }
@@ -164,15 +176,16 @@ impl System {
     /// for it.
     pub(crate) fn kill_and_start(&self, running: &mut Running) {
         running.process.kill9();
-        running.process = self.process(running.name, running.api, running.health);
+        running.process = self.process(running.name, running.api, running.health, running.webhooks);
     }
 
-    fn process(&self, name: &str, api: u16, health: u16) -> Process {
+    fn process(&self, name: &str, api: u16, health: u16, webhooks: u16) -> Process {
         let mut command = Command::new(&self.program);
         command.current_dir(self.folder.path());
         command.args([name, "--config", "casement.toml"]);
         command.args(["--api-listen", &format!("127.0.0.1:{api}")]);
         command.args(["--health-listen", &format!("127.0.0.1:{health}")]);
+        command.args(["--webhooks-listen", &format!("127.0.0.1:{webhooks}")]);
         Process::start(&mut command)
     }
 
@@ -222,6 +235,11 @@ impl System {
         let Some(projector) = projector else {
             return Ok(true);
         };
+        self.is_archived_by(std::slice::from_ref(projector)).await
+    }
+
+    /// Whether all that is on the log was archived by some of these projectors.
+    pub(crate) async fn is_archived_by(&self, projectors: &[Running]) -> anyhow::Result<bool> {
         let mut stored = 0;
         // Posts as received may or may not be archived; nothing else is left out.
         for name in [
@@ -232,7 +250,10 @@ impl System {
         ] {
             stored += self.log.state(name).await?.messages;
         }
-        let archived = projector.metric("casement_archive_rows_total").await?;
+        let mut archived = 0.0;
+        for projector in projectors {
+            archived += projector.metric("casement_archive_rows_total").await?;
+        }
         let stored = u32::try_from(stored)?;
         Ok(archived >= f64::from(stored))
     }
@@ -300,6 +321,11 @@ impl Running {
 
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Where it takes webhooks, if it is an ingress.
+    pub(crate) fn webhooks(&self) -> u16 {
+        self.webhooks
     }
 
     /// Waits until it says that it is ready.

@@ -54,6 +54,8 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     databases_count: AtomicU32,
+    /// Whether what is committed is on disk, as in production.
+    is_synced: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +70,27 @@ impl Postgres {
     /// # Panics
     /// When PostgreSQL is not installed, saying how to get it, or it does not become ready.
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// As [`Self::start`], with what is committed on disk as in production: for what is measured.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn start_synced() -> Self {
+        Self::start_as(true).await
+    }
+
+    /// What the server's process is.
+    ///
+    /// # Panics
+    /// When it was stopped or killed.
+    pub fn id(&self) -> u32 {
+        let child = self.child.as_ref();
+        child.expect("a server that runs has a process").id()
+    }
+
+    async fn start_as(is_synced: bool) -> Self {
         let user = getuid().is_root().then(unprivileged_user);
         let folder =
             TempDir::with_prefix("casement-postgres-").expect("a folder for temporary files");
@@ -81,6 +104,7 @@ impl Postgres {
             folder,
             port: 0,
             databases_count: AtomicU32::new(0),
+            is_synced,
         };
         server.init();
         let mut ports_count = 0;
@@ -261,6 +285,10 @@ impl Postgres {
         postgres.arg("-D").arg(self.data_dir());
         for setting in SETTINGS {
             postgres.args(["-c", setting]);
+        }
+        if self.is_synced {
+            // The last word on a setting counts.
+            postgres.args(["-c", "fsync=on", "-c", "full_page_writes=on"]);
         }
         let child = postgres
             .args(["-p", &self.port.to_string()])

@@ -20,7 +20,7 @@ use crate::roles::{Role, Running, System};
 use crate::stage;
 
 /// The access token of all numbers.
-pub(super) const TOKEN: &str = "bench-access-token";
+pub(crate) const TOKEN: &str = "bench-access-token";
 
 /// The business account of all numbers.
 const WABA: &str = "w1";
@@ -33,64 +33,72 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Messages a second of a number that the platform has upgraded (WhatsApp Cloud API: throughput),
 /// for measures that are of no rate.
-pub(super) const THROUGHPUT: u32 = 1_000;
+pub(crate) const THROUGHPUT: u32 = 1_000;
 
 /// What differs between scenes.
-pub(super) struct Plan<'a> {
-    pub(super) program: &'a Path,
-    pub(super) customers: usize,
-    pub(super) numbers: usize,
+pub(crate) struct Plan<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) customers: usize,
+    pub(crate) numbers: usize,
     /// How many of the numbers, from the last one on, are each of a brand of their own.
-    pub(super) other_brands: usize,
+    pub(crate) other_brands: usize,
     /// Keys of the section `[dispatcher]`.
-    pub(super) dispatcher: &'a str,
+    pub(crate) dispatcher: &'a str,
     /// Whether the provider keeps to its limits; off where calls are compared that no limit slows.
-    pub(super) is_limited: bool,
+    pub(crate) is_limited: bool,
     /// Messages a second of each number.
-    pub(super) throughput: u32,
+    pub(crate) throughput: u32,
     /// Decides where faults happen.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// What was set up.
-pub(super) struct Scene {
-    pub(super) system: System,
-    pub(super) context: jetstream::Context,
-    pub(super) provider: Handle,
-    pub(super) clock: Arc<SystemClock>,
-    pub(super) who: Who,
+pub(crate) struct Scene {
+    pub(crate) system: System,
+    pub(crate) context: jetstream::Context,
+    pub(crate) provider: Handle,
+    pub(crate) clock: Arc<SystemClock>,
+    pub(crate) who: Who,
     /// Ends with the runtime.
     running: casement_simulator::Running,
 }
 
 /// Numbers and customers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Who {
-    pub(super) numbers: usize,
-    pub(super) customers: usize,
+pub(crate) struct Who {
+    pub(crate) numbers: usize,
+    pub(crate) customers: usize,
 }
 
 impl Who {
     /// The customer whom a message goes to, by its running number.
-    pub(super) fn customer(self, index: usize) -> usize {
+    pub(crate) fn customer(self, index: usize) -> usize {
         index % self.customers
     }
 
     /// The number that a customer knows, and Meta's id of it.
-    pub(super) fn number(self, customer: usize) -> (String, String) {
+    pub(crate) fn number(self, customer: usize) -> (String, String) {
         let number = customer % self.numbers;
         (format!("1555100{number:04}"), format!("22{number:04}"))
     }
 
     /// The customer's phone.
-    pub(super) fn phone(customer: usize) -> String {
+    pub(crate) fn phone(customer: usize) -> String {
         format!("1650{customer:07}")
     }
 }
 
 impl Scene {
     /// Starts broker and provider; no role runs yet.
-    pub(super) async fn set(plan: &Plan<'_>) -> anyhow::Result<Self> {
+    pub(crate) async fn set(plan: &Plan<'_>) -> anyhow::Result<Self> {
+        Self::set_with(plan, None).await
+    }
+
+    /// As [`Self::set`], with the archive in a database elsewhere.
+    pub(crate) async fn set_with(
+        plan: &Plan<'_>,
+        database_url: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let who = Who {
             numbers: plan.numbers,
             customers: plan.customers,
@@ -102,7 +110,7 @@ impl Scene {
             plan.dispatcher,
             running.base_url()
         );
-        let system = System::start_with(plan.program, None, &more).await?;
+        let system = System::start_with(plan.program, database_url, &more).await?;
         let token = system.folder().join("access-token");
         std::fs::write(&token, TOKEN)?;
         std::fs::set_permissions(&token, Permissions::from_mode(0o600))?;
@@ -144,14 +152,20 @@ impl Scene {
     }
 
     /// Where the provider listens.
-    pub(super) fn provider_url(&self) -> String {
+    pub(crate) fn provider_url(&self) -> String {
         self.running.base_url()
     }
 
     /// Starts all that a message needs, and lets every customer write once.
-    pub(super) async fn play(&self) -> anyhow::Result<Vec<Running>> {
+    pub(crate) async fn play(&self) -> anyhow::Result<Vec<Running>> {
         let roles = [Role::Ingress, Role::WindowTracker, Role::Dispatcher];
         let roles = self.system.start_roles(&roles).await?;
+        self.open_windows().await?;
+        Ok(roles)
+    }
+
+    /// Lets every customer write once, and waits until all of it is worked off.
+    pub(crate) async fn open_windows(&self) -> anyhow::Result<()> {
         let batches = self.provider.inject(Fault::BatchWebhooks {
             size: 100,
             linger: SignedDuration::from_millis(50),
@@ -163,12 +177,11 @@ impl Scene {
             self.provider.says(&known, &number, "Is it still there?")?;
         }
         self.provider.clear_fault(batches);
-        self.quiet(None, OPEN_MAX).await?;
-        Ok(roles)
+        self.quiet(None, OPEN_MAX).await
     }
 
     /// Waits until the provider has told all that it has to tell, and every role has seen to it.
-    pub(super) async fn quiet(
+    pub(crate) async fn quiet(
         &self,
         projector: Option<&Running>,
         within: Duration,
@@ -186,7 +199,7 @@ impl Scene {
     }
 
     /// Waits until the provider was called so often in all.
-    pub(super) async fn called(&self, count: u64, within: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn called(&self, count: u64, within: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         while self.provider.sent_count() < count {
             ensure!(
@@ -201,7 +214,7 @@ impl Scene {
 }
 
 /// The dispatcher among roles.
-pub(super) fn dispatcher(roles: &[Running]) -> anyhow::Result<&Running> {
+pub(crate) fn dispatcher(roles: &[Running]) -> anyhow::Result<&Running> {
     let name = Role::Dispatcher.name();
     let found = roles.iter().find(|role| role.name() == name);
     found.context("the dispatcher runs")

@@ -35,23 +35,25 @@ const TEXT: &str = "Yes, the blue one is here in size 42. Shall we keep it for y
 
 /// Sends messages; each of its own running number. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     clients: Vec<MessageServiceClient<Channel>>,
     who: Who,
     side: Side,
     /// How often an unanswered request was repeated.
     repeats: Arc<AtomicUsize>,
+    /// Whether requests at a rate are repeated, too.
+    insists: bool,
 }
 
 /// Whom a sender writes to, and how urgently.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Side {
+pub(crate) struct Side {
     /// Stands in the ids of its requests.
-    pub(super) name: &'static str,
-    pub(super) priority: v1::Priority,
+    pub(crate) name: &'static str,
+    pub(crate) priority: v1::Priority,
     /// Every `step`th customer from here on.
-    pub(super) offset: usize,
-    pub(super) step: usize,
+    pub(crate) offset: usize,
+    pub(crate) step: usize,
 }
 
 /// Everybody, as urgently as the purpose says.
@@ -63,33 +65,40 @@ const EVERYBODY: Side = Side {
 };
 
 /// A request at a rate.
-pub(super) struct Asked {
-    pub(super) message_id: String,
+pub(crate) struct Asked {
+    pub(crate) message_id: String,
     /// When it was due.
-    pub(super) due: Timestamp,
+    pub(crate) due: Timestamp,
     /// How long after that it was answered.
-    pub(super) answered: Duration,
+    pub(crate) answered: Duration,
 }
 
 impl Sender {
-    pub(super) fn new(dispatcher: &Running, who: Who) -> anyhow::Result<Self> {
+    pub(crate) fn new(dispatcher: &Running, who: Who) -> anyhow::Result<Self> {
         let clients = (0..CONNECTIONS).map(|_| dispatcher.messages());
         Ok(Self {
             clients: clients.collect::<anyhow::Result<_>>()?,
             who,
             side: EVERYBODY,
             repeats: Arc::default(),
+            insists: false,
         })
     }
 
+    /// Repeats requests at a rate until they are answered, as callers do who want them to go.
+    pub(crate) fn insisting(mut self) -> Self {
+        self.insists = true;
+        self
+    }
+
     /// Writes to some customers only.
-    pub(super) fn of(mut self, side: Side) -> Self {
+    pub(crate) fn of(mut self, side: Side) -> Self {
         self.side = side;
         self
     }
 
     /// How often an unanswered request was repeated.
-    pub(super) fn repeats(&self) -> usize {
+    pub(crate) fn repeats(&self) -> usize {
         self.repeats.load(Ordering::Relaxed)
     }
 
@@ -122,7 +131,7 @@ impl Sender {
     }
 
     /// Asks again until the message is accepted: who hears nothing does not know whether it was.
-    pub(super) async fn insist(&self, index: usize) -> anyhow::Result<String> {
+    pub(crate) async fn insist(&self, index: usize) -> anyhow::Result<String> {
         let begun = Instant::now();
         loop {
             match self.send(index).await {
@@ -137,7 +146,7 @@ impl Sender {
     }
 
     /// Asks for `count` messages, so many at once, and returns how long it took.
-    pub(super) async fn burst(
+    pub(crate) async fn burst(
         &self,
         first: usize,
         count: usize,
@@ -165,7 +174,7 @@ impl Sender {
     }
 
     /// Asks for messages when they are due, whatever becomes of those before.
-    pub(super) async fn paced(
+    pub(crate) async fn paced(
         &self,
         first: usize,
         count: usize,
@@ -180,7 +189,11 @@ impl Sender {
             let due = started_at.saturating_add(SignedDuration::try_from(after)?)?;
             let sender = self.clone();
             callers.spawn(async move {
-                let message_id = sender.send(first + index).await.context("request")?;
+                let message_id = if sender.insists {
+                    sender.insist(first + index).await?
+                } else {
+                    sender.send(first + index).await.context("request")?
+                };
                 anyhow::Ok(Asked {
                     message_id,
                     due,
@@ -198,7 +211,7 @@ impl Sender {
 }
 
 /// How long after the start the request of an index is due.
-pub(super) fn after(index: usize, rate: usize) -> Duration {
+pub(crate) fn after(index: usize, rate: usize) -> Duration {
     let index = f64::from(u32::try_from(index).unwrap_or(u32::MAX));
     let rate = f64::from(u32::try_from(rate.max(1)).unwrap_or(u32::MAX));
     Duration::from_secs_f64(index / rate)

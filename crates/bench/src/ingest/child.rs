@@ -28,7 +28,7 @@ use crate::posts::SECRET;
 
 /// What the process is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Checks the signature, answers 200, stores nothing.
     Nothing,
     /// Ingress without its normaliser.
@@ -50,7 +50,7 @@ pub(crate) struct Options {
 }
 
 /// What the process prints before its address, once it is there.
-pub(super) const READY: &str = "listening on ";
+pub(crate) const READY: &str = "listening on ";
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let _telemetry = telemetry::init("casement-ingress", &TelemetryConfig::default())?;

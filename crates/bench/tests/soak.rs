@@ -1,0 +1,45 @@
+//! `soak`, small: load, looks, a judgement, and a page.
+
+use std::process::Command;
+
+use casement_testkit::casement_bin;
+use tempfile::TempDir;
+
+#[test]
+fn a_soak_looks_at_every_process_judges_and_writes_its_page() {
+    let folder = TempDir::new().expect("a folder for temporary files");
+    let page = folder.path().join("benchmarks.md");
+    let samples = folder.path().join("samples.jsonl");
+    let run = Command::new(env!("CARGO_BIN_EXE_casement-bench"))
+        .args(["soak", "--minutes", "0.2", "--rate", "4"])
+        .args(["--customers", "20", "--sample-seconds", "1"])
+        .arg("--page")
+        .arg(&page)
+        .arg("--samples")
+        .arg(&samples)
+        .arg("--program")
+        .arg(casement_bin())
+        .output()
+        .expect("the benchmark was built with its tests");
+
+    let said = String::from_utf8_lossy(&run.stdout);
+    let complaint = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}\n{complaint}");
+    let text = std::fs::read_to_string(&page).expect("the page is there");
+    for part in [
+        "| dispatcher |",
+        "| broker |",
+        "| MESSAGES |",
+        "| the archive's database |",
+        "| memory of ingress | too short to say |",
+        "| open files of ingress | yes |",
+        "| what waits for a role | yes |",
+        "48 asked for, each sent once",
+        "(benchmarks/soak-memory.svg)",
+    ] {
+        assert!(text.contains(part), "no {part}:\n{text}");
+    }
+    let looks = std::fs::read_to_string(&samples).expect("looks were kept");
+    assert!(looks.lines().count() >= 5, "{looks}");
+    assert!(folder.path().join("benchmarks/soak-memory.svg").is_file());
+}
