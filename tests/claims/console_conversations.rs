@@ -127,8 +127,12 @@ async fn the_list_shows_what_the_api_says_and_follows_it() {
         tab.go("/conversations").await;
         tab.write("#search", query).await;
         tab.press(".search button").await;
+        // The list that was left shows the same words.
+        eventually("the search is answered", async || {
+            tab.path().await == "/conversations/search"
+        })
+        .await;
         tab.until("main", found).await;
-        assert_eq!(tab.path().await, "/conversations/search");
     }
     assert_eq!(tab.complaints().await, Vec::<String>::new());
     scene.stop().await;

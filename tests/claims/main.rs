@@ -1,17 +1,23 @@
 //! Claims about the whole system, one binary.
 
+mod acts;
 mod application;
 mod archive;
 mod backup;
+mod canaries;
+mod clocks;
 mod cluster;
 mod colleagues;
 mod commands;
+mod commands_tls;
 mod connect;
 mod consent;
 mod console;
 mod console_conversations;
 mod conversations;
 mod doctor;
+mod drain;
+mod drill;
 mod entry_points;
 mod faults;
 mod figures;
@@ -33,5 +39,7 @@ mod story;
 mod templates;
 mod traces;
 mod trackers;
+mod traffic;
+mod upgrades;
 mod webhooks;
 mod windows;

@@ -12,7 +12,7 @@ use casement_event_log::erasure::{Tombstone, entomb, tombstone};
 use casement_proto::audit::v1 as audit;
 use casement_proto::audit::v1::erase_customer_request::Customer as Whom;
 use casement_proto::conversation::v1::{
-    AddNoteRequest, GetConversationRequest, GetTimelineRequest,
+    AddNoteRequest, AssignRequest, ChangeLabelsRequest, GetConversationRequest, GetTimelineRequest,
 };
 use casement_proto::events::v1::{self, ErasureState};
 use casement_proto::message::v1 as message;
@@ -43,6 +43,16 @@ const BURIED: &str = "canary-in-a-dead-letter";
 
 const CANARIES: [&str; 11] = [
     DIGITS, USER_ID, NAME, SAID, SENT, LATER, FILLED, NOTED, FILE_NAME, TEXTED, BURIED,
+];
+
+/// The team's own words: told nowhere, though they are not the customer's and outlive them.
+const LABELLED: &str = "canary-of-a-label";
+const ASSIGNED: &str = "canary.colleague";
+
+/// What stands in no log, metric, trace, subject or header.
+const UNTOLD: [&str; 13] = [
+    DIGITS, USER_ID, NAME, SAID, SENT, LATER, FILLED, NOTED, FILE_NAME, TEXTED, BURIED, LABELLED,
+    ASSIGNED,
 ];
 
 /// Somebody else, whose traffic must stay.
@@ -95,16 +105,16 @@ async fn look_everywhere(stack: &mut Stack, collector: &Collector) {
     let http = casement_shell::http::client(&casement_shell::http::ClientOptions::default())
         .expect("a client");
     for role in Role::ALL {
-        clear_of(&stack.metrics(role).await, &CANARIES);
+        clear_of(&stack.metrics(role).await, &UNTOLD);
         for page in ["readyz", "livez"] {
             let url = format!("http://{}/{page}", stack.pages(role));
             let answer = http.get(url).send().await.expect("an answer");
-            clear_of(&answer.text().await.expect("a text"), &CANARIES);
+            clear_of(&answer.text().await.expect("a text"), &UNTOLD);
         }
     }
-    clear_of(&logs(stack), &CANARIES);
-    clear_of(&collector.raw(), &CANARIES);
-    clear_of(&envelopes(&stack.nats.client().await).await, &CANARIES);
+    clear_of(&logs(stack), &UNTOLD);
+    clear_of(&collector.raw(), &UNTOLD);
+    clear_of(&envelopes(&stack.nats.client().await).await, &UNTOLD);
 }
 
 /// Returns the files below a folder that hold a canary, but for those that leave by their age: the
@@ -237,6 +247,25 @@ async fn nothing_personal_is_told_and_of_who_is_erased_nothing_is_left_and_nothi
         added.map(drop).map_err(|status| status.to_string())
     })
     .await;
+    let labelled = ChangeLabelsRequest {
+        number: NUMBER.to_owned(),
+        customer_id: before.customer_id.clone(),
+        author: "ana".to_owned(),
+        add_labels: vec![LABELLED.to_owned()],
+        ..Default::default()
+    };
+    let labelled = clients.conversations.clone().change_labels(labelled).await;
+    labelled.expect("the label is taken");
+    let assigned = AssignRequest {
+        number: NUMBER.to_owned(),
+        customer_id: before.customer_id.clone(),
+        assignee: ASSIGNED.to_owned(),
+        author: ASSIGNED.to_owned(),
+        ..Default::default()
+    };
+    let assigned = clients.conversations.clone().assign(assigned).await;
+    assigned.expect("the assignment is taken");
+    events.wait("ConversationAssigned", 1).await;
     // Refusals tell nothing, either.
     let unknown = message::SendMessageRequest {
         number: "+15550009876".to_owned(),

@@ -163,6 +163,39 @@ const WRITES: &[(&str, &str, &[&str])] = &[
         &[ACCOUNTS],
     ),
     ("casement.accounts.shown.webhook", "ACCOUNTS", &[PROJECTOR]),
+    ("casement.accounts.shown.archive", "ACCOUNTS", &[PROJECTOR]),
+    (
+        "casement.accounts.asked.read-models",
+        "ACCOUNTS",
+        &[PROJECTOR],
+    ),
+    ("casement.accounts.shown.consents", "ACCOUNTS", &[ACCOUNTS]),
+    (
+        "casement.accounts.shown.dead-letter",
+        "ACCOUNTS",
+        &[INGRESS],
+    ),
+    ("casement.accounts.refused.ingress", "ACCOUNTS", &[INGRESS]),
+    (
+        "casement.accounts.refused.window-tracker",
+        "ACCOUNTS",
+        &[TRACKER],
+    ),
+    (
+        "casement.accounts.refused.dispatcher",
+        "ACCOUNTS",
+        &[DISPATCHER],
+    ),
+    (
+        "casement.accounts.refused.accounts",
+        "ACCOUNTS",
+        &[ACCOUNTS],
+    ),
+    (
+        "casement.accounts.refused.audit-projector",
+        "ACCOUNTS",
+        &[PROJECTOR],
+    ),
     (
         "casement.accounts.watch.webhook-silence.x1",
         "ACCOUNTS",

@@ -35,10 +35,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// Listens to all events from now on. Core NATS: what is missed while away is missed.
-    pub(crate) async fn subscribe(client: async_nats::Client) -> Self {
+    /// Listens to events from now on. Core NATS: what is missed while away is missed.
+    pub(crate) async fn subscribe(client: async_nats::Client, subject: &str) -> Self {
         let mut subscription = client
-            .subscribe("casement.events.>")
+            .subscribe(subject.to_owned())
             .await
             .expect("a subscription");
         client

@@ -285,6 +285,17 @@ impl Stack {
         )
     }
 
+    /// Returns clients of another copy of every role, which need not have been started.
+    pub fn clients_at(&mut self, copy: usize) -> Clients {
+        let mut port = |role| self.ports_of(role, copy).api;
+        Clients::new(
+            port(Role::WindowTracker),
+            port(Role::Dispatcher),
+            port(Role::Accounts),
+            port(Role::AuditProjector),
+        )
+    }
+
     /// Returns clients whose archive is another copy.
     pub fn clients_of_archive(&self, archive: usize) -> Clients {
         let port = |role, copy| self.ports[&(role, copy)].api;
@@ -311,7 +322,12 @@ impl Stack {
 
     /// Returns clients that call the gateway, which was started.
     pub fn clients_of_gateway(&self) -> Clients {
-        let port = self.ports[&(Role::Gateway, 0)].api;
+        self.clients_by_gateway(0)
+    }
+
+    /// Returns clients that call another copy of the gateway, which was started.
+    pub fn clients_by_gateway(&self, copy: usize) -> Clients {
+        let port = self.ports[&(Role::Gateway, copy)].api;
         Clients::new(port, port, port, port)
     }
 
@@ -334,7 +350,12 @@ impl Stack {
 
     /// Subscribes to every event with a plain NATS client.
     pub async fn events(&self) -> Events {
-        Events::subscribe(self.nats.client().await).await
+        self.events_of("casement.events.>").await
+    }
+
+    /// Subscribes to some events, by their subject.
+    pub async fn events_of(&self, subject: &str) -> Events {
+        Events::subscribe(self.nats.client().await, subject).await
     }
 
     /// Adds a customer with a phone.
@@ -395,11 +416,7 @@ impl Stack {
     }
 
     fn spawn(&mut self, role: Role, copy: usize) {
-        let ports = *self.ports.entry((role, copy)).or_insert_with(|| Ports {
-            api: free_port(),
-            health: free_port(),
-            console: free_port(),
-        });
+        let ports = self.ports_of(role, copy);
         let mut command = self.program();
         command
             .arg(role.command())
@@ -429,6 +446,14 @@ impl Stack {
         }
         self.processes
             .insert((role, copy), Process::start(&mut command));
+    }
+
+    fn ports_of(&mut self, role: Role, copy: usize) -> Ports {
+        *self.ports.entry((role, copy)).or_insert_with(|| Ports {
+            api: free_port(),
+            health: free_port(),
+            console: free_port(),
+        })
     }
 
     async fn ready(&mut self, role: Role, copy: usize) {
@@ -573,6 +598,15 @@ pub struct Poster {
 }
 
 impl Poster {
+    /// Returns what posts to another copy of `ingress`, by the port where it listens.
+    #[must_use]
+    pub fn at(&self, port: u16) -> Self {
+        Self {
+            url: format!("http://127.0.0.1:{port}/webhooks/whatsapp"),
+            http: self.http.clone(),
+        }
+    }
+
     /// Posts bytes, signed, and returns the status; `None` if nobody answered.
     pub async fn post(&self, body: &[u8]) -> Option<u16> {
         let request = self

@@ -16,22 +16,22 @@ use casement_domain::consent::{Channel, OnChannel, Scope};
 use casement_domain::id::{CustomerId, PortfolioId};
 use casement_domain::routing::Purpose;
 use casement_event::convert::{self, timestamp};
-use casement_event::subject::stream;
-use casement_event::v1;
+use casement_event::subject::{SHOWN_CONSENTS, stream};
+use casement_event::{Record, Uuid, v1};
 use casement_event_log::consent::ledger::Entry;
 use casement_event_log::consent::{self, ConsentError, Known, ledger};
 use casement_event_log::customers::{self, ResolveError, Tokens};
-use casement_event_log::{Log, Position};
+use casement_event_log::{Expect, Log, Position};
 use casement_proto::account::v1 as api;
 use casement_proto::account::v1::consent_service_server::ConsentService;
 use casement_shell::SharedClock;
-use casement_shell::auth::{Caller, Scope as Right, require};
+use casement_shell::auth::{ALL_BRANDS, Caller, Scope as Right, require};
 use casement_shell::grpc::{bad_field, refuse};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::api::{digits, required, status};
-use crate::book::Book;
+use crate::book::{Book, SOURCE};
 use crate::decide::Refusal;
 use item::Named;
 
@@ -96,6 +96,37 @@ impl Consents {
         PortfolioId::parse(&number.portfolio_id).map_err(|_| {
             let text = "the number's record names no portfolio that customers could belong to";
             refuse(Code::FailedPrecondition, "PORTFOLIO_UNKNOWN", text)
+        })
+    }
+
+    /// Puts on record who takes out what customers allow, before the first of it goes.
+    async fn record_export(
+        &self,
+        caller: &Caller,
+        request: &api::ExportConsentsRequest,
+    ) -> Result<(), Status> {
+        let now = self.clock.now();
+        let brand_id = if caller.brand == ALL_BRANDS {
+            String::new()
+        } else {
+            caller.brand.clone()
+        };
+        let shown = v1::DataShown {
+            caller: caller.name.clone(),
+            brand_id,
+            kind: v1::DataKind::Consents.into(),
+            number: digits("number", &request.number)?.clone(),
+            with_identifiers: request.include_identifiers,
+            time: Some(timestamp(now)),
+            ..Default::default()
+        };
+        let subject = SHOWN_CONSENTS.to_owned();
+        let record = Record::new(subject, Uuid::new_v4(), SOURCE, now, shown);
+        let appended = self.log.append(record, Expect::Anything).await;
+        appended.map(drop).map_err(|error| {
+            tracing::warn!(%error, "consents are not exported: it could not be recorded");
+            let text = "that it is exported could not be recorded, so it is not exported";
+            refuse(Code::Unavailable, "LOG_UNAVAILABLE", text)
         })
     }
 
@@ -330,6 +361,7 @@ impl ConsentService for Consents {
         let caller = require(&request, Right::Audit)?;
         let request = request.into_inner();
         let portfolio = self.portfolio(&caller, &request.number).await?;
+        self.record_export(&caller, &request).await?;
         let answers = self.export(portfolio, request.include_identifiers);
         Ok(Response::new(answers))
     }

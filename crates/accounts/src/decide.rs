@@ -163,6 +163,11 @@ pub fn number(
             .present
             .map(|present| present.pause_reason.clone())
             .unwrap_or_default(),
+        drain_time: around.present.and_then(|present| present.drain_time),
+        drain_reason: around
+            .present
+            .map(|present| present.drain_reason.clone())
+            .unwrap_or_default(),
         ..wanted
     };
     if around.present == Some(&wanted) {
@@ -259,6 +264,52 @@ pub fn resume(present: Option<&v1::Number>, authority: &Authority, cause: &Cause
             number: Some(v1::Number {
                 paused: false,
                 pause_reason: String::new(),
+                ..present.clone()
+            }),
+            time: Some(timestamp(cause.time)),
+            caller: cause.caller.clone(),
+        }
+        .into(),
+    ))
+}
+
+/// Takes no new messages for a number from now on, or gives that another reason. Since when stays.
+pub fn drain(
+    present: Option<&v1::Number>,
+    reason: &str,
+    authority: &Authority,
+    cause: &Cause,
+) -> Decision {
+    let present = own(present, authority)?;
+    if present.drain_time.is_some() && present.drain_reason == reason {
+        return Ok(None);
+    }
+    let since = present.drain_time.unwrap_or_else(|| timestamp(cause.time));
+    Ok(Some(
+        v1::NumberRecorded {
+            number: Some(v1::Number {
+                drain_time: Some(since),
+                drain_reason: reason.to_owned(),
+                ..present.clone()
+            }),
+            time: Some(timestamp(cause.time)),
+            caller: cause.caller.clone(),
+        }
+        .into(),
+    ))
+}
+
+/// Takes messages for a number again.
+pub fn reopen(present: Option<&v1::Number>, authority: &Authority, cause: &Cause) -> Decision {
+    let present = own(present, authority)?;
+    if present.drain_time.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(
+        v1::NumberRecorded {
+            number: Some(v1::Number {
+                drain_time: None,
+                drain_reason: String::new(),
                 ..present.clone()
             }),
             time: Some(timestamp(cause.time)),

@@ -424,6 +424,33 @@ proptest! {
     }
 
     #[test]
+    fn a_drain_keeps_its_beginning_and_no_record_ends_it(
+        present in any_number(),
+        wanted in any_number(),
+        reason in "[x-z]{0,1}",
+    ) {
+        let every = Authority::Every;
+        let drains = left(drain(Some(&present), &reason, &every, &cause()).unwrap().unwrap());
+        prop_assert!(drains.drain_time.is_some());
+        prop_assert_eq!(drain(Some(&drains), &reason, &every, &cause()), Ok(None));
+        let mut later = cause();
+        later.time += jiff::SignedDuration::from_secs(60);
+        let other = left(drain(Some(&drains), "other", &every, &later).unwrap().unwrap());
+        prop_assert_eq!(other.drain_time, drains.drain_time);
+
+        let around = alone(Some(&drains));
+        if let Some(event) = number(around, wanted, &every, &cause()).unwrap() {
+            let now = left(event);
+            prop_assert_eq!(now.drain_time, drains.drain_time);
+            prop_assert_eq!(&now.drain_reason, &drains.drain_reason);
+        }
+
+        let open = left(reopen(Some(&drains), &every, &cause()).unwrap().unwrap());
+        prop_assert_eq!(&open, &present);
+        prop_assert_eq!(reopen(Some(&open), &every, &cause()), Ok(None));
+    }
+
+    #[test]
     fn recording_a_template_twice_writes_once(
         present in proptest::option::of(any_template()),
         wanted in any_template(),

@@ -362,6 +362,26 @@ impl AccountService for Accounts {
         }))
     }
 
+    async fn drain_number(
+        &self,
+        request: Request<api::DrainNumberRequest>,
+    ) -> Result<Response<api::DrainNumberResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let authority = authority(&caller);
+        let drained = self.drained(request.into_inner(), &authority, &caller.name);
+        Ok(Response::new(drained.await?))
+    }
+
+    async fn reopen_number(
+        &self,
+        request: Request<api::ReopenNumberRequest>,
+    ) -> Result<Response<api::ReopenNumberResponse>, Status> {
+        let caller = require(&request, Scope::Admin)?;
+        let (authority, request) = (authority(&caller), request.into_inner());
+        let reopened = self.reopened(&request.number, &authority, &caller.name);
+        Ok(Response::new(reopened.await?))
+    }
+
     async fn put_template(
         &self,
         request: Request<api::PutTemplateRequest>,

@@ -2,6 +2,7 @@
 //! writes take from a request, a file or a plan stands next door.
 
 pub(crate) mod deregister;
+pub(crate) mod drain;
 pub(crate) mod filed;
 pub(crate) mod leaving;
 pub(crate) mod mask;

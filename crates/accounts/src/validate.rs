@@ -136,6 +136,8 @@ pub fn number(at: &str, wanted: v1::Number) -> Result<v1::Number, Vec<Problem>> 
     wanted.moving = None;
     wanted.migrate_away_time = None;
     wanted.migrate_away_reason.clear();
+    wanted.drain_time = None;
+    wanted.drain_reason.clear();
     settle(wanted, problems)
 }
 

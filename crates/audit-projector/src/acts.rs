@@ -15,6 +15,9 @@ const REASON_LEN_MAX: usize = 512;
 /// Requests of messages are acts, too, but so many that who asks for them says so.
 pub(crate) const REQUEST: &str = "casement.events.v1.MessageRequested";
 
+/// Who was refused and showed no token that is good. No token has such a name.
+const NOBODY: &str = "(no good token)";
+
 struct By<'a> {
     caller: &'a str,
     author: &'a str,
@@ -219,6 +222,30 @@ fn of_the_rest(event: &Event) -> Option<By<'_>> {
             by(&event.caller, &event.phone_number_id).because(&event.reason)
         }
         Event::RawWebhookShown(event) => by(&event.caller, &event.event_id).number(&event.number),
+        Event::DataShown(event) => {
+            let what = event.kind().as_str_name();
+            let what = what.trim_start_matches("DATA_KIND_").to_ascii_lowercase();
+            let target = match event.sequence {
+                0 => what,
+                sequence => format!("{what} {sequence}"),
+            };
+            by(&event.caller, &target).number(&event.number)
+        }
+        Event::ReadModelsAsked(event) => by(&event.caller, "read models"),
+        Event::AccessRefused(event) => {
+            // Nobody's act would not be listed.
+            let caller = if event.caller.is_empty() {
+                NOBODY
+            } else {
+                &event.caller
+            };
+            let what = if event.method.is_empty() {
+                &event.door
+            } else {
+                &event.method
+            };
+            by(caller, what).because(&event.reason)
+        }
         Event::CustomerExported(event) => {
             let customer = event.customer_ids.first().map_or("", String::as_str);
             by(&event.caller, customer).because(&event.reason)

@@ -16,6 +16,7 @@ mod listing;
 pub(crate) mod messages;
 mod raw;
 mod read_models;
+mod recorded;
 mod search;
 pub(crate) mod stands;
 pub(crate) mod watch;

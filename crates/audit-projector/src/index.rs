@@ -92,6 +92,8 @@ fn brand(event: &Event) -> Option<&str> {
         Event::MigrationCancelled(event) => &event.migration.as_ref()?.brand_id,
         Event::CustomerExported(event) => &event.brand_id,
         Event::RawWebhookShown(event) => &event.brand_id,
+        Event::DataShown(event) => &event.brand_id,
+        Event::AccessRefused(event) => &event.brand_id,
         Event::SendsHalted(event) => &event.halt.as_ref()?.brand_id,
         Event::SendsResumed(event) => &event.halt.as_ref()?.brand_id,
         _ => &conversation(event)?.brand_id,

@@ -32,6 +32,9 @@ const MESSAGES_PAGE_LEN: usize = 200;
 /// what accounts are, and stay for good.
 const REPORTS: &str = "casement.accounts.reported.>";
 
+/// Calls that were refused: somebody who tries for long must not fill what stays for good.
+const REFUSALS: &str = "casement.accounts.refused.>";
+
 /// Everything on a stream.
 const ALL: &str = ">";
 
@@ -285,12 +288,15 @@ impl Purger {
         };
         let first_young = self.first_young(stream::ACCOUNTS, self.keep.reports, now);
         let below = purge_below(head.last_sequence, first_young.await?);
-        let oldest = self.log.next(stream::ACCOUNTS, REPORTS, 1).await?;
-        if !is_due(oldest.map(|oldest| oldest.sequence), below) {
-            return Ok(0);
+        let mut purged_count = 0;
+        for subjects in [REPORTS, REFUSALS] {
+            let oldest = self.log.next(stream::ACCOUNTS, subjects, 1).await?;
+            if is_due(oldest.map(|oldest| oldest.sequence), below) {
+                let purge = self.log.purge_subject(stream::ACCOUNTS, subjects, below);
+                purged_count += purge.await?;
+            }
         }
-        let purge = self.log.purge_subject(stream::ACCOUNTS, REPORTS, below);
-        Ok(purge.await?)
+        Ok(purged_count)
     }
 
     async fn purge_messages(&self, now: Timestamp) -> anyhow::Result<u64> {

@@ -223,7 +223,8 @@ impl Role {
         let erasures = Erasures::new(self.eraser.clone(), found, tokens);
         let audit = AuditApi::new(self.backend.clone(), keys)
             .with_customers(customers)
-            .with_erasures(erasures);
+            .with_erasures(erasures)
+            .with_record(self.desk.log.clone());
         let messages = MessageQueryApi::new(self.backend.clone(), self.closing.clone())
             .with_log(self.desk.log.clone());
         (

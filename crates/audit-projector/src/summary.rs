@@ -149,6 +149,18 @@ fn of(event: &Event) -> Option<String> {
         Event::RawWebhookShown(event) => {
             format!("webhook as received shown to {}", event.caller)
         }
+        Event::DataShown(event) => format!(
+            "{} shown to {}",
+            enum_word(event.kind().as_str_name(), "DATA_KIND_"),
+            event.caller
+        ),
+        Event::ReadModelsAsked(event) => {
+            format!("new read models asked for by {}", event.caller)
+        }
+        Event::AccessRefused(event) => format!(
+            "{} calls refused: {} {}",
+            event.count, event.reason, event.method
+        ),
         Event::NoteAdded(event) => said("note", &event.author, &event.text),
         Event::ConversationAssigned(event) => assigned(event),
         Event::ConversationMarkedRead(event) => format!("read{}", by(event.act.as_ref())),

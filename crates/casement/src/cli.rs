@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use casement_shell::tls::ClientTlsConfig;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
@@ -212,7 +213,45 @@ pub(crate) struct ApiArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) tls: ApiTlsArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// What an API with TLS is believed by, and what it is shown.
+#[derive(Debug, Clone, Default, Args)]
+#[expect(clippy::struct_field_names, reason = "named as the flags are")]
+pub(crate) struct ApiTlsArgs {
+    /// Authorities that sign the API's certificate (PEM), for an address with https://
+    #[arg(long, value_name = "FILE", env = "CASEMENT_API_CA")]
+    pub(crate) api_ca: Option<PathBuf>,
+    /// Our certificate (PEM), for an API that asks for one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CASEMENT_API_CERT",
+        requires = "api_ca"
+    )]
+    pub(crate) api_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CASEMENT_API_KEY",
+        requires = "api_cert"
+    )]
+    pub(crate) api_key: Option<PathBuf>,
+}
+
+impl ApiTlsArgs {
+    /// Returns where the certificates are; `None` without an authority.
+    pub(crate) fn files(&self) -> Option<ClientTlsConfig> {
+        Some(ClientTlsConfig {
+            ca: self.api_ca.clone()?,
+            certificate: self.api_cert.clone(),
+            key: self.api_key.clone(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -1,5 +1,6 @@
 //! Asking a running Casement: connection, token, and errors that say what to do.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -20,6 +21,9 @@ use casement_proto::window::v1::window_service_client::WindowServiceClient;
 use casement_proto::window::v1::{CustomerRef, GetWindowRequest, customer_ref};
 use casement_shell::config::{ConfigError, Secret};
 use casement_shell::grpc::{CALL_TIMEOUT, RESPONSE_BYTES_MAX};
+use casement_shell::tls::ClientTlsConfig;
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -27,6 +31,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
+use tower::service_fn;
 
 use crate::cli::{ApiArgs, CustomerArgs};
 
@@ -71,25 +76,21 @@ impl Api {
                 .into());
             }
         };
-        Self::open(&args.api, &token).await
+        Self::open(&args.api, &token, args.tls.files()).await
     }
 
-    /// Connects to an address with a token.
-    pub(crate) async fn open(url: &str, token: &SecretString) -> anyhow::Result<Self> {
+    /// Connects to an address with a token; with `https://` to one whose certificate is signed by
+    /// an authority of `tls`.
+    pub(crate) async fn open(
+        url: &str,
+        token: &SecretString,
+        tls: Option<ClientTlsConfig>,
+    ) -> anyhow::Result<Self> {
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
             .parse()
             .map_err(|_| ConfigError::check("the token holds characters that no token has"))?;
         bearer.set_sensitive(true);
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|_| ConfigError::check(format!("`{url}` is no address of an API")))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|error| {
-            anyhow!(error).context(format!(
-                "nothing answers at {url}: start it with `casement up`, or name another address \
-                 with --api"
-            ))
-        })?;
+        let channel = channel(url, tls).await?;
         let connection = InterceptedService::new(channel, Bearer { token: bearer });
         Ok(Self { connection })
     }
@@ -194,6 +195,63 @@ impl Api {
     }
 }
 
+async fn channel(url: &str, tls: Option<ClientTlsConfig>) -> anyhow::Result<Channel> {
+    let no_address = || ConfigError::check(format!("`{url}` is no address of an API"));
+    let secured = url.strip_prefix("https://");
+    let Some(rest) = secured else {
+        if tls.is_some() {
+            let text =
+                format!("`{url}` is not encrypted: with --api-ca the address begins with https://");
+            return Err(ConfigError::check(text).into());
+        }
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| no_address())?;
+        return endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .connect()
+            .await
+            .map_err(|error| {
+                anyhow!(error).context(format!(
+                    "nothing answers at {url}: start it with `casement up`, or name another \
+                     address with --api (https:// and --api-ca if it has TLS)"
+                ))
+            });
+    };
+    let tls = tls.ok_or_else(|| {
+        let text = format!(
+            "`{url}` is encrypted: name the authority that signed its certificate with --api-ca"
+        );
+        ConfigError::check(text)
+    })?;
+    tls.check()
+        .map_err(|error| ConfigError::check(format!("--api-ca, --api-cert, --api-key: {error}")))?;
+    // The connector makes the connection, and encrypts it.
+    let endpoint = Endpoint::from_shared(format!("http://{rest}")).map_err(|_| no_address())?;
+    let authority = endpoint.uri().authority().cloned().ok_or_else(no_address)?;
+    let port = authority.port_u16().unwrap_or(443);
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    let connector = service_fn(move |_: Uri| {
+        let (tls, host) = (tls.clone(), host.clone());
+        async move {
+            let connecting = tokio::time::timeout(CONNECT_TIMEOUT, tls.connect(&host, port));
+            let stream = connecting
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    let connected = endpoint
+        .timeout(CALL_TIMEOUT)
+        .connect_with_connector(connector)
+        .await;
+    connected.map_err(|error| {
+        anyhow!(error).context(format!(
+            "no encrypted connection to {url}: is it there, is its certificate signed by --api-ca \
+             and for that name, and does it want a certificate (--api-cert, --api-key)?"
+        ))
+    })
+}
+
 /// Returns the customer as the API takes it.
 pub(crate) fn customer_ref(args: &CustomerArgs) -> CustomerRef {
     use customer_ref::Customer;
@@ -206,6 +264,9 @@ pub(crate) fn customer_ref(args: &CustomerArgs) -> CustomerRef {
     CustomerRef { customer }
 }
 
+/// What the client library says of a connection that ended.
+const BROKEN_OFF: [&str; 2] = ["transport error", "operation was canceled"];
+
 /// Returns a refusal as people read it: what is wrong, with the stable reason.
 #[expect(
     clippy::needless_pass_by_value,
@@ -214,6 +275,11 @@ pub(crate) fn customer_ref(args: &CustomerArgs) -> CustomerRef {
 pub(crate) fn explain(status: Status) -> anyhow::Error {
     let reason = status.get_details_error_info().map(|info| info.reason);
     let what = match status.code() {
+        // With TLS 1.3 a server refuses a client's certificate after the connection is there.
+        _ if reason.is_none() && BROKEN_OFF.contains(&status.message()) => {
+            "the connection broke off; an API that asks for a certificate takes one by --api-cert \
+             and --api-key"
+        }
         Code::Unavailable if reason.is_none() => "the API is not there now",
         Code::Unauthenticated => "the token is not known",
         Code::DeadlineExceeded | Code::Cancelled => "no answer came in time",
@@ -262,6 +328,7 @@ mod tests {
             told(Status::unavailable("connection closed")),
             "the API is not there now: connection closed"
         );
+        assert!(told(Status::cancelled("operation was canceled")).contains("--api-cert"));
         assert!(!told(Status::new(Code::Internal, "")).is_empty());
     }
 
@@ -271,7 +338,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let error = Api::open(&url, &SecretString::from("t"))
+        let error = Api::open(&url, &SecretString::from("t"), None)
             .await
             .map(|_| ())
             .unwrap_err();

@@ -1,17 +1,20 @@
 //! A process from its configuration to its end: ports, broker, roles, drain.
 //!
-//! Ports are taken and the broker is reached before any role works, so that what cannot start does
-//! not look as if it had. The broker outlives the roles, which need it to finish.
+//! Ports are taken, the broker is reached and agrees on the time before any role works, so that what
+//! cannot start does not look as if it had. The broker outlives the roles, which need it to finish.
 
 mod lock;
+mod refusals;
 mod signals;
+mod story_api;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
+use casement_event_log::Log;
 use casement_gateway::Upstreams;
 use casement_shell::config::{ConfigError, print};
 use casement_shell::server::Door;
@@ -22,7 +25,6 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ConfigArgs, RoleArgs, UpArgs};
 use crate::config::{Config, Mode};
@@ -31,9 +33,6 @@ use crate::nats::Nats;
 use crate::roles::{self, Parts};
 use crate::story::{self, Places, Platform, Stage};
 use crate::{output, ports};
-
-/// How often the connection to the broker is looked at for `/readyz`.
-const BROKER_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Which roles a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,11 +283,13 @@ async fn serve_gateway(
     upstreams: Upstreams,
     (api, console): (TcpListener, Option<TcpListener>),
     shell: &mut Shell,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<auth::Tokens> {
+    let tokens = tokens(plan, shell)?;
     let parts = casement_gateway::Parts {
         upstreams,
-        tokens: tokens(plan, shell)?,
-        clock: clock::for_process(plan.mode == Mode::Demo)?,
+        tokens: tokens.clone(),
+        // It meets the roles only, and stores nothing.
+        clock: clock::for_process(plan.mode == Mode::Demo)?.without_broker(),
         readiness: shell.readiness(),
         stopping: shell.stopping(),
     };
@@ -302,7 +303,7 @@ async fn serve_gateway(
     }
     let door = door(For::Api, api, config.api.tls.as_ref(), config)?;
     shell.spawn("gateway", gateway.serve(door));
-    Ok(())
+    Ok(tokens)
 }
 
 /// Returns a port with what it lets in.
@@ -368,38 +369,60 @@ async fn with_roles(
     let broker_url = own_broker
         .as_ref()
         .map_or_else(|| config.log.servers.clone(), |(url, _)| url.clone());
-    let parts = Parts {
-        log: config.log(own_broker)?,
-        clock: clock::for_process(plan.mode == Mode::Demo)?,
-        readiness: shell.readiness(),
-        stopping: shell.stopping(),
+    let log_config = config.log(own_broker)?;
+    let unproven = clock::for_process(plan.mode == Mode::Demo)?;
+    // From now on somebody can ask what is waited for.
+    shell.readiness().latch("broker").hold("not reached yet");
+    let health_address = serve_pages(listeners.health, &mut shell)?;
+    let starting = async {
+        let log = Log::connect(&log_config).await?;
+        let readiness = shell.readiness();
+        let clock = waiting::for_time(&plan, &unproven, &log, &listeners.api, &readiness).await?;
+        let parts = Parts {
+            log,
+            clock,
+            readiness,
+            stopping: shell.stopping(),
+        };
+        let wired = roles::start(plan.which, config, &parts, &mut shell).await?;
+        anyhow::Ok((parts, wired))
     };
-    let wiring = roles::start(plan.which, config, &parts, &mut shell);
-    let mut wired = tokio::select! {
-        wired = wiring => wired?,
+    let (parts, mut wired) = tokio::select! {
+        started = starting => started?,
         _ = stops.recv() => return Ok(()),
     };
-    shell.spawn("broker watch", watch_broker(wired.log.clone(), &shell));
+    shell.spawn(
+        "broker watch",
+        waiting::watch_broker(wired.log.clone(), &shell),
+    );
     let api = listeners.api.local_addr()?;
     let console = listeners.console.as_ref().map(TcpListener::local_addr);
     let console = console.transpose()?;
-    if plan.which == Which::All {
+    let mut api_url = format!("http://{api}");
+    let tokens = if plan.which == Which::All {
+        if demo.is_some() && config.api.tls.is_some() {
+            api_url = story_api::serve(&plan, &wired, &mut shell).await?;
+        }
         let upstreams = Upstreams::local(&telemetry::observe(wired.routes.routes()));
         let doors = (listeners.api, listeners.console);
-        serve_gateway(&plan, upstreams, doors, &mut shell).await?;
+        serve_gateway(&plan, upstreams, doors, &mut shell).await?
     } else {
         let (health, keep_health) =
             health::grpc(&shell.readiness(), &wired.services, shell.stopping());
         shell.spawn("gRPC health", keep_health);
         wired.reflect()?;
         wired.routes.add_service(health);
-        let routes = auth::protect(wired.routes.routes(), tokens(&plan, &mut shell)?);
+        let tokens = tokens(&plan, &mut shell)?;
+        let routes = auth::protect(wired.routes.routes(), tokens.clone());
         let routes = telemetry::observe(routes);
         let door = door(For::Api, listeners.api, config.api.tls.as_ref(), config)?;
         let serving = grpc::serve(door, routes, shell.stopping());
         shell.spawn("gRPC", async move { Ok(serving.await?) });
-    }
-    let health_address = serve_pages(listeners.health, &mut shell)?;
+        tokens
+    };
+    let (log, clock) = (wired.log.clone(), parts.clock.clone());
+    let refused = refusals::record(tokens.refusals(), log, clock, plan.which, shell.stopping());
+    shell.spawn("refusals", refused);
 
     let (stop, asked) = mpsc::channel(2);
     tokio::spawn(signals::forward(stops, stop.clone()));
@@ -409,11 +432,16 @@ async fn with_roles(
             window: demo.window,
             log: wired.log.clone(),
             clock: parts.clock.clone(),
-            api: format!("http://{api}"),
+            api: api_url,
             token: SecretString::from(auth::DEMO_TOKEN),
             readiness: Some(shell.readiness()),
             places: console.map(|console| Places {
                 api,
+                api_scheme: if config.api.tls.is_some() {
+                    "https"
+                } else {
+                    "http"
+                },
                 console,
                 webhooks: demo.webhooks,
                 simulator: demo.simulator,
@@ -429,24 +457,6 @@ async fn with_roles(
     }
     tracing::info!(%api, health = %health_address, "running");
     shell.run_until(asked).await
-}
-
-/// Holds `/readyz` while the broker is away.
-fn watch_broker(
-    log: casement_event_log::Log,
-    shell: &Shell,
-) -> impl Future<Output = anyhow::Result<()>> + use<> {
-    let latch = shell.readiness().latch("broker");
-    let stopping: CancellationToken = shell.stopping();
-    async move {
-        loop {
-            latch.set(log.is_connected(), "connection is lost");
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                () = tokio::time::sleep(BROKER_CHECK_INTERVAL) => {}
-            }
-        }
-    }
 }
 
 /// The ports of a process, taken. That for webhooks is only known to be free: the role takes it.

@@ -21,7 +21,7 @@ use crate::process::Which;
 
 /// What every role is given.
 pub(crate) struct Parts {
-    pub(crate) log: casement_event_log::Config,
+    pub(crate) log: Log,
     pub(crate) clock: SharedClock,
     pub(crate) readiness: Readiness,
     pub(crate) stopping: CancellationToken,
@@ -35,14 +35,14 @@ pub(crate) struct Wired {
     pub(crate) services: Vec<&'static str>,
 }
 
-/// Reaches the log and starts the roles.
+/// Starts the roles.
 pub(crate) async fn start(
     which: Which,
     config: &Config,
     parts: &Parts,
     shell: &mut Shell,
 ) -> anyhow::Result<Wired> {
-    let log = Log::connect(&parts.log).await?;
+    let log = parts.log.clone();
     let mut wired = Wired {
         log: log.clone(),
         routes: RoutesBuilder::default(),

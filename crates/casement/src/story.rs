@@ -66,6 +66,8 @@ pub(crate) struct Stage {
 /// Where everything is in the demo.
 pub(crate) struct Places {
     pub(crate) api: SocketAddr,
+    /// How the API is called, as in `http`.
+    pub(crate) api_scheme: &'static str,
     pub(crate) console: SocketAddr,
     pub(crate) webhooks: SocketAddr,
     pub(crate) simulator: SocketAddr,
@@ -106,7 +108,7 @@ pub(crate) async fn told(stage: &Stage) -> anyhow::Result<()> {
     if let Some(readiness) = &stage.readiness {
         ready(readiness).await?;
     }
-    let api = Api::open(&stage.api, &stage.token).await?;
+    let api = Api::open(&stage.api, &stage.token, None).await?;
     let witness = Witness::start(&stage.log, stage.clock.clone(), stage.stopping.clone()).await?;
     let cast = Cast::new(stage).await?;
     let story = Story {

@@ -149,3 +149,19 @@ fn what_pages_tell_people_to_run_is_there() {
         assert!(run.status.success(), "casement {command}: {run:?}");
     }
 }
+
+#[test]
+fn every_alert_is_tested_to_fire() {
+    let tests = text("deploy/prometheus/rules.test.yml");
+    let mut fired = BTreeSet::new();
+    let mut name = "";
+    for line in tests.lines().map(str::trim) {
+        if let Some((_, alert)) = line.split_once("alertname: ") {
+            name = alert;
+        } else if line == "exp_alerts:" {
+            fired.insert(name.to_owned());
+        }
+    }
+    let all: BTreeSet<String> = rules().into_keys().collect();
+    assert_eq!(fired, all, "an alert that no test sees firing");
+}

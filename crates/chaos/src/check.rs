@@ -152,7 +152,7 @@ pub fn check(history: &History) -> Vec<Violation> {
 }
 
 /// Shows an event in one line, without anything that a customer wrote.
-fn line(entry: &Entry) -> String {
+pub(crate) fn line(entry: &Entry) -> String {
     let Entry {
         stream,
         sequence,

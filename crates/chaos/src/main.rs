@@ -33,9 +33,6 @@ struct Args {
     /// How many customers
     #[arg(long, default_value_t = 8)]
     people: u64,
-    /// Inject faults, too, that are known to break a claim: see docs/chaos.md
-    #[arg(long)]
-    known: bool,
     /// Take the power from a broker's disk so many times instead, with each write synced and without
     #[arg(long, value_name = "TIMES")]
     power_loss: Option<usize>,
@@ -66,7 +63,6 @@ async fn main() -> anyhow::Result<ExitCode> {
         faults_count,
         lasts_max,
         people_count: args.people,
-        with_known: args.known,
     };
     let outcome = Box::pin(run(options, |line| println!("{line}")))
         .await

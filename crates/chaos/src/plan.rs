@@ -190,8 +190,6 @@ pub struct Round {
 pub struct Means {
     /// Whether the broker has a disk of its own.
     pub has_disk: bool,
-    /// Whether faults are in it that are known to break a claim; `docs/chaos.md` names them.
-    pub with_known: bool,
 }
 
 /// Returns as many rounds as it takes for so many faults. Each kind comes once before any comes
@@ -333,10 +331,9 @@ fn kinds(means: Means) -> Vec<fn(&mut StdRng) -> Fault> {
             Fault::FullStream(STREAMS[chance.random_range(0..STREAMS.len())])
         },
         |chance| Fault::ClockJump(timed_role(chance), jump(chance)),
+        |chance| Fault::StartUnderWrongClock(timed_role(chance), jump(chance)),
+        |chance| Fault::StartUnderWrongClock(role(chance), jump(chance)),
     ];
-    if means.with_known {
-        kinds.push(|chance| Fault::StartUnderWrongClock(timed_role(chance), jump(chance)));
-    }
     if means.has_disk {
         kinds.push(|_| Fault::FullDisk);
     }
@@ -347,10 +344,7 @@ fn kinds(means: Means) -> Vec<fn(&mut StdRng) -> Fault> {
 mod tests {
     use super::*;
 
-    const MEANS: Means = Means {
-        has_disk: true,
-        with_known: true,
-    };
+    const MEANS: Means = Means { has_disk: true };
 
     #[test]
     fn a_seed_gives_the_same_plan_again_and_another_seed_another() {

@@ -5,15 +5,25 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use casement_event::Event;
+use casement_event::v1::MessageRequested;
 use casement_tests::Role;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::check::Claim;
+use crate::check::{Claim, line};
 use crate::driver::Injected;
-use crate::history::Entry;
+use crate::history::{Entry, time};
 use crate::plan::{Fault, Line, Target};
 use crate::power::Losses;
 use crate::run::Outcome;
+
+/// From when on a request is stored late: most are within milliseconds.
+const STORED_LATE: Duration = Duration::from_secs(1);
+
+/// From when on a message is held up by one before it, if that is still tried.
+const HELD_UP: SignedDuration = SignedDuration::from_secs(5);
+
+/// How many messages that expired without a claim are shown whole.
+const EXPIRED_SHOWN_MAX: usize = 12;
 
 /// Tells a run: what was asked for, what was broken, how soon it worked again, what holds.
 pub fn markdown(outcome: &Outcome) -> String {
@@ -132,6 +142,8 @@ fn write(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
             worst(&progress),
         )?;
     }
+    writeln!(text)?;
+    expired(text, &history.log)?;
     if !has_disk {
         writeln!(
             text,
@@ -142,6 +154,83 @@ fn write(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         writeln!(text, "\n```\n{violation}```")?;
     }
     Ok(())
+}
+
+/// Tells of messages that expired without a claim, with all that the log has of the first few.
+fn expired(text: &mut String, log: &[Entry]) -> std::fmt::Result {
+    let mut lives: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in log.iter().filter(|entry| entry.stream == "MESSAGES") {
+        lives.entry(entry.about()).or_default().push(entry);
+    }
+    let all = lives.clone();
+    let has = |life: &[&Entry], name: &str| life.iter().any(|entry| entry.name() == name);
+    lives.retain(|_, life| has(life, "MessageExpired") && !has(life, "AttemptStarted"));
+    let behind = |life: &[&Entry]| all.values().find(|other| is_held_up_by(life, other));
+    // Requests that were stored late have less than their time to live left.
+    let stored_late = lives
+        .values()
+        .filter(|life| waited_to_be_stored(life) > STORED_LATE);
+    writeln!(
+        text,
+        "{} messages expired without a claim; {} of these had another one of their conversation \
+         before them, which was tried and had no outcome yet or waited to be tried again, and {} were \
+         stored more than {} s after their request.",
+        lives.len(),
+        lives.values().filter(|life| behind(life).is_some()).count(),
+        stored_late.count(),
+        STORED_LATE.as_secs(),
+    )?;
+    for life in lives.values().take(EXPIRED_SHOWN_MAX) {
+        let waited = waited_to_be_stored(life).as_secs_f64();
+        writeln!(text, "\n```\nstored {waited:.1} s after its request")?;
+        for entry in life {
+            writeln!(text, "{}", line(entry))?;
+        }
+        for entry in behind(life).into_iter().flatten() {
+            writeln!(text, "  before it: {}", line(entry))?;
+        }
+        writeln!(text, "```")?;
+    }
+    Ok(())
+}
+
+/// Whether another message of the conversation, asked for before, was tried and not accepted for most
+/// of the time that one waited in vain.
+fn is_held_up_by(waiting: &[&Entry], other: &[&Entry]) -> bool {
+    let (Some(own), Some(first)) = (requested(waiting), requested(other)) else {
+        return false;
+    };
+    let is_earlier = first.conversation == own.conversation
+        && time(first.request_time.as_ref()) < time(own.request_time.as_ref());
+    let is_tried = other.iter().any(|entry| entry.name() == "AttemptStarted");
+    let over = [
+        "AttemptAccepted",
+        "AttemptAbandoned",
+        "MessageEnded",
+        "MessageExpired",
+    ];
+    let over = other.iter().find(|entry| over.contains(&entry.name()));
+    let (Some(over), Some(asked)) = (over, time(own.request_time.as_ref())) else {
+        return false;
+    };
+    is_earlier && is_tried && over.stored_at.duration_since(asked) > HELD_UP
+}
+
+fn requested<'a>(life: &[&'a Entry]) -> Option<&'a MessageRequested> {
+    life.iter().find_map(|entry| match &entry.event {
+        Event::MessageRequested(requested) => Some(requested),
+        _ => None,
+    })
+}
+
+/// How long after a request was made it stood on the log.
+fn waited_to_be_stored(life: &[&Entry]) -> Duration {
+    let waited = || {
+        let at = time(requested(life)?.request_time.as_ref())?;
+        let stored = life.iter().map(|entry| entry.stored_at).min()?;
+        Duration::try_from(stored.duration_since(at)).ok()
+    };
+    waited().unwrap_or_default()
 }
 
 /// How long after a fault's end what it had stopped went on: the next message of a customer taken

@@ -32,8 +32,6 @@ pub struct Options {
     pub lasts_max: Duration,
     /// How many customers there are.
     pub people_count: u64,
-    /// Whether faults are planned that are known to break a claim.
-    pub with_known: bool,
 }
 
 /// What came of it.
@@ -65,10 +63,7 @@ pub async fn run(options: Options, mut tell: impl FnMut(&str)) -> anyhow::Result
     let since = Instant::now();
     let mut system = System::start().await?;
     let has_disk = system.disk.is_some();
-    let means = Means {
-        has_disk,
-        with_known: options.with_known,
-    };
+    let means = Means { has_disk };
     let rounds = plan(options.seed, options.faults_count, means);
     let clients = system.stack.clients();
     let traffic = Traffic::start(

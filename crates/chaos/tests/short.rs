@@ -14,7 +14,6 @@ async fn every_claim_holds_through_faults_of_many_kinds() {
         faults_count: 25,
         lasts_max: Duration::from_mins(1),
         people_count: 6,
-        with_known: false,
     };
     let outcome = Box::pin(run(options, |line| println!("{line}")))
         .await

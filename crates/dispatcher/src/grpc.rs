@@ -200,6 +200,18 @@ impl MessageService for Messages {
     }
 }
 
+/// Refuses what is new for a number that is being drained.
+fn is_taken(account: &v1::Number) -> Result<(), Status> {
+    match &account.drain_time {
+        None => Ok(()),
+        Some(_) => Err(refuse(
+            Code::FailedPrecondition,
+            "NUMBER_DRAINS",
+            "no new messages are taken for the number: send from another one, or reopen it",
+        )),
+    }
+}
+
 /// What makes a message one of its own.
 struct Unique {
     id: Uuid,
@@ -253,6 +265,7 @@ impl Messages {
         traceparent: Option<String>,
     ) -> Result<Loaded, Status> {
         let message_id = MessageId::new(&checked.number, unique.as_u128());
+        is_taken(account)?;
         self.refer(caller, &mut checked, account).await?;
         self.may_use(account, &checked.content)?;
         self.complete(asked, &mut checked, account)?;

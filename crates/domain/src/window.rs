@@ -22,7 +22,7 @@ pub use entry_point::{
     ENTRY_POINT_REPLY_WITHIN, EntryPoint, EntryPointAtStake, EntryPointState, FreeEntryPoint,
 };
 pub use telling::{
-    Closed, Event, OpenReason, Published, decide, erase, evolve, is_unsure, next_deadline,
+    Closed, Event, OpenReason, Published, decide, erase, evolve, is_unsure, next_deadline, untold,
 };
 
 /// How the window is counted and told.
@@ -91,6 +91,9 @@ pub struct Facts {
     pub erased_at: Option<Timestamp>,
     /// Who owns the thread, by the latest word; `None` if nobody ever said.
     pub thread_owner: Option<AsOf<ThreadOwner>>,
+    /// The last facts of windows before the newest that nobody was told of, oldest first. Looked up
+    /// where [`untold`] says so, and empty otherwise.
+    pub untold: Vec<Qualifying>,
 }
 
 impl Facts {
@@ -134,6 +137,7 @@ impl Facts {
             merged_at: survivor.merged_at,
             erased_at: self.erased_at.max(survivor.erased_at),
             thread_owner: self.thread_owner.max(survivor.thread_owner),
+            untold: survivor.untold,
         }
     }
 

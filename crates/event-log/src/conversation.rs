@@ -3,7 +3,7 @@
 //! The newest message of each family says it all, since each carries the join of those before it.
 //! This module reads; it decides nothing and keeps nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use casement_domain::id::{BusinessNumber, CustomerId, PortfolioId};
 use casement_domain::inbound::Addresses;
@@ -13,6 +13,7 @@ use casement_domain::window::{
 use casement_event::convert::{ConvertError, inbound, window};
 use casement_event::subject::{self, Family, stream};
 use casement_event::{DecodeError, Event, Stored, header, v1};
+use jiff::Timestamp;
 
 use crate::customers::{self, ResolveError};
 use crate::directory::Directory;
@@ -288,29 +289,78 @@ pub async fn follow_from(
 
 /// Looks up all qualifying facts since a window was last told, where more came than a summary keeps;
 /// `false` if there are more than anybody should read.
-///
-/// Nothing later than what the window was told with stands before the event that told it.
 pub async fn recall(log: &Log, key: &Key, present: &mut Present) -> Result<bool, PresentError> {
-    let subject = key.subject(Family::Inbound);
-    let (mut times, mut from) = (BTreeSet::new(), present.told + 1);
-    for _ in 0..UNTOLD_MAX {
-        let Some(stored) = log.next(stream::EVENTS, &subject, from).await? else {
-            let recent = std::mem::take(&mut present.facts.recent);
-            present.facts.recent = recent.filled(times);
-            return Ok(true);
-        };
-        let event = decoded(&stored)?;
-        let known = converted(&stored, inbound::known(&event))?;
+    let mut times = BTreeSet::new();
+    let is_all = each_untold(log, key, present, |stored| {
+        let event = decoded(stored)?;
+        let known = converted(stored, inbound::known(&event))?;
         times.extend(known.summary.recent.newest());
         times.extend(known.summary.recent.times());
         // What came late, after more than a summary keeps, stands in none.
-        let own = converted(&stored, inbound::qualifying_time(&event).map(Some))?;
-        times.extend(own);
+        times.extend(converted(
+            stored,
+            inbound::qualifying_time(&event).map(Some),
+        )?);
+        Ok(())
+    })
+    .await?;
+    if is_all {
+        let recent = std::mem::take(&mut present.facts.recent);
+        present.facts.recent = recent.filled(times);
+    }
+    Ok(is_all)
+}
+
+/// Looks up what is known of the last facts of windows that nobody was told of, by when these
+/// happened; `false` if more stands there than anybody should read. A fact that came only after a
+/// later one stands in no summary: it came too late for its window, too.
+pub async fn recall_untold(
+    log: &Log,
+    key: &Key,
+    present: &mut Present,
+    last: &[Timestamp],
+) -> Result<bool, PresentError> {
+    let mut untold = BTreeMap::new();
+    let is_all = each_untold(log, key, present, |stored| {
+        let known = converted(stored, inbound::known(&decoded(stored)?))?;
+        let newest = known.summary.last_qualifying;
+        if let Some(newest) = newest.filter(|newest| last.contains(&newest.at)) {
+            // Of several facts of one second the last counts, as in a summary.
+            untold.insert(newest.at, newest);
+        }
+        Ok(())
+    })
+    .await?;
+    present.facts.untold = untold.into_values().collect();
+    Ok(is_all)
+}
+
+/// Goes through the customer's facts that may not have been told about; `false` if there are more
+/// than anybody should read.
+///
+/// Nothing later than what an open window was told with stands before the event that told it. An end
+/// may have been told late, after what came next.
+async fn each_untold(
+    log: &Log,
+    key: &Key,
+    present: &Present,
+    mut take: impl FnMut(&Stored) -> Result<(), PresentError>,
+) -> Result<bool, PresentError> {
+    let subject = key.subject(Family::Inbound);
+    let is_open = |window: &Published| window.closed.is_none();
+    let mut from = match &present.published {
+        Some(window) if is_open(window) => present.told + 1,
+        _ => 1,
+    };
+    for _ in 0..UNTOLD_MAX {
+        let Some(stored) = log.next(stream::EVENTS, &subject, from).await? else {
+            return Ok(true);
+        };
+        take(&stored)?;
         from = stored.sequence + 1;
     }
     Ok(false)
 }
-
 /// Follows a customer who ended to the one who carries on at this number; whoever writes about a
 /// conversation writes there. Returns also the evidence that those who ended brought along.
 pub async fn carried_on(

@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use casement_event::Stored;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::ReadError;
 use crate::connect::Log;
 use crate::error::chain;
-use crate::link::{Link, Message, Messages, messages};
+use crate::link::{Broken, Link, Message, Messages, Nats, messages};
 use crate::memory::Begin;
 use crate::wire::{self, Pending};
 
@@ -30,6 +31,12 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
 /// of subjects. A follower starts with less and doubles it, since a request that was lost with
 /// a connection is never answered.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_mins(1);
+
+/// How long one of several servers may take before another one is asked for, too.
+const SERVER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many servers are asked for at most. Of three each choice is wrong once in three times.
+const SERVERS_MAX: usize = 5;
 
 /// How long the broker keeps a follower that has gone.
 const INACTIVE_AFTER: Duration = Duration::from_secs(30);
@@ -281,11 +288,9 @@ async fn open(
         num_replicas: 1,
         ..pull::Config::default()
     };
-    let consumer = nats.patient.create_consumer_on_stream(config, &stream);
-    let consumer = timeout(patience, consumer)
+    let consumer = create(nats, config, &stream, patience)
         .await
-        .map_err(|elapsed| ReadError::unavailable(&what, elapsed))?
-        .map_err(|error| ReadError::unavailable(&what, error))?;
+        .map_err(|problem| ReadError::unavailable(&what, problem))?;
     let info = log.inner.in_time(&what, consumer.get_info()).await?;
     let delivery = consumer
         .stream()
@@ -303,4 +308,46 @@ async fn open(
         last_delivery: 0,
         is_empty: info.num_pending == 0,
     })
+}
+
+/// Makes the consumer of a delivery.
+///
+/// It lives on one server, which the cluster chooses by chance; for minutes also one that is cut off
+/// from the others, and then nobody ever answers. So where there are several, another is made when
+/// that takes long, and whichever answers first is taken. The others end unused.
+async fn create(
+    nats: &Nats,
+    config: pull::Config,
+    stream: &str,
+    patience: Duration,
+) -> Result<Consumer<pull::Config>, Broken> {
+    let is_alone = nats.leave.is_alone();
+    let servers_max = if is_alone { 1 } else { SERVERS_MAX };
+    let within = if is_alone {
+        patience
+    } else {
+        patience.max(SERVER_PATIENCE * u32::try_from(SERVERS_MAX).unwrap_or(u32::MAX))
+    };
+    let mut asked = 0;
+    let mut answers = FuturesUnordered::new();
+    let created = async {
+        loop {
+            if asked < servers_max {
+                asked += 1;
+                let create = nats
+                    .patient
+                    .create_consumer_on_stream(config.clone(), stream);
+                answers.push(create);
+            }
+            tokio::select! {
+                Some(answer) = answers.next() => match answer {
+                    Err(error) if answers.is_empty() => return Err(Broken::from(error)),
+                    Err(_) => {}
+                    Ok(consumer) => return Ok(consumer),
+                },
+                () = tokio::time::sleep(SERVER_PATIENCE), if asked < servers_max => {}
+            }
+        }
+    };
+    timeout(within, created).await?
 }

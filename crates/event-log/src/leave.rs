@@ -1,15 +1,18 @@
 //! Leaving a server that answers nothing, for another one of its cluster.
 //!
 //! A server that is cut off from the others keeps its clients: it still answers their pings, and
-//! nothing that they ask for, since it leads nothing and follows nobody. One that stands still does
-//! not even do that, and a connection to it lasts until two pings are missed. Either would hold up a
-//! role for as long as it lasts. So whoever waits for answers says here what came of it, and after
-//! a silence of [`SILENCE_MAX`] the connection is made anew, with the next server of the list.
+//! nothing that they ask for, once it has noticed that it leads nothing. Until then, ten to twenty
+//! seconds, it tells what it has and refuses what is stale; what it never does is store. One that
+//! stands still does not even answer pings, and a connection to it lasts until two are missed.
+//! Either would hold up a role for as long as it lasts. So whoever waits for answers says here what
+//! came of it, of what was to be stored apart from what was to be told, and after a silence of
+//! [`SILENCE_MAX`] of either the connection is made anew, with the next server of the list.
 //!
 //! That is no judgement about the broker: while a leader is being chosen nobody answers, and a role
 //! may go once around for nothing, which costs its followers a new delivery. What was asked and not
 //! answered stays as unknown as it was.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,11 +22,20 @@ use tokio::time::Instant;
 
 use crate::Config;
 
-/// How long nothing at all may be answered.
+/// How long nothing of a kind may be answered.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// How long a server that was just taken has to answer: it may be the cluster that has to agree.
 const STAY_MIN: Duration = Duration::from_secs(5);
+
+/// What a server is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Asked {
+    /// To keep something, which takes a majority.
+    ToStore,
+    /// What it has.
+    ToTell,
+}
 
 /// What is known of the server that is asked.
 #[derive(Debug)]
@@ -35,50 +47,59 @@ pub(crate) struct Leave {
 
 #[derive(Debug)]
 struct Heard {
-    /// When the last answer came, or the server was taken.
-    last: Instant,
+    /// When the server was taken.
     taken: Instant,
+    /// Of each kind, when the last answer came.
+    answered: HashMap<Asked, Instant>,
+    /// Of each kind, since when there was a question and no answer.
+    silent: HashMap<Asked, Instant>,
 }
 
 impl Leave {
     pub(crate) fn new(config: &Config) -> Self {
-        let now = Instant::now();
         Self {
             is_alone: config.servers.split(',').count() < 2,
             heard: Mutex::new(Heard {
-                last: now,
-                taken: now,
+                taken: Instant::now(),
+                answered: HashMap::new(),
+                silent: HashMap::new(),
             }),
         }
     }
 
-    /// Somebody who leads answered.
-    pub(crate) fn answered(&self) {
+    /// Returns whether there is no other server to go to.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Somebody who leads answered; of what was to be stored, that it is.
+    pub(crate) fn answered(&self, asked: Asked) {
         if self.is_alone {
             return;
         }
-        self.heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .last = Instant::now();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.answered.insert(asked, Instant::now());
+        heard.silent.remove(&asked);
     }
 
     /// A question that was asked at `begun` was not answered. Returns whether to leave, once.
-    pub(crate) fn unanswered(&self, begun: Instant) -> bool {
+    pub(crate) fn unanswered(&self, asked: Asked, begun: Instant) -> bool {
         if self.is_alone {
             return false;
         }
         let now = Instant::now();
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        // A quiet hour is no silence: it begins with the first question.
-        let is_first = begun > heard.last + SILENCE_MAX;
-        if is_first {
-            heard.last = begun;
-        }
-        let is_silent = now.saturating_duration_since(heard.last) >= SILENCE_MAX;
+        // A quiet hour is no silence: it begins with the first question. What was asked of another
+        // server, or before an answer came, says nothing about the time before that.
+        let answered = heard.answered.get(&asked).copied();
+        let begun = begun.max(heard.taken).max(answered.unwrap_or(begun));
+        let since = *heard.silent.entry(asked).or_insert(begun);
+        let is_silent = now.saturating_duration_since(since) >= SILENCE_MAX;
         let has_stayed = now.saturating_duration_since(heard.taken) >= STAY_MIN;
         if is_silent && has_stayed {
-            (heard.last, heard.taken) = (now, now);
+            heard.taken = now;
+            heard.answered.clear();
+            heard.silent.clear();
         }
         is_silent && has_stayed
     }
@@ -125,32 +146,69 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(count)).await;
     }
 
+    const KINDS: [Asked; 2] = [Asked::ToStore, Asked::ToTell];
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_server_is_left_once_and_its_successor_has_time_to_answer() {
-        let leave = leave("a,b");
-        seconds(60).await;
-        let begun = Instant::now();
-        seconds(1).await;
-        assert!(!leave.unanswered(begun), "too early, after a quiet minute");
-        seconds(2).await;
-        assert!(leave.unanswered(begun));
-        assert!(!leave.unanswered(begun), "the others that waited");
-        let again = Instant::now();
-        seconds(3).await;
-        assert!(!leave.unanswered(again), "it has just been taken");
-        seconds(3).await;
-        assert!(leave.unanswered(again));
+        for asked in KINDS {
+            let leave = leave("a,b");
+            seconds(60).await;
+            let begun = Instant::now();
+            seconds(1).await;
+            assert!(!leave.unanswered(asked, begun), "after a quiet minute");
+            seconds(2).await;
+            assert!(leave.unanswered(asked, begun));
+            assert!(!leave.unanswered(asked, begun), "the others that waited");
+            let again = Instant::now();
+            seconds(3).await;
+            assert!(!leave.unanswered(asked, again), "it has just been taken");
+            seconds(3).await;
+            assert!(leave.unanswered(asked, again));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_answer_is_enough_to_stay_and_who_is_alone_stays() {
-        let (cluster, alone) = (leave("a,b"), leave("a"));
+        for asked in KINDS {
+            let (cluster, alone) = (leave("a,b"), leave("a"));
+            seconds(60).await;
+            let begun = Instant::now();
+            seconds(3).await;
+            cluster.answered(asked);
+            assert!(!cluster.unanswered(asked, begun));
+            assert!(!alone.unanswered(asked, begun));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_tells_and_never_stores_is_left() {
+        let leave = leave("a,b");
         seconds(60).await;
-        let begun = Instant::now();
-        seconds(3).await;
-        cluster.answered();
-        assert!(!cluster.unanswered(begun));
-        assert!(!alone.unanswered(begun));
+        let mut is_left = false;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            seconds(1).await;
+            leave.answered(Asked::ToTell);
+            is_left |= leave.unanswered(Asked::ToStore, begun);
+        }
+        assert!(is_left);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_with_pauses_between_them_make_one_silence() {
+        let leave = leave("a,b");
+        seconds(60).await;
+        let mut asked = 0;
+        loop {
+            let begun = Instant::now();
+            seconds(2).await;
+            asked += 1;
+            if leave.unanswered(Asked::ToTell, begun) {
+                break;
+            }
+            seconds(1).await;
+        }
+        assert_eq!(asked, 2);
     }
 
     #[test]

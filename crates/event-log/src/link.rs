@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use crate::leave::Leave;
+use crate::leave::{Asked, Leave};
 use crate::memory;
 use crate::wire::Pending;
 
@@ -50,11 +50,14 @@ pub(crate) enum Message {
 
 impl Nats {
     /// A question was not answered that was asked at `begun`: another server may answer the next.
-    pub(crate) fn unanswered(&self, begun: Instant) {
-        if !self.leave.unanswered(begun) {
+    pub(crate) fn unanswered(&self, asked: Asked, begun: Instant) {
+        if !self.leave.unanswered(asked, begun) {
             return;
         }
-        tracing::warn!("the broker answers nothing: another server is taken");
+        tracing::warn!(
+            ?asked,
+            "the broker does not answer: another server is taken"
+        );
         let client = self.client.clone();
         // Whoever waited does not wait for this, too.
         tokio::spawn(async move { client.force_reconnect().await });

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::{Inner, Log};
+use crate::leave::Asked;
 use crate::link::{Link, Nats};
 use crate::memory::{Connection, Kept, Operation, Shelf};
 use crate::{Position, ReadError, lineage, metrics, wire};
@@ -387,8 +388,8 @@ impl Inner {
     /// Notes whether a question that was asked at `begun` was answered.
     fn note(&self, is_answer: bool, begun: Instant) {
         match &self.link {
-            Link::Nats(nats) if is_answer => nats.leave.answered(),
-            Link::Nats(nats) => nats.unanswered(begun),
+            Link::Nats(nats) if is_answer => nats.leave.answered(Asked::ToTell),
+            Link::Nats(nats) => nats.unanswered(Asked::ToTell, begun),
             Link::Memory(_) => {}
         }
     }

@@ -18,8 +18,9 @@ pub(crate) mod code {
     pub(crate) const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10164;
     /// A batch holds a message id that is already stored.
     pub(crate) const BATCH_DUPLICATE: u64 = 10201;
-    /// The server is shutting a stream down, or it has no leader: try again.
-    pub(crate) const TRANSIENT: [u64; 4] = [10008, 10009, 10076, 10118];
+    /// The server is shutting a stream down, or it has no leader; or it has the same message in
+    /// hand and waits for a majority, which a leader that is cut off will never get: try again.
+    pub(crate) const TRANSIENT: [u64; 5] = [10008, 10009, 10076, 10118, 10158];
 }
 
 /// What stands before a subject while it is being appended.

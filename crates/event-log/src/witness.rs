@@ -11,6 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use casement_event::subject::stream;
+use casement_shell::SharedClock;
+use casement_shell::clock::Unproven;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -23,6 +26,12 @@ use crate::link::Link;
 
 /// How often the broker is asked for its time.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is asked by a process that has not begun.
+const BEGIN_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often it is told what such a process waits for.
+const TELL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The clock that deadlines are measured by.
 pub trait Now: Send + Sync {
@@ -69,6 +78,30 @@ impl Log {
                 what,
                 problem: error.to_string(),
             })
+    }
+}
+
+impl Log {
+    /// Hands out the clock of a process once the broker has said the same time. Nothing that rests on
+    /// the present may be accepted or decided before; `waiting` is told what is waited for.
+    pub async fn proven(&self, clock: &Unproven, mut waiting: impl FnMut(&str)) -> SharedClock {
+        let mut told_at: Option<Instant> = None;
+        loop {
+            let asked = Instant::now();
+            let why = match self.broker_time(stream::EVENTS).await {
+                Ok(broker) => match clock.hear(broker, asked.elapsed()) {
+                    Ok(clock) => return clock,
+                    Err(why) => why.to_string(),
+                },
+                Err(error) => format!("broker's time was not heard yet: {error}"),
+            };
+            if told_at.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
+                tracing::warn!(why, "nothing begins while nobody can say what time it is");
+                told_at = Some(asked);
+            }
+            waiting(&why);
+            tokio::time::sleep(BEGIN_INTERVAL).await;
+        }
     }
 }
 

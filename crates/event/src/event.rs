@@ -99,7 +99,7 @@ events! {
     BusinessVerificationChanged, ApplicationTermsSigned, ApplicationHandedOver,
     ApplicationActivated, ApplicationStepOverdue, ApplicationCancelled,
     CustomerLinked, ConsentRecorded, CustomerErased, ErasureAdvanced, MediaErased, CustomerExported,
-    RawWebhookShown,
+    RawWebhookShown, DataShown, ReadModelsAsked, AccessRefused,
     DeadLetter, DeadLetterSettled, DeadLettersAsked, DeadLetterRetried, ParkedPostsReplayed,
     OnboardingAdvanced,
     WatchRaised, WatchCleared,

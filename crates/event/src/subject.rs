@@ -232,6 +232,23 @@ pub fn halt(scope: &str, id: &str) -> String {
 /// Stands for posts that somebody was shown as they were received.
 pub const SHOWN_WEBHOOKS: &str = "casement.accounts.shown.webhook";
 
+/// Stands for exports of the archive.
+pub const SHOWN_ARCHIVE: &str = "casement.accounts.shown.archive";
+
+/// Stands for exports of what customers allow.
+pub const SHOWN_CONSENTS: &str = "casement.accounts.shown.consents";
+
+/// Stands for items that no role could handle and somebody was shown.
+pub const SHOWN_DEAD_LETTERS: &str = "casement.accounts.shown.dead-letter";
+
+/// Stands for wishes to have read models made anew.
+pub const ASKED_READ_MODELS: &str = "casement.accounts.asked.read-models";
+
+/// Returns the subject of calls that a process refused. `role` is one token.
+pub fn refused(role: &str) -> String {
+    format!("casement.accounts.refused.{role}")
+}
+
 /// Matches every verdict of what is watched.
 pub const ALL_WATCHES: &str = "casement.accounts.watch.>";
 

@@ -35,6 +35,7 @@ use crate::codec::DynamicCodec;
 use crate::file::File;
 use crate::limits::{Limits, Permit};
 use crate::problem::Problem;
+use crate::refusals::Refusals;
 use crate::routes::{self, Found, Table};
 use crate::trace;
 use crate::upstream::{Target, timed_out};
@@ -65,6 +66,7 @@ pub(crate) struct Front {
     pub(crate) table: Table,
     pub(crate) pool: DescriptorPool,
     pub(crate) tokens: Tokens,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) limits: Limits,
     pub(crate) request_bytes: usize,
     pub(crate) call_timeout: Duration,
@@ -155,7 +157,7 @@ impl Front {
         let (parts, body) = request.into_parts();
         let (body, was_exceeded) = Limited::new(body, bytes_max);
         let request = Request::from_parts(parts, tonic::body::Body::new(body));
-        let response = match timeout(self.call_timeout, target.call(request)).await {
+        let response = match timeout(self.call_timeout, self.refusals.pass(target, request)).await {
             Ok(_) if was_exceeded.get() => too_large(self.request_bytes).into_http(),
             Ok(response) => response,
             Err(_) => timed_out().into_http(),
@@ -259,7 +261,7 @@ impl Front {
         )?;
         let target = self.targets.get(located.service).ok_or_else(unknown)?;
         let mut client = tonic::client::Grpc::new(service_fn(|request| async move {
-            Ok::<_, Infallible>(target.call(request).await)
+            Ok::<_, Infallible>(self.refusals.pass(target, request).await)
         }))
         .max_decoding_message_size(RESPONSE_BYTES_MAX);
         let path = format!("/{}/{}", located.service, method.name());
@@ -407,7 +409,13 @@ impl Front {
             });
         }
         if let Some(row) = routes::row(service, method) {
-            authorize(&caller, row.scope)?;
+            let allowed = authorize(&caller, row.scope);
+            allowed.inspect_err(|status| {
+                let (token, method) = (headers.get(AUTHORIZATION), format!("{service}/{method}"));
+                let target = self.targets.get(service);
+                self.refusals
+                    .denied(&caller, target, token, &method, status);
+            })?;
         }
         let permit = self.limits.admit(&caller)?;
         Ok(Admitted {

@@ -20,6 +20,7 @@ mod metrics;
 mod ndjson;
 mod openapi;
 mod problem;
+mod refusals;
 mod routes;
 mod trace;
 mod transcode;
@@ -48,6 +49,7 @@ use console::Pages;
 use front::Front;
 use health::Keeper;
 use limits::Limits;
+use refusals::Refusals;
 use routes::Table;
 use upstream::Target;
 
@@ -112,6 +114,7 @@ pub struct Gateway {
     router: Router,
     console: Pages,
     keeper: Keeper,
+    refusals: Arc<Refusals>,
     stopping: CancellationToken,
 }
 
@@ -139,8 +142,11 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
     let document = openapi::document(&pool);
     let limits = &config.limits;
     let clock = parts.clock.clone();
+    let archive = targets.get("casement.audit.v1.AuditService").cloned();
+    let refusals = Arc::new(Refusals::new(parts.tokens.clone(), archive));
     let front = Arc::new(Front {
         targets,
+        refusals: Arc::clone(&refusals),
         table: Table::new(),
         pool,
         tokens: parts.tokens,
@@ -155,6 +161,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Gateway, Error> {
         router: Router::new().fallback(front::answer).with_state(front),
         console,
         keeper,
+        refusals,
         stopping: parts.stopping,
     })
 }
@@ -180,6 +187,7 @@ impl Gateway {
         let Self {
             router,
             keeper,
+            refusals,
             stopping,
             ..
         } = self;
@@ -195,7 +203,8 @@ impl Gateway {
                 door.open(stopping.clone()),
                 stopping.clone().cancelled_owned(),
             );
-        let (served, ()) = tokio::join!(serving, keeper.run(stopping));
+        let telling = refusals.run(stopping.clone());
+        let (served, (), ()) = tokio::join!(serving, keeper.run(stopping), telling);
         Ok(served?)
     }
 }

@@ -241,6 +241,11 @@ impl Target {
         }
     }
 
+    /// Whether it is in this process.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.upstream, Upstream::Local(_))
+    }
+
     /// Passes a call on. What goes wrong on the way is an answer, too.
     pub(crate) async fn call(&self, mut request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();

@@ -280,6 +280,11 @@ fn later(status: StatusCode, wait: Duration) -> Response {
     (status, [(header::RETRY_AFTER, seconds.to_string())]).into_response()
 }
 
+/// Returns the routes while nothing can be taken: whoever comes is to come again.
+pub(crate) fn closed() -> Router {
+    Router::new().fallback(async || later(StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER))
+}
+
 /// Returns the webhooks' routes.
 pub(crate) fn router(door: Arc<Door>) -> Router {
     Router::new()

@@ -177,6 +177,28 @@ pub async fn start(
     })
 }
 
+/// Takes no webhooks: answers 503 to whoever posts until the stop, for a process that cannot begin
+/// yet. What is not answered 200 is posted again.
+///
+/// # Errors
+/// An address that is taken, or certificates that cannot be used.
+pub async fn turn_away(config: &Config, stopping: CancellationToken) -> anyhow::Result<()> {
+    let tls = config.tls.clone().map(Tls::load).transpose();
+    let tls = tls.context("ingress.tls")?.map(Arc::new);
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot turn webhooks away at {listen}"))?;
+    let server = Server {
+        listener,
+        router: http::closed(),
+        tls,
+        limits: config.limits.server(),
+    };
+    server.run(stopping).await;
+    Ok(())
+}
+
 /// Returns the names of the SMS gateways that may post. Those that configuration names live as
 /// long as the process.
 fn sms_gateways(keys: &Keys) -> Vec<&'static str> {

@@ -4,6 +4,7 @@
 //! Each method says itself which scope it needs, with [`require`].
 
 mod layer;
+mod refusals;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,9 @@ use crate::config::{REDACTED, Secret, SecretError};
 use crate::grpc::refusal;
 
 pub use layer::{AuthLayer, AuthService, protect};
+pub use refusals::{
+    Entrance, Kind, MORE_KINDS, REFUSAL_KINDS_MAX, REFUSED_HEADER, Refusals, Tally, handing_on,
+};
 pub use tokens::{HASH_PREFIX, Tokens, hash};
 
 /// The token of the demo; refused everywhere else.

@@ -4,6 +4,7 @@
 //! The clock does not judge what a moment means: deadlines, windows and guards belong to the domain.
 
 mod seam;
+mod unproven;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use seam::{ForTests, for_process};
+pub use unproven::{NotProven, Unproven};
 
 /// How far two clocks may part before nothing that depends on time may be decided.
 pub const DISAGREEMENT_MAX: SignedDuration = SignedDuration::from_secs(2);
@@ -130,8 +132,9 @@ impl fmt::Display for Distance {
 /// [`Clock::drift`] instead. A broker that lives at another time shows in [`Clock::broker_drift`].
 ///
 /// Only when wall clock and broker say the same for some seconds, and this clock another thing,
-/// does it give in and start over from the wall clock: the machine was suspended, or the process
-/// started before its time was set. Until then nobody may rest on it, and it says so. Where broker
+/// does it give in and start over from the wall clock: the machine was suspended. Until then nobody
+/// may rest on it, and it says so. That the process started while its time was wrong is kept out
+/// before: it is given this clock by an [`Unproven`] one. Where broker
 /// and process share one wall clock their agreement proves less: whoever sets such a machine's
 /// clock wrong, and leaves it so, moves this clock, too, as a restart would.
 pub struct SystemClock {

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::StatusCode;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -59,6 +62,21 @@ pub async fn serve(
             stopping.cancelled_owned(),
         )
         .await
+}
+
+/// Answers every call with UNAVAILABLE until `stopping`, for a process that cannot begin yet.
+pub async fn turn_away(
+    door: impl Into<Door>,
+    stopping: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let away = async || {
+        let text = "this process has not begun: its health page says what it waits for";
+        let mut response = refuse(Code::Unavailable, "NOT_BEGUN", text).into_http::<Body>();
+        // For those on the way who do not look at the status of gRPC.
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+    };
+    serve(door, Routes::from(Router::new().fallback(away)), stopping).await
 }
 
 /// A refusal with a stable reason (`UPPER_SNAKE_CASE`) and facts about it, as ErrorInfo.
@@ -215,6 +233,23 @@ mod tests {
             reason(&bad_field("number", "is required")).as_deref(),
             Some("INVALID_FIELD")
         );
+    }
+
+    #[tokio::test]
+    async fn whoever_is_turned_away_is_told_to_try_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stopping = CancellationToken::new();
+        let serving = tokio::spawn(turn_away(listener, stopping.clone()));
+        let channel = tonic::transport::Channel::from_shared(url).unwrap();
+        let channel = channel.connect().await.unwrap();
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+        let asked = tonic_health::pb::HealthCheckRequest::default();
+        let refused = health.check(asked).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert_eq!(reason(&refused).as_deref(), Some("NOT_BEGUN"));
+        stopping.cancel();
+        serving.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -185,7 +185,7 @@ pub fn grpc(
     HealthServer<impl Health + use<>>,
     impl Future<Output = anyhow::Result<()>> + Send + use<>,
 ) {
-    let (reporter, server) = tonic_health::server::health_reporter();
+    let (mut reporter, server) = tonic_health::server::health_reporter();
     let mut ready = readiness.watch();
     let names: Vec<&'static str> = [""].into_iter().chain(services.iter().copied()).collect();
     let keep_current = async move {
@@ -208,6 +208,9 @@ pub fn grpc(
             reporter
                 .set_service_status(*name, ServingStatus::NotServing)
                 .await;
+            // Whoever watches hears that, and then the end: a stream that went on would keep the
+            // server from ending, as a gateway watches for as long as it lives.
+            reporter.clear_service_status(name).await;
         }
         Ok(())
     };
@@ -366,9 +369,14 @@ mod tests {
                 });
             }
         }
-        drop(client);
+        // Who goes on watching hears the last word and keeps nobody from ending.
+        let request = HealthCheckRequest::default();
+        let mut watched = client.watch(request).await.unwrap().into_inner();
+        watched.message().await.unwrap().unwrap();
         stopping.cancel();
         keeping.await.unwrap().unwrap();
         serving.await.unwrap().unwrap();
+        assert_eq!(watched.message().await.unwrap().unwrap().status, 2);
+        assert_eq!(watched.message().await.unwrap(), None);
     }
 }

@@ -241,8 +241,7 @@ fn windows(problems: &mut Vec<String>, books: &Books, customer: &CustomerId, eve
         problems.push("the last window is told as open for ever".to_owned());
     }
     // A fact that was the newest when it came, and came in time, opened or prolonged a window. That
-    // ended, unless the customer wrote again before; a refusal may have ended it, too. Of a window that
-    // nobody was told of before the customer wrote again, nothing is told.
+    // ended, unless the customer wrote again before; a refusal may have ended it, too.
     let was_refused = events.iter().any(|stored| {
         let parsed = subject::parse_conversation(&stored.subject);
         name(stored) == "WindowRefused" && parsed.is_some_and(|(_, _, of)| of == *customer)
@@ -255,15 +254,7 @@ fn windows(problems: &mut Vec<String>, books: &Books, customer: &CustomerId, eve
         let goes_on = facts
             .iter()
             .any(|other| other.at > fact.at && other.at < end);
-        let later = facts
-            .iter()
-            .filter(|other| other.at > fact.at && other.sequence > fact.sequence);
-        let next = later.map(|other| other.sequence).min();
-        let is_told = next.is_none_or(|next| {
-            let mut window = events.iter().filter(|stored| stored.subject == subject);
-            window.any(|stored| fact.sequence < stored.sequence && stored.sequence < next)
-        });
-        let is_due = is_told && fact.received_at < end && end <= now;
+        let is_due = fact.received_at < end && end <= now;
         if is_newest && is_due && !goes_on && !was_refused && !ends.contains(&end) {
             problems.push(format!("the end at {end} was never told"));
         }

@@ -108,6 +108,12 @@ impl Tracker {
             // What was told meanwhile has to hold for what the account says by now, too: whoever goes
             // through the windows of a number that moved may have been here before it was told.
             present = present.at_number(&self.directory, &key.number);
+            let last = window::untold(present.published.as_ref(), &present.facts, policy);
+            if last.is_empty() {
+                present.facts.untold.clear();
+            } else if !present::recall_untold(&self.log, key, &mut present, &last).await? {
+                tracing::warn!("a window that nobody was told of lies too far back to be told now");
+            }
             let (published, facts) = (present.published.as_ref(), &present.facts);
             let now = self.clock.now();
             let Some(event) = window::decide(published, facts, policy, now) else {

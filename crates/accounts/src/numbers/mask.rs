@@ -36,7 +36,7 @@ const FIELDS: [Field; 12] = [
 ];
 
 /// What is there to be read and not to be written.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 11] = [
     "number",
     "paused",
     "pause_reason",
@@ -45,6 +45,8 @@ const TOLD: [&str; 9] = [
     "moving",
     "migrate_away_time",
     "migrate_away_reason",
+    "drain_time",
+    "drain_reason",
     "etag",
 ];
 

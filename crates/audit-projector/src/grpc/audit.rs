@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use casement_event::convert::timestamp;
+use casement_event_log::Log;
 use casement_proto::audit::v1 as proto;
 use casement_proto::audit::v1::audit_service_server::AuditService;
 use casement_shell::auth::{Scope, require};
@@ -14,7 +15,7 @@ use super::customer_export::{CustomerExports, Lines};
 use super::erasures::Erasures;
 use super::{
     Backend, PAGE_BYTES_MAX, archive, bad_token, brand_of, one_brand, optional, page_size,
-    unanswered,
+    recorded, unanswered,
 };
 use crate::export::Asked;
 use crate::model::{Content, Row};
@@ -38,6 +39,8 @@ pub struct AuditApi {
     customers: Option<CustomerExports>,
     /// `None` where there is no log.
     erasures: Option<Erasures>,
+    /// Where acts on the whole archive are recorded; `None` where there is no log.
+    record: Option<Log>,
 }
 
 impl AuditApi {
@@ -48,6 +51,7 @@ impl AuditApi {
             exports: Arc::new(Semaphore::new(archive::EXPORTS_MAX)),
             customers: None,
             erasures: None,
+            record: None,
         }
     }
 
@@ -60,6 +64,12 @@ impl AuditApi {
     /// Erases customers, too.
     pub(crate) fn with_erasures(mut self, erasures: Erasures) -> Self {
         self.erasures = Some(erasures);
+        self
+    }
+
+    /// Puts on record who takes out the archive and who has its tables made anew.
+    pub(crate) fn with_record(mut self, log: Log) -> Self {
+        self.record = Some(log);
         self
     }
 
@@ -88,7 +98,8 @@ impl AuditService for AuditApi {
         request: Request<proto::RebuildReadModelsRequest>,
     ) -> Result<Response<proto::RebuildReadModelsResponse>, Status> {
         let caller = require(&request, Scope::Audit)?;
-        let answer = super::read_models::rebuild(&self.backend, &caller).await?;
+        let answer =
+            super::read_models::rebuild(&self.backend, self.record.as_ref(), &caller).await?;
         Ok(Response::new(answer))
     }
 
@@ -211,7 +222,8 @@ impl AuditService for AuditApi {
         &self,
         request: Request<proto::ExportArchiveRequest>,
     ) -> Result<Response<Self::ExportArchiveStream>, Status> {
-        let own = brand_of(&require(&request, Scope::Audit)?)?;
+        let caller = require(&request, Scope::Audit)?;
+        let own = brand_of(&caller)?;
         let request = request.into_inner();
         let asked = Asked {
             stream: stream(request.stream)?,
@@ -219,6 +231,9 @@ impl AuditService for AuditApi {
             event_type: optional(request.event_type),
         };
         self.backend.reach(&request.not_before).await?;
+        if let Some(log) = &self.record {
+            recorded::export(log, self.backend.clock.now(), &caller, &asked).await?;
+        }
         Ok(Response::new(archive::export(self, asked)?))
     }
 

@@ -20,7 +20,7 @@ use casement_whatsapp::manage::{Account, App, Manager, Number, Template, TokenIn
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::cli::OutputArgs;
+use crate::cli::{ApiTlsArgs, OutputArgs};
 use crate::client::Api;
 use records::{Kept, Records};
 use trouble::{Step, Trouble};
@@ -80,6 +80,8 @@ pub(crate) struct ConnectArgs {
     /// File that holds the token for --api, in place of --token
     #[arg(long, value_name = "FILE")]
     api_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: ApiTlsArgs,
     /// Where the Graph API is
     #[arg(long, value_name = "URL", default_value = "https://graph.facebook.com")]
     graph_url: String,
@@ -236,7 +238,7 @@ async fn keep(
         kept.push(records.write(file)?);
     }
     if let (Some(url), Some(token)) = (&args.api, api_token) {
-        let api = Api::open(url, token).await?;
+        let api = Api::open(url, token, args.tls.files()).await?;
         kept.push(records.put(&api, url).await?);
     }
     Ok(kept)

@@ -6,6 +6,8 @@ use casement_shell::config::{ConfigError, Secret};
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret as _;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::cli::ApiArgs;
 use crate::client::{Api, explain};
@@ -13,6 +15,9 @@ use crate::{json, output, person};
 
 /// Numbers on a page of `list`.
 const PAGE_SIZE: i32 = 200;
+
+/// How often `drain --wait` asks what is still in hand.
+const DRAIN_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NumberCommand {
@@ -26,6 +31,10 @@ pub(crate) enum NumberCommand {
     Pause(ReasonArgs),
     /// End a number's pause
     Resume(OneArgs),
+    /// Take no new messages for a number; what is in hand ends, and customers are heard as ever
+    Drain(DrainArgs),
+    /// Take messages for a number again
+    Reopen(OneArgs),
     /// Keep the wish to have a number back on the app, and list the ways that exist
     Downgrade(ReasonArgs),
     /// Take a number off the platform; without --confirm, list what that would do
@@ -59,6 +68,21 @@ pub(crate) struct ReasonArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    /// What for; kept with the record
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Do not end before the number is drained
+    #[arg(long)]
+    wait: bool,
+    /// With --wait: end unsuccessfully if it is not by then; without, wait for ever
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    within: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DeregisterArgs {
     #[command(flatten)]
     one: OneArgs,
@@ -86,6 +110,8 @@ pub(crate) async fn run(command: NumberCommand) -> anyhow::Result<()> {
         NumberCommand::Check(args) => check(args).await,
         NumberCommand::Pause(args) => pause(args).await,
         NumberCommand::Resume(args) => resume(args).await,
+        NumberCommand::Drain(args) => drain(args).await,
+        NumberCommand::Reopen(args) => reopen(args).await,
         NumberCommand::Downgrade(args) => downgrade(args).await,
         NumberCommand::Deregister(args) => deregister(args).await,
         NumberCommand::Register(args) => register(args).await,
@@ -185,6 +211,71 @@ async fn resume(args: OneArgs) -> anyhow::Result<()> {
         return output::json(&value);
     }
     Ok(output::line("resumed")?)
+}
+
+async fn drain(args: DrainArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.one.api).await?;
+    let begun = Instant::now();
+    let mut told = String::new();
+    loop {
+        let request = api::DrainNumberRequest {
+            number: args.one.number.clone(),
+            reason: args.reason.clone(),
+        };
+        let asked = api.accounts().drain_number(request).await;
+        let answer = asked.map_err(explain)?.into_inner();
+        let is_over = answer.drained || !args.wait;
+        if args.one.api.output.json {
+            if is_over {
+                let value = json::of("casement.account.v1.DrainNumberResponse", &answer)?;
+                return output::json(&value);
+            }
+        } else {
+            let line = in_hand(&answer);
+            if line != told {
+                output::line(&line)?;
+                told = line;
+            }
+        }
+        if is_over {
+            return Ok(());
+        }
+        let within = args.within.map(Duration::from_secs);
+        if within.is_some_and(|within| begun.elapsed() >= within) {
+            anyhow::bail!("not drained in time: {}", in_hand(&answer));
+        }
+        tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
+    }
+}
+
+async fn reopen(args: OneArgs) -> anyhow::Result<()> {
+    let api = Api::connect(&args.api).await?;
+    let request = api::ReopenNumberRequest {
+        number: args.number,
+    };
+    let asked = api.accounts().reopen_number(request).await;
+    let answer = asked.map_err(explain)?.into_inner();
+    if args.api.output.json {
+        let value = json::of("casement.account.v1.ReopenNumberResponse", &answer)?;
+        return output::json(&value);
+    }
+    Ok(output::line("reopened: messages are taken again")?)
+}
+
+/// Tells what of a number that is being drained is not over.
+fn in_hand(answer: &api::DrainNumberResponse) -> String {
+    let unreported = match answer.accepted_count {
+        0 => String::new(),
+        count => format!("; reports are awaited of {count}"),
+    };
+    if answer.drained {
+        return format!("drained: nothing is in hand{unreported}");
+    }
+    format!(
+        "no new messages are taken; in hand: {} waiting, {} held until their customers write, {} \
+         being sent{unreported}",
+        answer.waiting_count, answer.held_count, answer.called_count
+    )
 }
 
 async fn downgrade(args: ReasonArgs) -> anyhow::Result<()> {
@@ -308,6 +399,10 @@ fn lines(number: &v1::Number, standing: &api::NumberStanding) -> Vec<String> {
     if number.paused {
         lines.push(format!("paused       {}", number.pause_reason));
     }
+    if number.drain_time.is_some() {
+        let at = person::time(number.drain_time.as_ref());
+        lines.push(format!("draining     since {at} {}", number.drain_reason));
+    }
     lines.push(format!(
         "throughput   {} messages a second",
         standing.throughput
@@ -423,6 +518,24 @@ mod tests {
             }],
             ..api::NumberStanding::default()
         }
+    }
+
+    #[test]
+    fn what_is_in_hand_of_a_drained_number_is_told_until_nothing_is() {
+        let mut answer = api::DrainNumberResponse {
+            waiting_count: 2,
+            held_count: 1,
+            accepted_count: 4,
+            ..api::DrainNumberResponse::default()
+        };
+        assert_eq!(
+            in_hand(&answer),
+            "no new messages are taken; in hand: 2 waiting, 1 held until their customers write, 0 \
+             being sent; reports are awaited of 4"
+        );
+        answer.accepted_count = 0;
+        answer.drained = true;
+        assert_eq!(in_hand(&answer), "drained: nothing is in hand");
     }
 
     #[test]

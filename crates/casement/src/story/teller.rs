@@ -64,6 +64,7 @@ pub(super) fn short(id: &str) -> String {
 pub(super) fn print_box(places: &Places, customer: &Customer) -> io::Result<()> {
     let Places {
         api,
+        api_scheme: _,
         console,
         webhooks,
         simulator,
@@ -111,6 +112,7 @@ fn things_to_try(places: &Places, customer: &Customer) -> Vec<(&'static str, Vec
     let program = program.to_string_lossy();
     let Places {
         api,
+        api_scheme,
         simulator,
         broker_url,
         ..
@@ -130,7 +132,7 @@ fn things_to_try(places: &Places, customer: &Customer) -> Vec<(&'static str, Vec
         (
             "",
             vec![
-                format!("export CASEMENT_API=http://{api} CASEMENT_TOKEN=demo-token"),
+                format!("export CASEMENT_API={api_scheme}://{api} CASEMENT_TOKEN=demo-token"),
                 format!("export CASEMENT_NATS={broker_url} CASEMENT_NUMBER={number}"),
             ],
         ),
@@ -172,6 +174,7 @@ fn things_to_try(places: &Places, customer: &Customer) -> Vec<(&'static str, Vec
 fn moved(places: &Places) -> String {
     let Places {
         api,
+        api_scheme: _,
         console,
         webhooks,
         simulator,
@@ -207,6 +210,7 @@ mod tests {
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut places = Places {
             api: at(8081),
+            api_scheme: "http",
             console: at(8082),
             webhooks: at(8080),
             simulator: at(8083),

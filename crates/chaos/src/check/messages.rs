@@ -14,6 +14,12 @@ const CLOCKS_PART_MAX: SignedDuration = SignedDuration::from_millis(50);
 
 pub(super) fn detail(event: &Event) -> Option<String> {
     Some(match event {
+        Event::MessageRequested(event) => {
+            let until = crate::history::time(event.expire_time.as_ref());
+            let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+            format!("until {until}")
+        }
+        Event::MessageDeferred(event) => format!("for {}", event.halt_id),
         Event::AttemptStarted(event) => format!("{} {:?}", event.attempt, event.route()),
         Event::AttemptAccepted(event) => format!("{} {}", event.attempt, event.provider_status),
         Event::AttemptRejected(event) => format!("{} {}", event.attempt, event.action),

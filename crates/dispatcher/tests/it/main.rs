@@ -7,6 +7,7 @@ mod commands;
 mod consent;
 mod content;
 mod crashes;
+mod drain;
 mod errors;
 mod failover;
 mod gateways;

@@ -78,6 +78,21 @@ impl Recent {
         known.find(|at| Some(*at) > after)
     }
 
+    /// Returns the last facts of all windows but the newest that were refreshed only after `after`.
+    pub fn last_of_earlier(
+        &self,
+        after: Option<Timestamp>,
+        length: SignedDuration,
+    ) -> Vec<Timestamp> {
+        let known = self.since.into_iter().chain(self.times.iter().copied());
+        let known: Vec<_> = known.filter(|at| Some(*at) > after).collect();
+        let pairs = known.windows(2);
+        pairs
+            .filter(|pair| pair[1] >= later(pair[0], length))
+            .map(|pair| pair[0])
+            .collect()
+    }
+
     /// Follows a window that was refreshed at `from` through what came later, until a fact came
     /// only after the end that the one before it gave.
     pub fn end_before_gap(&self, from: Timestamp, length: SignedDuration) -> Gap {
@@ -168,6 +183,25 @@ mod tests {
         let then_late: Vec<i64> = (0..8).map(|n| 9 + n).chain([26]).collect();
         let gap = recent(&then_late).end_before_gap(at(0), length);
         assert_eq!(gap, Gap::After(at(26)));
+    }
+
+    #[test]
+    fn each_window_but_the_newest_is_known_by_its_last_fact() {
+        let length = SignedDuration::from_secs(10);
+        for (times, after, expected) in [
+            (&[][..], None, &[][..]),
+            (&[0], None, &[]),
+            (&[0, 9, 18], None, &[]),
+            (&[0, 10], None, &[0]),
+            (&[0, 9, 19, 25, 40], None, &[9, 25]),
+            (&[0, 9, 19, 25, 40], Some(0), &[9, 25]),
+            (&[0, 9, 19, 25, 40], Some(9), &[25]),
+            (&[0, 9, 19, 25, 40], Some(25), &[]),
+        ] {
+            let last = recent(times).last_of_earlier(after.map(at), length);
+            let expected: Vec<_> = expected.iter().copied().map(at).collect();
+            assert_eq!(last, expected, "{times:?} {after:?}");
+        }
     }
 
     fn any() -> impl Strategy<Value = Recent> {

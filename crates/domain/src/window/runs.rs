@@ -43,6 +43,11 @@ fn tell(published: &mut Option<Published>, facts: &Facts, all: &[i64], now: i64)
         if is_unsure(published.as_ref(), &facts, &policy) {
             facts.recent = facts.recent.filled(all.iter().copied().map(at));
         }
+        let last = untold(published.as_ref(), &facts, &policy);
+        let found = all.iter().filter(|second| last.contains(&at(**second)));
+        facts.untold = found
+            .filter_map(|second| wrote(&[*second]).last_qualifying)
+            .collect();
         let Some(event) = decide(published.as_ref(), &facts, &policy, at(now)) else {
             return told;
         };
@@ -100,11 +105,24 @@ fn who_wrote_inside_the_window_and_again_after_its_told_end_has_one_window() {
             50 * HOUR,
             &[("expired", 44 * HOUR), ("opened", 74 * HOUR)],
         ),
-        // Of several windows in between the first end and the last opening are told.
+        // Of windows that came and went in between the ends are told, in order.
         (
             &[0, 30 * HOUR, 60 * HOUR],
             60 * HOUR,
-            &[("expired", 24 * HOUR), ("opened", 84 * HOUR)],
+            &[
+                ("expired", 24 * HOUR),
+                ("expired", 54 * HOUR),
+                ("opened", 84 * HOUR),
+            ],
+        ),
+        (
+            &[0, 20 * HOUR, 50 * HOUR, 60 * HOUR, 90 * HOUR],
+            120 * HOUR,
+            &[
+                ("expired", 44 * HOUR),
+                ("expired", 84 * HOUR),
+                ("expired", 114 * HOUR),
+            ],
         ),
         // All of it is over.
         (&[0, 20 * HOUR], 100 * HOUR, &[("expired", 44 * HOUR)]),
@@ -122,6 +140,70 @@ fn who_wrote_inside_the_window_and_again_after_its_told_end_has_one_window() {
         let told = tell(&mut known, &wrote(seconds), seconds, *now);
         let told: Vec<_> = told.iter().map(short).collect();
         assert_eq!(told, *expected, "{seconds:?}");
+    }
+}
+
+#[test]
+fn whoever_was_never_told_of_is_told_of_each_window_that_was() {
+    let seconds = [0, 10 * HOUR, 40 * HOUR, 70 * HOUR];
+    let mut known = None;
+    let told = tell(&mut known, &wrote(&seconds), &seconds, 71 * HOUR);
+    assert_eq!(
+        told.iter().map(short).collect::<Vec<_>>(),
+        [
+            ("expired", 34 * HOUR),
+            ("expired", 64 * HOUR),
+            ("opened", 94 * HOUR)
+        ]
+    );
+    // Each names the one before it.
+    let windows: Vec<_> = told.iter().map(Event::window).collect();
+    assert_eq!(windows[0].previous, None);
+    for pair in windows.windows(2) {
+        assert_eq!(pair[1].previous, Some(pair[0].opening_fact));
+    }
+    assert_eq!(windows[0].opened_at, at(10 * HOUR));
+    assert_eq!(
+        windows[0].circumstances.waiting_since,
+        Some(at(0)),
+        "as of its end"
+    );
+}
+
+#[test]
+fn of_a_window_whose_fact_came_too_late_or_that_was_cut_short_nothing_is_told_afterwards() {
+    let seconds = [0, 40 * HOUR];
+    let policy = Policy::default();
+    let first = wrote(&[0]).last_qualifying.unwrap();
+    let end_of = |untold: Qualifying, evidence: Evidence| {
+        let facts = Facts {
+            untold: vec![untold],
+            ..wrote(&seconds).with_evidence(evidence)
+        };
+        let event = decide(None, &facts, &policy, at(41 * HOUR)).unwrap();
+        short(&event)
+    };
+    let opened = ("opened", 64 * HOUR);
+    assert_eq!(
+        end_of(first.clone(), Evidence::default()),
+        ("expired", 24 * HOUR)
+    );
+    let late = Qualifying {
+        received_at: at(24 * HOUR),
+        ..first.clone()
+    };
+    assert_eq!(end_of(late, Evidence::default()), opened);
+    for (refused, expected) in [
+        (HOUR, opened),
+        (0, opened),
+        (-1, ("expired", 24 * HOUR)),
+        (24 * HOUR, ("expired", 24 * HOUR)),
+    ] {
+        let evidence = Evidence {
+            refused_at: Some(at(refused)),
+            ..Evidence::default()
+        };
+        assert_eq!(end_of(first.clone(), evidence), expected, "{refused}");
     }
 }
 
@@ -233,6 +315,12 @@ proptest! {
             }
         }
         told.extend(tell(&mut known, &wrote(&seconds), &seconds, now + idle));
+        // However seldom it looked: every end is told, once and in order.
+        let ended = told.iter().filter(|event| matches!(event, Event::Expired { .. }));
+        let ended: Vec<_> = ended.map(|event| short(event).1).collect();
+        let mut runs = ends_of_runs(&seconds);
+        runs.retain(|end| *end <= now + idle);
+        prop_assert_eq!(ended, runs);
         let open = known.is_some_and(|window| window.closed.is_none());
         prop_assert_eq!(open, idle < DAY);
     }

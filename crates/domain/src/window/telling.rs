@@ -166,15 +166,40 @@ pub fn next_deadline(
 }
 
 /// Returns whether the customer wrote more since a window was last told than is kept, so that
-/// nobody can say whether it has ended in between. Then every fact since should be looked up, and
-/// [`crate::inbound::Recent::filled`] in; what was told is all there is to go by otherwise.
+/// nobody can say whether it has ended in between, or another one came and went. Then every fact
+/// since should be looked up, and [`crate::inbound::Recent::filled`] in; what was told is all there is
+/// to go by otherwise.
 pub fn is_unsure(published: Option<&Published>, facts: &Facts, policy: &Policy) -> bool {
-    published
-        .filter(|window| window.closed.is_none())
-        .is_some_and(|window| {
+    match published {
+        Some(window) if window.closed.is_none() => {
             let from = window.last_inbound.at;
             facts.recent.end_before_gap(from, policy.length) == Gap::Unknown
-        })
+        }
+        _ => facts.recent.since() > published.map(|window| window.last_inbound.at),
+    }
+}
+
+/// Returns when the last facts happened of windows that came and went while nobody told anything, and
+/// were followed by another one; oldest first. What is known of these facts should be looked up, and
+/// put into [`Facts::untold`].
+pub fn untold(published: Option<&Published>, facts: &Facts, policy: &Policy) -> Vec<Timestamp> {
+    if published.is_some_and(|window| window.closed.is_none()) {
+        // First its own end is told.
+        return Vec::new();
+    }
+    let from = published.map(|window| window.last_inbound.at);
+    let mut last = facts.recent.last_of_earlier(from, policy.length);
+    last.retain(|at| is_of_another(published, *at, policy));
+    last
+}
+
+/// Whether the window that a fact was the last one of is another than the one that was told as closed.
+fn is_of_another(published: Option<&Published>, last: Timestamp, policy: &Policy) -> bool {
+    published.is_none_or(|window| {
+        let cut = window.closed.filter(|closed| closed.reason.is_cut());
+        // What was told ended with its last fact, which may be a later one than it was told with.
+        later(last, policy.length) > window.expires_at && cut.is_none_or(|cut| last > cut.at)
+    })
 }
 
 fn decide_open(
@@ -282,6 +307,9 @@ fn decide_closed(
     };
     let closed = published.and_then(|window| window.closed.map(|closed| (window, closed)));
 
+    if let Some(event) = decide_untold(published, &opening, facts, policy) {
+        return Some(event);
+    }
     if now >= expires_at {
         // It ended before anyone was told. That is worth telling once, if the fact itself came
         // in time; what arrived too late opened nothing.
@@ -317,6 +345,54 @@ fn decide_closed(
         _ => Event::Opened {
             window: opening,
             reason: OpenReason::Customer,
+        },
+    })
+}
+
+/// Tells of a window before the newest that came and went while nobody told anything: as of any
+/// that ended before anyone was told, its end alone, and only if its last fact came in time.
+fn decide_untold(
+    published: Option<&Published>,
+    newest: &Published,
+    facts: &Facts,
+    policy: &Policy,
+) -> Option<Event> {
+    let from = published.map(|window| window.last_inbound.at);
+    let cuts = [
+        facts.evidence.refused_at,
+        facts.number_migrated_at,
+        facts.user_id_changed_at,
+    ];
+    let mut untold = facts.untold.iter();
+    let last = untold.find(|last| {
+        let end = later(last.at, policy.length);
+        // What cut it short, nobody knows any more to say how.
+        let is_cut = cuts.iter().flatten().any(|at| *at >= last.at && *at < end);
+        Some(last.at) > from
+            && is_of_another(published, last.at, policy)
+            && end <= newest.last_inbound.at
+            && last.received_at < end
+            && !is_cut
+    })?;
+    let ended_at = later(last.at, policy.length);
+    let window = Published {
+        opening_fact: last.fact,
+        opened_at: last.at,
+        expires_at: ended_at,
+        last_inbound: last.clone(),
+        circumstances: published.map_or_else(Circumstances::default, |told| told.circumstances),
+        ..newest.clone()
+    };
+    let closed = Some(Closed {
+        reason: ClosedReason::Expired,
+        at: ended_at,
+    });
+    Some(Event::Expired {
+        window: Published {
+            closed,
+            evidence: Evidence::default(),
+            circumstances: facts.circumstances_at_end(&window, policy, ended_at),
+            ..window
         },
     })
 }

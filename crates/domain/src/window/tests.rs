@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::FactId;
 
+mod facts;
+
 const DAY: i64 = 24 * 3600;
 
 fn at(second: i64) -> Timestamp {

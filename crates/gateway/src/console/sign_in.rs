@@ -92,6 +92,7 @@ async fn take(
     let Some(caller) = caller.flatten() else {
         shared.attempts.failed(from.address.ip(), now);
         metrics::signed_in("refused");
+        shared.front.tokens.refused_sign_in(token);
         let problem = "This token is not known. It is one of [[api.tokens]] in the configuration; \
             the demo's is demo-token.";
         return sign_in_page(StatusCode::UNAUTHORIZED, &given.next, problem);

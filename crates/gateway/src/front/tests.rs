@@ -53,11 +53,13 @@ async fn start(stopping: &CancellationToken) -> String {
         .targets()
         .next()
         .unwrap();
+    let tokens = Tokens::from_config(&[token]).unwrap();
     let front = Front {
         targets: BTreeMap::from([(STREAMS, target)]),
+        refusals: Arc::new(Refusals::new(tokens.clone(), None)),
         table: Table::new(),
         pool: DescriptorPool::decode(casement_proto::DESCRIPTORS).unwrap(),
-        tokens: Tokens::from_config(&[token]).unwrap(),
+        tokens,
         limits: Limits::new(&LimitsConfig::default(), clock.shared()),
         request_bytes: 1_000,
         call_timeout: Duration::from_mins(1),

@@ -59,6 +59,18 @@ pub(super) const CALLS: &[Call] = &[
     ),
     call(
         ACCOUNTS,
+        "DrainNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:drain")],
+    ),
+    call(
+        ACCOUNTS,
+        "ReopenNumber",
+        Scope::Admin,
+        &[post("/v1/numbers/{number}:reopen")],
+    ),
+    call(
+        ACCOUNTS,
         "UpdateNumber",
         Scope::Admin,
         &[Binding {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use casement_event::convert::{instant, timestamp};
+use casement_event::subject::stream;
 use casement_event::v1::DeadLetterOutcome;
-use casement_event::{Record, id, subject, v1};
+use casement_event::{Record, Uuid, id, subject, v1};
 use casement_event_log::Expect;
 use casement_event_log::dead::{ASKED_MAX, Answered, Letter, Wish};
 use casement_proto::repair::v1 as proto;
@@ -253,7 +254,7 @@ impl RepairService for RepairApi {
         &self,
         request: Request<proto::GetDeadLetterRequest>,
     ) -> Result<Response<proto::GetDeadLetterResponse>, Status> {
-        admit(&request, Scope::Audit)?;
+        let caller = admit(&request, Scope::Audit)?;
         let sequence = request.get_ref().sequence;
         let found = self
             .repair
@@ -266,6 +267,20 @@ impl RepairService for RepairApi {
             let text = format!("there is no dead letter {sequence}");
             refuse(Code::NotFound, "NO_DEAD_LETTER", text)
         })?;
+        // It may hold what a customer wrote: who sees it is on record before.
+        let now = self.repair.desk.clock.now();
+        let event = v1::DataShown {
+            caller: caller.name,
+            kind: v1::DataKind::DeadLetter.into(),
+            stream: stream::DEAD.to_owned(),
+            sequence,
+            time: Some(timestamp(now)),
+            ..Default::default()
+        };
+        let subject = subject::SHOWN_DEAD_LETTERS.to_owned();
+        let record = Record::new(subject, Uuid::new_v4(), SOURCE, now, event);
+        let noted = self.repair.desk.log.append(record, Expect::Anything).await;
+        noted.map_err(|error| unanswered(&RepairError::Settle(error)))?;
         Ok(Response::new(proto::GetDeadLetterResponse {
             letter: Some(shown(found)),
         }))

@@ -10,6 +10,7 @@ use casement_ingress::BODY_BYTES_MAX;
 use casement_shell::http::{ClientOptions, client};
 use casement_testkit::eventually;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::stage::{
     OLD_SECRET, ONE, SECRET, Stage, VERIFY_TOKEN, from_twilio, get, one_text, send, signed,
@@ -45,6 +46,48 @@ async fn the_handshake_answers_the_challenge_to_whoever_knows_the_token() {
             assert_eq!(body, "1158201444");
         }
     }
+}
+
+#[tokio::test]
+async fn a_process_that_has_not_begun_asks_every_sender_to_come_again() {
+    let port = casement_testkit::free_port();
+    let config = casement_ingress::Config {
+        listen: format!("127.0.0.1:{port}").parse().unwrap(),
+        ..crate::stage::config()
+    };
+    let stopping = CancellationToken::new();
+    let closed = stopping.clone();
+    let turning_away =
+        tokio::spawn(async move { casement_ingress::turn_away(&config, closed).await });
+    let client = client(&ClientOptions::default()).unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    eventually("it listens", async || {
+        let answer = client.post(format!("{url}/webhooks/whatsapp")).body("{}");
+        answer
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
+    })
+    .await;
+    for request in [
+        client.post(format!("{url}/webhooks/whatsapp")).body("{}"),
+        client.post(format!("{url}/webhooks/twilio")).body("a=b"),
+        client.get(format!(
+            "{url}{}",
+            handshake("/webhooks/whatsapp", VERIFY_TOKEN)
+        )),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[RETRY_AFTER], "5");
+    }
+    stopping.cancel();
+    turning_away.await.unwrap().unwrap();
+    assert!(
+        client.get(&url).send().await.is_err(),
+        "the port is free again"
+    );
 }
 
 #[tokio::test]

@@ -12,9 +12,12 @@ use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::{Caller, Tokens, UNAUTHENTICATED_TOKEN, unauthenticated};
+use super::refusals::{REFUSED_HEADER, handed_on};
+use super::{Caller, MISSING_SCOPE, Tokens, UNAUTHENTICATED_TOKEN, unauthenticated};
+use crate::grpc::refuse;
 
 /// The one service that answers without a token, so that whoever runs the process can ask.
 const OPEN_SERVICE: &str = "/grpc.health.v1.Health/";
@@ -76,9 +79,30 @@ where
         request.extensions_mut().remove::<Caller>();
         let token = bearer(request.headers());
         if let Some(caller) = token.and_then(|token| self.tokens.authenticate(token)) {
-            request.extensions_mut().insert(caller);
-        } else if !request.uri().path().starts_with(OPEN_SERVICE) {
-            self.tokens.refused(token);
+            // A gateway refused it already: here it is counted, and nothing else.
+            if request.headers().contains_key(REFUSED_HEADER) {
+                let status = missing_scope();
+                self.tokens.denied(&caller, request.uri().path(), &status);
+                return std::future::ready(Ok(status.into_http())).boxed();
+            }
+            request.extensions_mut().insert(caller.clone());
+            let path = request.uri().path().to_owned();
+            let tokens = Arc::clone(&self.tokens);
+            let calling = self.inner.call(request);
+            return async move {
+                let response = calling.await?;
+                tokens.answered(&caller, &path, response.headers());
+                Ok(response)
+            }
+            .boxed();
+        }
+        if !request.uri().path().starts_with(OPEN_SERVICE) {
+            match handed_on(request.headers()) {
+                Some((entrance, reason, count)) => {
+                    self.tokens.refused_before(entrance, reason, count);
+                }
+                None => self.tokens.refused(token),
+            }
             return std::future::ready(Ok(refused(request.headers()))).boxed();
         }
         self.inner.call(request).boxed()
@@ -88,6 +112,11 @@ where
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn missing_scope() -> Status {
+    let text = "the gateway refused this call";
+    refuse(Code::PermissionDenied, MISSING_SCOPE, text)
 }
 
 fn refused(headers: &HeaderMap) -> Response<Body> {

@@ -277,3 +277,61 @@ fn a_caller_has_several_tokens_while_one_takes_over_from_another() {
     // A hash that was stolen opens nothing.
     assert!(tokens.authenticate(&hash("in-clear")).is_none());
 }
+
+#[tokio::test]
+async fn what_the_layer_refuses_is_counted_by_kind_and_what_it_lets_through_is_not() {
+    let tokens = Tokens::from_config(&[reader()]).unwrap();
+    let refusals = tokens.refusals();
+    let router = Router::new()
+        .fallback(any(async |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            if path.ends_with("Export") {
+                authorize(request.extensions().get().unwrap(), Scope::Audit)
+                    .unwrap_err()
+                    .into_http::<Body>()
+            } else {
+                http::Response::new(Body::from("done"))
+            }
+        }))
+        .layer(AuthLayer::new(tokens));
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::post(path).header("content-type", "application/grpc");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    };
+    let good = ("authorization", "Bearer sesame");
+    ask("/a.B/Get", &[good]).await;
+    assert!(refusals.take().is_empty());
+    ask("/a.B/Export", &[good]).await;
+    ask("/a.B/Get", &[]).await;
+    ask("/a.B/Get", &[("authorization", "Bearer other")]).await;
+    ask("/a.B/Get", &[(REFUSED_HEADER, "console TOKEN_UNKNOWN 5")]).await;
+    // With a good token nothing is done, whatever the service would say.
+    let handed = ask("/a.B/Delete", &[good, (REFUSED_HEADER, "denied")]).await;
+    let handed = Status::from_header_map(handed.headers()).unwrap();
+    assert_eq!(handed.code(), Code::PermissionDenied);
+    let told: Vec<_> = refusals
+        .take()
+        .into_iter()
+        .map(|(kind, tally)| {
+            let door = kind.entrance.as_str();
+            format!(
+                "{door} {}/{} {} {} {}",
+                kind.caller, kind.brand, kind.method, kind.reason, tally.count
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "api /  TOKEN_MISSING 1",
+            "api /  TOKEN_UNKNOWN 1",
+            "api reader/acme a.B/Delete MISSING_SCOPE 1",
+            "api reader/acme a.B/Export MISSING_SCOPE 1",
+            "console /  TOKEN_UNKNOWN 5",
+        ]
+    );
+}

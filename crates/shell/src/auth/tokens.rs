@@ -15,12 +15,16 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 
+use super::refusals::{Entrance, Refusals};
 use super::{Caller, DEMO_TOKEN, TokenConfig, TokenError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::{Metric, describe};
 
 /// What a hash begins with where a token could stand, too.
 pub const HASH_PREFIX: &str = "sha256:";
+
+/// Why a token is not good, as the record tells it.
+pub(super) const REASONS: [&str; 3] = ["TOKEN_MISSING", "TOKEN_EXPIRED", "TOKEN_UNKNOWN"];
 
 /// How often the places where tokens stand are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -73,6 +77,7 @@ struct Shared {
     takes_demo: bool,
     clock: SharedClock,
     known: RwLock<Vec<Known>>,
+    refusals: Refusals,
 }
 
 /// The tokens that are accepted. Clones are one: what is read anew counts for all of them.
@@ -124,6 +129,7 @@ impl Tokens {
             takes_demo,
             clock,
             known: RwLock::new(known),
+            refusals: Refusals::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -157,12 +163,52 @@ impl Tokens {
 
     /// Counts a call that was refused for want of a token, by why.
     pub fn refused(&self, token: Option<&str>) {
-        let reason = match token {
-            None => "missing",
-            Some(token) if find(&self.known(), token).is_some() => "expired",
-            Some(_) => "unknown",
-        };
+        let (reason, word) = self.why(token);
         metrics::counter!("casement_api_unauthenticated_total", "reason" => reason).increment(1);
+        self.nobody(Entrance::Api, word, 1);
+    }
+
+    /// Counts a sign-in with a token that is not good, for the record.
+    pub fn refused_sign_in(&self, token: &str) {
+        let (_, word) = self.why(Some(token));
+        self.nobody(Entrance::Console, word, 1);
+    }
+
+    /// Counts refusals of a gateway that has no log of its own.
+    pub(super) fn refused_before(&self, entrance: Entrance, reason: &str, count: u64) {
+        self.nobody(entrance, reason, count);
+    }
+
+    fn nobody(&self, entrance: Entrance, reason: &str, count: u64) {
+        let now = self.shared.clock.now();
+        self.shared.refusals.nobody(entrance, reason, count, now);
+    }
+
+    /// Returns why a token is not good: as a metric and as the record tell it.
+    fn why(&self, token: Option<&str>) -> (&'static str, &'static str) {
+        let [missing, expired, unknown] = REASONS;
+        match token {
+            None => ("missing", missing),
+            Some(token) if find(&self.known(), token).is_some() => ("expired", expired),
+            Some(_) => ("unknown", unknown),
+        }
+    }
+
+    /// Counts a call of somebody known, if its answer says that they may not make it.
+    pub fn answered(&self, caller: &Caller, path: &str, headers: &http::HeaderMap) {
+        let now = self.shared.clock.now();
+        self.shared.refusals.note_answer(caller, path, headers, now);
+    }
+
+    /// Counts a call of somebody known that was not passed on.
+    pub fn denied(&self, caller: &Caller, path: &str, status: &tonic::Status) {
+        let now = self.shared.clock.now();
+        self.shared.refusals.note(caller, path, status, now);
+    }
+
+    /// What was refused and stands on no record yet.
+    pub fn refusals(&self) -> Refusals {
+        self.shared.refusals.clone()
     }
 
     /// Reads the tokens anew; returns whether they changed. What is of no use changes nothing.

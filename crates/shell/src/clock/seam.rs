@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{SharedClock, SystemClock, wall_now};
+use super::{Unproven, wall_now};
 
 /// The variable that names the file; it says by how many seconds the wall clock is wrong, as in
 /// `-3600`. A file that is not there, or says nothing, says zero.
@@ -22,19 +22,19 @@ const VARIABLE: &str = "CASEMENT_TESTING_CLOCK_FILE";
 )]
 pub struct ForTests;
 
-/// Returns the one clock of a process.
+/// Returns the one clock of a process, which nobody may ask before it is proven.
 ///
 /// # Errors
 /// If the environment names a clock for tests, and this is neither a demo nor a debug build.
-pub fn for_process(is_demo: bool) -> Result<SharedClock, ForTests> {
+pub fn for_process(is_demo: bool) -> Result<Unproven, ForTests> {
     #[expect(clippy::disallowed_methods, reason = "the shell reads the environment")]
     let file = std::env::var_os(VARIABLE).map(PathBuf::from);
     seam(file, is_demo || cfg!(debug_assertions))
 }
 
-fn seam(file: Option<PathBuf>, is_allowed: bool) -> Result<SharedClock, ForTests> {
+fn seam(file: Option<PathBuf>, is_allowed: bool) -> Result<Unproven, ForTests> {
     let Some(file) = file else {
-        return Ok(SystemClock::shared());
+        return Ok(Unproven::new());
     };
     if !is_allowed {
         return Err(ForTests);
@@ -44,7 +44,7 @@ fn seam(file: Option<PathBuf>, is_allowed: bool) -> Result<SharedClock, ForTests
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         moved(wall_now(), &text)
     };
-    Ok(Arc::new(SystemClock::with_wall(Arc::new(wall))))
+    Ok(Unproven::with_wall(Arc::new(wall)))
 }
 
 fn moved(now: Timestamp, text: &str) -> Timestamp {
@@ -70,6 +70,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("clock");
         let clock = seam(Some(file.clone()), true).expect("tests may");
+        let clock = clock.without_broker();
         assert!(clock.agreement(None).is_ok());
         std::fs::write(&file, "-3600\n").expect("a file");
         let an_hour_off = clock.drift().as_secs() + 3_600;

@@ -4,8 +4,10 @@
 //! The broker is real and lives in real time. Only the wall clock is the test's, and it jumps by
 //! hours. Windows have their full length: a customer wrote a day ago, less what is left.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use casement_shell::clock::{Unproven, WallClock};
 use casement_shell::{Clock as _, ManualClock, SharedClock, SystemClock};
 use casement_testkit::eventually;
 use jiff::SignedDuration;
@@ -33,12 +35,20 @@ impl Machine {
         *self.ahead_by.lock().unwrap() = by;
     }
 
-    /// The clock of a process that starts now.
-    fn start_clock(&self) -> SharedClock {
+    fn wall(&self) -> WallClock {
         let truth = SystemClock::new();
         let ahead_by = Arc::clone(&self.ahead_by);
-        let wall = move || truth.now() + *ahead_by.lock().unwrap();
-        Arc::new(SystemClock::with_wall(Arc::new(wall)))
+        Arc::new(move || truth.now() + *ahead_by.lock().unwrap())
+    }
+
+    /// The clock of a process that starts now.
+    fn start_process(&self) -> Unproven {
+        Unproven::with_wall(self.wall())
+    }
+
+    /// A clock that went wrong after it was handed out, as one of a suspended machine.
+    fn start_clock(&self) -> SharedClock {
+        Arc::new(SystemClock::with_wall(self.wall()))
     }
 }
 
@@ -134,6 +144,61 @@ async fn a_wall_clock_that_jumps_stops_all_ends_until_it_is_back_and_then_each_i
     assert_eq!(stage.told_names("d").await, OPENED);
     stage.assert_ends_are_right(&names).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_that_starts_wrong_by_an_hour_or_a_day_tells_nothing_before_it_is_put_right() {
+    let stage = Stage::with_system_clock(Config::default()).await;
+    // One has ended and was told so; one is open and was told so; of one nobody was told.
+    stage
+        .say_with_left("ended", SignedDuration::from_millis(700))
+        .await;
+    stage.say_with_left("open", 3 * HOUR).await;
+    let tracker = stage.tracker();
+    for name in ["ended", "open"] {
+        tracker
+            .advance(&super::stage::key(name), None)
+            .await
+            .unwrap();
+    }
+    stage
+        .clock
+        .sleep_until(window_of(&stage.told("ended").await[0]).expires_at)
+        .await;
+    tracker
+        .advance(&super::stage::key("ended"), None)
+        .await
+        .unwrap();
+    let ended = stage.told_names("ended").await;
+    assert_eq!(ended.last().unwrap(), "WindowExpired");
+    let open = stage.told_names("open").await;
+    for (index, wrong_by) in [-HOUR, HOUR, -24 * HOUR, 24 * HOUR].into_iter().enumerate() {
+        let machine = Machine::ahead_by(wrong_by);
+        let untold = format!("untold-{index}");
+        stage.say_with_left(&untold, 20 * HOUR).await;
+        let unproven = machine.start_process();
+        let waits = Arc::new(AtomicUsize::new(0));
+        let (log, count) = (stage.log.clone(), Arc::clone(&waits));
+        let proving = tokio::spawn(async move {
+            let waiting = |_: &str| {
+                count.fetch_add(1, Ordering::SeqCst);
+            };
+            log.proven(&unproven, waiting).await
+        });
+        eventually("it has asked in vain", async || {
+            waits.load(Ordering::SeqCst) > 2
+        })
+        .await;
+        assert!(!proving.is_finished());
+        machine.set_ahead_by(SignedDuration::ZERO);
+        let clock = proving.await.unwrap();
+        let running = stage.run_by(clock).await;
+        running.wait_until_ready().await;
+        stage.wait_for(&untold, &OPENED).await;
+        assert_eq!(stage.told_names("ended").await, ended, "{wrong_by}");
+        assert_eq!(stage.told_names("open").await, open, "{wrong_by}");
+        running.stop().await;
+    }
 }
 
 #[tokio::test]

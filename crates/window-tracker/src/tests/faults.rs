@@ -121,6 +121,56 @@ async fn a_window_that_ended_while_no_tracker_lived_is_told_by_the_next_one() {
 }
 
 #[tokio::test]
+async fn windows_that_came_and_went_while_no_tracker_lived_are_told_in_order_by_the_next_one() {
+    let (stage, clock) = Stage::with_manual_clock(Config::default()).await;
+    let running = stage.run().await;
+    stage.say("ana", noon()).await;
+    stage.wait_for("ana", &["WindowOpened"]).await;
+    running.kill().await;
+
+    for hours in [30, 40, 70, 100] {
+        clock.set(noon() + hours * HOUR);
+        stage.say("ana", clock.now()).await;
+        // Nobody ever heard of this one.
+        stage.say("ben", clock.now()).await;
+    }
+    // More than a summary keeps, in the newest.
+    for minutes in 1..12 {
+        clock.set(noon() + 100 * HOUR + SignedDuration::from_mins(minutes));
+        stage.say("ben", clock.now()).await;
+    }
+    let running = stage.run().await;
+    for (name, expected) in [
+        (
+            "ana",
+            &[
+                "WindowOpened",
+                "WindowExpired",
+                "WindowExpired",
+                "WindowExpired",
+                "WindowOpened",
+            ][..],
+        ),
+        ("ben", &["WindowExpired", "WindowExpired", "WindowOpened"]),
+    ] {
+        stage.wait_for(name, expected).await;
+        let told = stage.told(name).await;
+        let windows: Vec<_> = told.iter().map(window_of).collect();
+        let ends: Vec<_> = windows
+            .iter()
+            .filter(|window| window.closed.is_some())
+            .map(|window| window.expires_at.duration_since(noon()).as_hours())
+            .collect();
+        assert!([24, 64, 94].ends_with(&ends), "{name}: {ends:?}");
+        for (one, next) in windows.iter().zip(&windows[1..]) {
+            let is_another = one.opening_fact != next.opening_fact;
+            assert!(!is_another || next.previous == Some(one.opening_fact));
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_broker_that_is_killed_over_the_end_changes_nothing() {
     let (mut stage, clock) = Stage::with_manual_clock(Config::default()).await;
     let running = stage.run().await;

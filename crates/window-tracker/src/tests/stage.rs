@@ -130,6 +130,11 @@ impl Stage {
 
     /// Runs the role, with a connection of its own, until it is killed.
     pub(super) async fn run(&self) -> Running {
+        self.run_by(Arc::clone(&self.clock)).await
+    }
+
+    /// The same, by a clock of its own.
+    pub(super) async fn run_by(&self, clock: SharedClock) -> Running {
         let readiness = Readiness::new();
         let log = connect(&self.nats).await;
         let role = start(
@@ -137,7 +142,7 @@ impl Stage {
             log,
             self.directory.clone(),
             self.tokens.clone(),
-            Arc::clone(&self.clock),
+            clock,
             &readiness,
         )
         .expect("a fit configuration");

@@ -171,6 +171,8 @@ fn is_same(recorded: &v1::Number, wanted: &v1::Number) -> bool {
         moving: None,
         migrate_away_time: None,
         migrate_away_reason: String::new(),
+        drain_time: None,
+        drain_reason: String::new(),
         ..number.clone()
     };
     in_a_file(recorded) == in_a_file(wanted)
