@@ -173,14 +173,7 @@ pub fn number(
     if around.present == Some(&wanted) {
         return Ok(None);
     }
-    Ok(Some(
-        v1::NumberRecorded {
-            number: Some(wanted),
-            time: Some(timestamp(cause.time)),
-            caller: cause.caller.clone(),
-        }
-        .into(),
-    ))
+    Ok(Some(recorded(wanted, cause)))
 }
 
 /// Returns what stays of a number's moves, whatever is wanted. Who records it at another place says
@@ -285,18 +278,12 @@ pub fn drain(
         return Ok(None);
     }
     let since = present.drain_time.unwrap_or_else(|| timestamp(cause.time));
-    Ok(Some(
-        v1::NumberRecorded {
-            number: Some(v1::Number {
-                drain_time: Some(since),
-                drain_reason: reason.to_owned(),
-                ..present.clone()
-            }),
-            time: Some(timestamp(cause.time)),
-            caller: cause.caller.clone(),
-        }
-        .into(),
-    ))
+    let drained = v1::Number {
+        drain_time: Some(since),
+        drain_reason: reason.to_owned(),
+        ..present.clone()
+    };
+    Ok(Some(recorded(drained, cause)))
 }
 
 /// Takes messages for a number again.
@@ -305,18 +292,21 @@ pub fn reopen(present: Option<&v1::Number>, authority: &Authority, cause: &Cause
     if present.drain_time.is_none() {
         return Ok(None);
     }
-    Ok(Some(
-        v1::NumberRecorded {
-            number: Some(v1::Number {
-                drain_time: None,
-                drain_reason: String::new(),
-                ..present.clone()
-            }),
-            time: Some(timestamp(cause.time)),
-            caller: cause.caller.clone(),
-        }
-        .into(),
-    ))
+    let reopened = v1::Number {
+        drain_time: None,
+        drain_reason: String::new(),
+        ..present.clone()
+    };
+    Ok(Some(recorded(reopened, cause)))
+}
+
+fn recorded(number: v1::Number, cause: &Cause) -> Event {
+    v1::NumberRecorded {
+        number: Some(number),
+        time: Some(timestamp(cause.time)),
+        caller: cause.caller.clone(),
+    }
+    .into()
 }
 
 /// Another brand's number is as unknown as one that is not on record.

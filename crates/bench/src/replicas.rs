@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::cost::{self, Watched};
-use crate::dispatch::scene::{Plan, Scene, THROUGHPUT};
+use crate::dispatch::scene::{Plan, Scene};
 use crate::dispatch::sender::Sender;
 use crate::load::Load;
 use crate::posts::{Kind, Posts};
@@ -69,16 +69,7 @@ async fn all(options: &Options) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for of in &options.of {
         let url = postgres.fresh_database().await;
-        let plan = Plan {
-            program: &program,
-            customers: options.customers,
-            numbers: NUMBERS,
-            other_brands: 0,
-            dispatcher: "",
-            is_limited: false,
-            throughput: THROUGHPUT,
-            seed: 0,
-        };
+        let plan = Plan::unhindered(&program, options.customers, NUMBERS);
         let scene = Scene::set_with(&plan, Some(&url)).await?;
         let bench = Bench::start(scene, (*of).max(1), options, &postgres).await?;
         outcomes.push(bench.run().await?);

@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::sample::{Looker, Sample};
-use crate::dispatch::scene::{Plan, Scene, THROUGHPUT, Who, dispatcher};
+use crate::dispatch::scene::{Plan, Scene, Who, dispatcher};
 use crate::dispatch::sender::{Sender, after};
 use crate::roles::{self, Role};
 use crate::{cost, page};
@@ -84,16 +84,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         None => None,
         Some(postgres) => Some(postgres.fresh_database().await),
     };
-    let plan = Plan {
-        program: &program,
-        customers: options.customers,
-        numbers: NUMBERS,
-        other_brands: 0,
-        dispatcher: "",
-        is_limited: false,
-        throughput: THROUGHPUT,
-        seed: 0,
-    };
+    let plan = Plan::unhindered(&program, options.customers, NUMBERS);
     let scene = Scene::set_with(&plan, url.as_deref()).await?;
     let roles = scene.system.start_roles(&Role::ALL).await?;
     scene.open_windows().await?;

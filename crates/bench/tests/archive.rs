@@ -1,22 +1,13 @@
 //! The measure `archive`, small: everything is archived, found, and verified in both databases.
 
-use std::process::Command;
-
-use casement_testkit::casement_bin;
+mod small;
 
 #[test]
 fn what_the_log_has_is_archived_read_and_verified_in_both_databases() {
-    let run = Command::new(env!("CARGO_BIN_EXE_casement-bench"))
-        .args(["archive", "--conversations", "300", "--bulk", "400"])
-        .args(["--rate", "200", "--seconds", "2", "--reads", "20"])
-        .arg("--program")
-        .arg(casement_bin())
-        .output()
-        .expect("the benchmark was built with its tests");
-
-    let said = String::from_utf8_lossy(&run.stdout);
-    let complaint = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}\n{complaint}");
+    let said = small::run(
+        "archive --conversations 300 --bulk 400 --rate 200 --seconds 2 --reads 20",
+        &[],
+    );
     for database in ["SQLite, 300", "PostgreSQL, 300"] {
         assert!(said.contains(database), "{database}:\n{said}");
     }

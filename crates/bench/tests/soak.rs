@@ -1,8 +1,7 @@
 //! `soak`, small: load, looks, a judgement, and a page.
 
-use std::process::Command;
+mod small;
 
-use casement_testkit::casement_bin;
 use tempfile::TempDir;
 
 #[test]
@@ -10,21 +9,10 @@ fn a_soak_looks_at_every_process_judges_and_writes_its_page() {
     let folder = TempDir::new().expect("a folder for temporary files");
     let page = folder.path().join("benchmarks.md");
     let samples = folder.path().join("samples.jsonl");
-    let run = Command::new(env!("CARGO_BIN_EXE_casement-bench"))
-        .args(["soak", "--minutes", "0.2", "--rate", "4"])
-        .args(["--customers", "20", "--sample-seconds", "1"])
-        .arg("--page")
-        .arg(&page)
-        .arg("--samples")
-        .arg(&samples)
-        .arg("--program")
-        .arg(casement_bin())
-        .output()
-        .expect("the benchmark was built with its tests");
-
-    let said = String::from_utf8_lossy(&run.stdout);
-    let complaint = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}\n{complaint}");
+    let (to_page, to_samples) = (page.display().to_string(), samples.display().to_string());
+    let load = "soak --minutes 0.2 --rate 4 --customers 20 --sample-seconds 1";
+    let files = ["--page", to_page.as_str(), "--samples", to_samples.as_str()];
+    small::run(load, &files);
     let text = std::fs::read_to_string(&page).expect("the page is there");
     for part in [
         "| dispatcher |",

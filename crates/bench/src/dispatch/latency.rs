@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::baseline;
 use super::life::requested_at;
-use super::scene::{Plan, Scene, THROUGHPUT, dispatcher};
+use super::scene::{Plan, Scene, dispatcher};
 use super::sender::Sender;
 use crate::cost::{Watched, cores_text};
 use crate::measure::spread;
@@ -45,16 +45,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
     println!(
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
-    let plan = Plan {
-        program,
-        customers,
-        numbers: NUMBERS,
-        other_brands: 0,
-        dispatcher: "",
-        is_limited: false,
-        throughput: THROUGHPUT,
-        seed: 0,
-    };
+    let plan = Plan::unhindered(program, customers, NUMBERS);
     let scene = Scene::set(&plan).await?;
     let mut roles = scene.play().await?;
     let projector = scene.system.start_roles(&[Role::AuditProjector]).await?;

@@ -52,6 +52,22 @@ pub(crate) struct Plan<'a> {
     pub(crate) seed: u64,
 }
 
+impl<'a> Plan<'a> {
+    /// Numbers of one brand, and nothing that slows them.
+    pub(crate) fn unhindered(program: &'a Path, customers: usize, numbers: usize) -> Self {
+        Self {
+            program,
+            customers,
+            numbers,
+            other_brands: 0,
+            dispatcher: "",
+            is_limited: false,
+            throughput: THROUGHPUT,
+            seed: 0,
+        }
+    }
+}
+
 /// What was set up.
 pub(crate) struct Scene {
     pub(crate) system: System,

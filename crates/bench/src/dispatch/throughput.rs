@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use super::baseline;
-use super::scene::{Plan, Scene, THROUGHPUT, dispatcher};
+use super::scene::{Plan, Scene, dispatcher};
 use super::sender::Sender;
 use crate::cost::{Watched, cores_text};
 use crate::roles::{Role, Running};
@@ -42,16 +42,7 @@ pub(super) async fn run(options: &Options, customers: usize, program: &Path) -> 
         "| what | accepted/s | sent/s | sent/s once all were accepted | ended/s | cores: ingress | window-tracker | dispatcher | audit-projector | broker | callers and provider |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    let plan = Plan {
-        program,
-        customers,
-        numbers: NUMBERS,
-        other_brands: 0,
-        dispatcher: "",
-        is_limited: false,
-        throughput: THROUGHPUT,
-        seed: 0,
-    };
+    let plan = Plan::unhindered(program, customers, NUMBERS);
     let scene = Scene::set(&plan).await?;
     let mut bench = Bench {
         roles: scene.play().await?,
