@@ -130,18 +130,20 @@ pub struct StreamFound {
 }
 
 impl Inspector {
-    /// Connects once, and says why if that fails.
+    /// Tries each server once, and says why if none takes us.
     pub async fn connect(config: &Config) -> Result<Self, InspectError> {
+        let addresses = connect::servers(config);
+        // Each server counts as an attempt: one that is away must not hide the others.
         let options = connect::options(config)
             .await
             .map_err(InspectError::Setting)?
-            .max_reconnects(1);
+            .max_reconnects(addresses.len());
         let servers = config.servers.clone();
         let unreachable = |source| InspectError::Unreachable {
             servers: servers.clone(),
             source,
         };
-        let connecting = options.connect(connect::servers(config));
+        let connecting = options.connect(addresses);
         let client = match timeout(config.connect_timeout, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => {

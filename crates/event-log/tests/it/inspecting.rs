@@ -92,3 +92,22 @@ async fn a_broker_that_is_away_and_one_without_sync_are_told_apart() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_broker_is_found_while_others_of_its_cluster_are_away() {
+    let server = server().await;
+    let live = config(&server).servers;
+    let config = Config {
+        servers: format!(
+            "nats://127.0.0.1:{}, nats://127.0.0.1:{}, {live}",
+            free_port(),
+            free_port()
+        ),
+        ..config(&server)
+    };
+    // Servers are tried in an order of chance.
+    for _ in 0..8 {
+        let inspector = Inspector::connect(&config).await.unwrap();
+        assert_eq!(inspector.version_problem(), None);
+    }
+}
