@@ -1,11 +1,14 @@
 //! Named policies: whose is which, what their conditions do, and quiet hours waited for.
 
+use std::sync::LazyLock;
+
 use casement_dispatcher::{Config, PolicyConfig, PolicyOf, StepConfig};
 use casement_event::convert::timestamp;
 use casement_event::{Event, v1};
 use casement_proto::message::v1 as api;
 use casement_proto::message::v1::send_result::Result as Told;
-use casement_shell::clock::ManualClock;
+use casement_shell::SystemClock;
+use casement_shell::clock::{Clock as _, ManualClock};
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use tonic::Code;
@@ -18,9 +21,20 @@ use crate::stage::{
 /// A customer in Germany, who has never written.
 const CARLA: &str = "+4915112345678";
 
-/// Before and after eight in the morning in Berlin.
-const NIGHT: &str = "2026-11-23T05:00:00Z";
-const MORNING: &str = "2026-11-23T07:00:00Z";
+/// Before and at eight in the morning in Berlin, on the day that is nearest: the provider goes by
+/// the time that it is.
+static NIGHT: LazyLock<Timestamp> = LazyLock::new(|| berlin(6));
+static MORNING: LazyLock<Timestamp> = LazyLock::new(|| berlin(8));
+
+fn berlin(hour: i8) -> Timestamp {
+    let near = SystemClock::new().now() + SignedDuration::from_hours(6);
+    let near = near.in_tz("Europe/Berlin").expect("a zone that is known");
+    let at = near
+        .date()
+        .at(hour, 0, 0, 0)
+        .to_zoned(near.time_zone().clone());
+    at.expect("an hour of every day").timestamp()
+}
 
 fn plain(route: &str) -> StepConfig {
     StepConfig {
@@ -68,14 +82,10 @@ fn under(policy: &str, request: api::SendMessageRequest) -> api::SendMessageRequ
     }
 }
 
-fn at(text: &str) -> Timestamp {
-    text.parse().expect("a time")
-}
-
 /// A stage whose time stands still.
-async fn stage_at(now: &str) -> (Stage, ManualClock) {
+async fn stage_at(now: Timestamp) -> (Stage, ManualClock) {
     let mut stage = Stage::set().await;
-    let clock = ManualClock::new(at(now));
+    let clock = ManualClock::new(now);
     stage.clock = clock.shared();
     (stage, clock)
 }
@@ -187,7 +197,7 @@ async fn an_unknown_policy_and_an_unknown_zone_are_refused_on_every_interface() 
 
 #[tokio::test]
 async fn a_template_waits_for_the_end_of_the_customers_night_and_says_so() {
-    let (stage, clock) = stage_at(NIGHT).await;
+    let (stage, clock) = stage_at(*NIGHT).await;
     let dispatcher = stage.dispatcher_with(with_policies).await;
     let request = || under("courteous", in_template(text(CARLA, "Hi"), TEMPLATE));
 
@@ -197,8 +207,8 @@ async fn a_template_waits_for_the_end_of_the_customers_night_and_says_so() {
         ["WINDOW_CLOSED", "QUIET_HOURS", "WAITS_FOR_QUIET_HOURS"]
     );
     assert_eq!(decision.chosen_route(), v1::Route::Unspecified);
-    assert_eq!(decision.earliest_send_time, Some(timestamp(at(MORNING))));
-    assert_eq!(decision.next_change_time, Some(timestamp(at(MORNING))));
+    assert_eq!(decision.earliest_send_time, Some(timestamp(*MORNING)));
+    assert_eq!(decision.next_change_time, Some(timestamp(*MORNING)));
     let facts = &decision.candidates[1].facts;
     assert!(
         facts.contains(&"time_zones=Europe/Berlin".to_owned()),
@@ -206,7 +216,7 @@ async fn a_template_waits_for_the_end_of_the_customers_night_and_says_so() {
     );
     let by_day = api::PreviewRouteRequest {
         request: Some(request()),
-        evaluate_time: Some(timestamp(at(MORNING))),
+        evaluate_time: Some(timestamp(*MORNING)),
     };
     assert_eq!(
         dispatcher.preview(by_day).await.chosen_route(),
@@ -232,7 +242,7 @@ async fn a_template_waits_for_the_end_of_the_customers_night_and_says_so() {
         (deferral.cause.as_str(), deferral.halt_id.as_str()),
         ("QUIET_HOURS", "")
     );
-    assert_eq!(deferral.until_time, Some(timestamp(at(MORNING))));
+    assert_eq!(deferral.until_time, Some(timestamp(*MORNING)));
     assert_eq!(waits.reason, "QUIET_HOURS");
     assert!(stage.calls().is_empty());
     assert_eq!(
@@ -240,7 +250,7 @@ async fn a_template_waits_for_the_end_of_the_customers_night_and_says_so() {
         ["MessageRequested", "MessageDeferred"]
     );
 
-    clock.set(at(MORNING));
+    clock.set(*MORNING);
     let message = dispatcher.until_accepted(id).await;
     assert_eq!(message.attempts[0].route(), v1::Route::Template);
     assert_eq!(stage.calls().len(), 1);
@@ -248,7 +258,7 @@ async fn a_template_waits_for_the_end_of_the_customers_night_and_says_so() {
 
 #[tokio::test]
 async fn who_writes_at_night_is_answered_before_the_morning() {
-    let (stage, clock) = stage_at(NIGHT).await;
+    let (stage, clock) = stage_at(*NIGHT).await;
     let dispatcher = stage.dispatcher_with(with_policies).await;
     let sent = dispatcher
         .send(under("courteous", in_template(text(CARLA, "Hi"), TEMPLATE)))
@@ -269,7 +279,7 @@ async fn who_writes_at_night_is_answered_before_the_morning() {
 
 #[tokio::test]
 async fn quiet_hours_are_not_waited_for_past_the_messages_end() {
-    let (stage, clock) = stage_at(NIGHT).await;
+    let (stage, clock) = stage_at(*NIGHT).await;
     let dispatcher = stage.dispatcher_with(with_policies).await;
     let short = api::SendMessageRequest {
         ttl: Some(prost_types::Duration {
@@ -289,7 +299,7 @@ async fn quiet_hours_are_not_waited_for_past_the_messages_end() {
 
 #[tokio::test]
 async fn a_restart_under_another_configuration_leaves_no_message_without_a_policy() {
-    let (stage, clock) = stage_at(NIGHT).await;
+    let (stage, clock) = stage_at(*NIGHT).await;
     let dispatcher = stage.dispatcher_with(with_policies).await;
     let sent = dispatcher
         .send(under("courteous", in_template(text(CARLA, "Hi"), TEMPLATE)))
@@ -301,7 +311,7 @@ async fn a_restart_under_another_configuration_leaves_no_message_without_a_polic
     dispatcher.stop().await;
 
     let dispatcher = stage.dispatcher().await;
-    clock.set(at(MORNING));
+    clock.set(*MORNING);
     let message = dispatcher.until_accepted(id).await;
     let decision = message.attempts[0].decision.as_ref().expect("a decision");
     assert_eq!(decision.policy, "default");
@@ -309,7 +319,7 @@ async fn a_restart_under_another_configuration_leaves_no_message_without_a_polic
 
 #[tokio::test]
 async fn the_zone_of_a_user_id_is_its_countrys() {
-    let (stage, _clock) = stage_at(NIGHT).await;
+    let (stage, _clock) = stage_at(*NIGHT).await;
     let dispatcher = stage.dispatcher_with(with_policies).await;
     let request = under("courteous", in_template(text(BEA, "Hi"), TEMPLATE));
     assert_eq!(request.number, NUMBER);
