@@ -17,14 +17,15 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::traffic::{
-    Traffic, the_archive_has_it, what_came_in_stands_once, what_went_out_was_called_once,
+    Traffic, WINDOW_SECONDS, the_archive_has_it, what_came_in_stands_once,
+    what_went_out_was_called_once,
 };
 
 /// The roles as they run on the other machine: with ports of their own.
 const ELSEWHERE: usize = 1;
 
 /// In the order of the page: who takes things in stops first.
-const STOP: [Role; 5] = [
+pub(crate) const STOP: [Role; 5] = [
     Role::Ingress,
     Role::Dispatcher,
     Role::WindowTracker,
@@ -83,11 +84,7 @@ impl Machine {
 
     async fn start_roles(&self, stack: &mut Stack, roles: &[Role]) {
         for role in roles {
-            for (setting, value) in self.settings() {
-                let name = setting.to_uppercase().replace('.', "__");
-                let name = format!("CASEMENT__{name}");
-                stack.set_variable(*role, ELSEWHERE, &name, &value);
-            }
+            stack.set(*role, ELSEWHERE, &self.settings());
             stack.start_role(*role, ELSEWHERE).await;
         }
     }
@@ -115,7 +112,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-async fn succeed(stack: &Stack, args: Vec<String>) {
+/// Runs the program with the roles' configuration, to its good end.
+pub(crate) async fn succeed(stack: &Stack, args: Vec<String>) {
     let mut command = stack.program();
     command
         .args(&args)
@@ -141,7 +139,7 @@ fn calls(stack: &Stack) -> BTreeMap<String, usize> {
 #[tokio::test]
 async fn a_deployment_that_is_moved_in_order_loses_nothing_at_all() {
     let mut stack = Stack::with(Options {
-        window_seconds: 6,
+        window_seconds: WINDOW_SECONDS,
         ..Options::default()
     })
     .await;
@@ -213,7 +211,7 @@ async fn waiting(clients: &Clients) -> Vec<String> {
 #[tokio::test]
 async fn a_deployment_whose_machine_is_lost_goes_on_elsewhere_and_sends_nothing_twice() {
     let mut stack = Stack::with(Options {
-        window_seconds: 6,
+        window_seconds: WINDOW_SECONDS,
         ..Options::default()
     })
     .await;

@@ -12,7 +12,8 @@ use casement_testkit::{Postgres, eventually, free_port};
 use casement_tests::{Options, Role, Stack, free_form};
 
 use crate::traffic::{
-    Traffic, the_archive_has_it, what_came_in_stands_once, what_went_out_was_called_once,
+    Traffic, WINDOW_SECONDS, the_archive_has_it, what_came_in_stands_once,
+    what_went_out_was_called_once,
 };
 
 /// The order of `docs/operate/upgrades.md`.
@@ -61,7 +62,7 @@ async fn replace(stack: &mut Stack, role: Role, copy: usize) {
 async fn every_role_is_replaced_under_traffic_and_nothing_is_lost_or_double() {
     let postgres = Postgres::start().await;
     let mut stack = Stack::with(Options {
-        window_seconds: 6,
+        window_seconds: WINDOW_SECONDS,
         // Several processes of the archive need a server.
         database_url: Some(postgres.fresh_database().await),
         ..Options::default()

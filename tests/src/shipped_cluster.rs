@@ -52,6 +52,21 @@ impl ShippedCluster {
         )
     }
 
+    /// The settings by which a user of the broker finds the cluster and is known there.
+    ///
+    /// # Panics
+    /// If there is no such user.
+    pub fn settings(&self, user: &str) -> [(&'static str, String); 6] {
+        [
+            ("log.servers", self.servers.tls_urls()),
+            ("log.monitoring", self.servers.monitoring()),
+            ("log.replicas", "3".to_owned()),
+            ("log.tls.ca", self.ca().display().to_string()),
+            ("log.nkey", self.seed(user)),
+            ("log.inbox_prefix", format!("_INBOX_{user}")),
+        ]
+    }
+
     /// What a role's environment says about who it is.
     ///
     /// # Panics

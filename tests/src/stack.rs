@@ -69,7 +69,8 @@ impl Role {
         Self::AuditProjector,
     ];
 
-    pub(crate) fn command(self) -> &'static str {
+    /// The role as the program, its users at the broker and its containers are named.
+    pub fn command(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
             Self::Ingress => "ingress",
@@ -223,6 +224,14 @@ impl Stack {
         let variables = self.environment.entry((role, copy)).or_default();
         variables.retain(|(known, _)| known != name);
         variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// As [`Self::set_variable`], of settings as they are named in the configuration.
+    pub fn set(&mut self, role: Role, copy: usize, settings: &[(&str, String)]) {
+        for (setting, value) in settings {
+            let name = setting.to_uppercase().replace('.', "__");
+            self.set_variable(role, copy, &format!("CASEMENT__{name}"), value);
+        }
     }
 
     /// Starts a role, in place of what ran, and does not wait until it is ready.

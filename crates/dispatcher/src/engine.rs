@@ -7,6 +7,7 @@ use casement_domain::message::{self, AttemptState, Event as MessageEvent, Messag
 use casement_domain::routing::Route;
 use casement_event::convert::ConvertError;
 use casement_event::convert::message::{Details, decision as stored_decision};
+use casement_event::subject::stream;
 use casement_event::{Uuid, v1};
 use casement_event_log::consent::ConsentError;
 use casement_event_log::conversation::PresentError;
@@ -90,6 +91,9 @@ pub(crate) enum DriveError {
     Consent(#[from] ConsentError),
     #[error("event could not be appended")]
     Append(#[from] AppendError),
+    /// Whoever answered has not heard of what was handed out.
+    #[error("the broker told of fewer messages than it had handed out")]
+    Behind,
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
     #[error(transparent)]
@@ -120,6 +124,7 @@ impl DriveError {
             Self::Present(error) => error.is_hopeless(),
             Self::Convert(_) => true,
             Self::Append(_)
+            | Self::Behind
             | Self::Evidence(_)
             | Self::Money(_)
             | Self::Sensitive(_)
@@ -159,6 +164,13 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether whoever answers now has not heard of what was handed out at a sequence, so that what
+    /// it does not have may be there all the same.
+    pub(crate) async fn is_behind(&self, sequence: u64) -> Result<bool, LoadError> {
+        let first = self.log.first_from(stream::MESSAGES, sequence).await;
+        Ok(first?.is_none())
     }
 
     /// Takes up what was stored about a message since it was last in hand. Returns whether that was

@@ -59,7 +59,7 @@ async fn take_up(engine: &Arc<Engine>, stored: &Stored) -> Result<Option<String>
         (Err(error), _) => Err(error.to_string()),
     };
     let reason = match read {
-        Ok((report, id)) => match Box::pin(fold(engine, &id, &report)).await {
+        Ok((report, id)) => match Box::pin(fold(engine, &id, &report, stored.sequence)).await {
             Err(error) if error.is_hopeless() => {
                 format!("{:#}", anyhow::Error::new(error))
             }
@@ -103,23 +103,35 @@ async fn retry(engine: &Arc<Engine>, letter: Letter) -> Result<Tried, Failure> {
     Ok(reason.map_or(Tried::Helped, Tried::InVain))
 }
 
-/// Folds a report into its message, event by event. Safe to repeat.
+/// Folds a report that stands at a sequence into its message, event by event. Safe to repeat.
 async fn fold(
     engine: &Arc<Engine>,
     id: &MessageId,
     reported: &v1::StatusReported,
+    sequence: u64,
 ) -> Result<(), DriveError> {
     // A word that is none of ours changes nothing; the report itself is kept.
     if reported.status() == v1::DeliveryStatus::Unspecified {
         return Ok(());
     }
-    let Some(mut loaded) = engine.recent.load(&engine.log, id).await? else {
+    let mut loaded = engine.recent.load(&engine.log, id).await?;
+    if loaded.is_none() {
+        if engine.is_behind(sequence).await? {
+            return Err(DriveError::Behind);
+        }
+        // Who answered before may have been somebody else.
+        loaded = engine.recent.load(&engine.log, id).await?;
+    }
+    let Some(mut loaded) = loaded else {
         // Purged, or never ours: nothing to fold it into. The report itself is kept.
         metrics::unmatched();
         return Ok(());
     };
     if loaded.message.attempt(reported.attempt).is_none() {
         engine.prove(&mut loaded).await?;
+        if loaded.message.attempt(reported.attempt).is_none() && engine.is_behind(sequence).await? {
+            return Err(DriveError::Behind);
+        }
     }
     let mut is_new = true;
     loop {

@@ -321,9 +321,7 @@ impl Inner {
         match ack.error {
             None => Answer::Stored { sequence: ack.seq },
             Some(error) => match error.err_code {
-                code::WRONG_LAST_SEQUENCE
-                | code::WRONG_LAST_SEQUENCE_CONSTANT
-                | code::BATCH_DUPLICATE => Answer::Conflict {
+                code::WRONG_LAST_SEQUENCE | code::BATCH_DUPLICATE => Answer::Conflict {
                     description: error.description,
                 },
                 transient if code::TRANSIENT.contains(&transient) => Answer::Unanswered,

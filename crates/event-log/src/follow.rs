@@ -2,7 +2,8 @@
 //!
 //! A follower acknowledges nothing and never ends. It survives lost connections by asking
 //! again from the last message it handed out, and a gap in the broker's delivery counts as a
-//! lost connection, so nothing is skipped. It says once when it has caught up.
+//! lost connection, so nothing is skipped. It says once when it has caught up, which is the stream's
+//! leader to know: of several servers the one that delivers may not have its copy whole.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ReadError;
 use crate::connect::Log;
@@ -40,6 +41,9 @@ const SERVERS_MAX: usize = 5;
 
 /// How long the broker keeps a follower that has gone.
 const INACTIVE_AFTER: Duration = Duration::from_secs(30);
+
+/// How soon the leader is asked again whether a delivery that is at its end has handed out all.
+const WHOLE_DELAY: Duration = Duration::from_millis(250);
 
 /// How many messages are asked for at once.
 const BATCH_LEN: usize = 1_000;
@@ -96,7 +100,7 @@ struct Open {
     stream_end: u64,
     messages: Messages,
     last_delivery: u64,
-    /// Nothing that matches was stored when it was opened.
+    /// Nothing more that matches was stored where it is delivered from.
     is_empty: bool,
 }
 
@@ -164,15 +168,24 @@ impl Follower {
         };
         let open = self.open.insert(open);
         let target = *self.target.get_or_insert(open.stream_end);
-        if !self.is_caught_up && (open.is_empty || self.last >= target) {
-            self.is_caught_up = true;
-            return Ok(Followed::CaughtUp { sequence: target });
-        }
-        let message = tokio::select! {
-            // What came over the old connection first; the rest is asked for again.
-            biased;
-            message = open.messages.next() => message,
-            _ = open.connections.changed() => return Err("connection was made anew".to_owned()),
+        let message = loop {
+            let is_at_end = !self.is_caught_up && (open.is_empty || self.last >= target);
+            let after = self.last.max(match self.start {
+                Start::Sequence(from) => from.saturating_sub(1),
+                Start::LastPerSubject => 0,
+                Start::New => target,
+            });
+            if is_at_end && is_whole(&self.log, &self.stream, &self.filters, after, target).await? {
+                self.is_caught_up = true;
+                return Ok(Followed::CaughtUp { sequence: target });
+            }
+            tokio::select! {
+                // What came over the old connection first; the rest is asked for again.
+                biased;
+                message = open.messages.next() => break message,
+                _ = open.connections.changed() => return Err("connection was made anew".to_owned()),
+                () = sleep(WHOLE_DELAY), if is_at_end => {}
+            }
         };
         let message = match message {
             None => return Err("delivery ended".to_owned()),
@@ -188,9 +201,7 @@ impl Follower {
             ));
         }
         open.last_delivery = pending.consumer_sequence;
-        if pending.left == 0 {
-            open.is_empty = true;
-        }
+        open.is_empty = pending.left == 0;
         self.last = self.last.max(pending.sequence);
         Ok(Followed::Event(event))
     }
@@ -224,6 +235,29 @@ impl Follower {
         };
         opened
     }
+}
+
+/// Returns whether nothing on these subjects stands after `after` and up to `target`, as the stream's
+/// leader has it.
+async fn is_whole(
+    log: &Log,
+    stream: &str,
+    filters: &[String],
+    after: u64,
+    target: u64,
+) -> Result<bool, String> {
+    // What is in memory has no copies.
+    if after >= target || matches!(log.inner.link, Link::Memory(_)) {
+        return Ok(true);
+    }
+    for filter in filters {
+        let next = log.inner.next_on(stream, filter, after + 1).await;
+        let next = next.map_err(|error| chain(&error))?;
+        if next.is_some_and(|next| next.sequence <= target) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Where a delivery is to begin.
@@ -291,7 +325,10 @@ async fn open(
     let consumer = create(nats, config, &stream, patience)
         .await
         .map_err(|problem| ReadError::unavailable(&what, problem))?;
-    let info = log.inner.in_time(&what, consumer.get_info()).await?;
+    let info = log
+        .inner
+        .in_time(&stream, &what, consumer.get_info())
+        .await?;
     let delivery = consumer
         .stream()
         .max_messages_per_batch(BATCH_LEN)
@@ -350,4 +387,77 @@ async fn create(
         }
     };
     timeout(within, created).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use casement_event::subject::stream;
+    use casement_event::{Record, Uuid, v1};
+    use casement_testkit::NatsServer;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{Config, Expect};
+
+    async fn log(server: &NatsServer) -> Log {
+        let monitoring = server.monitoring_url();
+        let config = Config {
+            servers: server.url(),
+            monitoring: Some(monitoring.trim_start_matches("http://").to_owned()),
+            ..Config::default()
+        };
+        Log::connect(&config).await.unwrap()
+    }
+
+    fn subject_of(brand: &str) -> String {
+        format!("casement.accounts.brand.{brand}")
+    }
+
+    async fn write(log: &Log, brand: &str) {
+        let event = v1::BrandRecorded::default();
+        let time = Timestamp::UNIX_EPOCH;
+        let subject = subject_of(brand);
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, brand.as_bytes());
+        let record = Record::new(subject, id, "casement/test", time, event);
+        log.append(record, Expect::Anything).await.unwrap();
+    }
+
+    /// As a copy has it that was begun a moment ago.
+    async fn of_an_empty_copy(log: &Log, filter: &str) -> Follower {
+        let filters = vec![filter.to_owned()];
+        let mut follower = log.follow(stream::ACCOUNTS, filters, Start::LastPerSubject);
+        let mut open = follower.reopen().await.unwrap();
+        open.is_empty = true;
+        follower.open = Some(open);
+        follower
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_is_not_whole_yet_is_not_taken_for_the_stream() {
+        let server = NatsServer::builder().monitoring(true).start().await;
+        let log = log(&server).await;
+        for brand in ["one", "two"] {
+            write(&log, brand).await;
+        }
+        let mut follower = of_an_empty_copy(&log, ">").await;
+        let mut told = Vec::new();
+        let sequence = loop {
+            match follower.next().await {
+                Followed::Event(stored) => told.push(stored.subject),
+                Followed::CaughtUp { sequence } => break sequence,
+            }
+        };
+        assert_eq!(told, ["one", "two"].map(subject_of));
+        assert_eq!(sequence, 2);
+    }
+
+    #[tokio::test]
+    async fn where_the_leader_has_nothing_more_either_all_is_told() {
+        let server = NatsServer::builder().monitoring(true).start().await;
+        let log = log(&server).await;
+        write(&log, "one").await;
+        let none = subject_of("another");
+        let mut follower = of_an_empty_copy(&log, &none).await;
+        assert_eq!(follower.next().await, Followed::CaughtUp { sequence: 1 });
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) enum Message {
 
 impl Nats {
     /// A question was not answered that was asked at `begun`: another server may answer the next.
-    pub(crate) fn unanswered(&self, asked: Asked, begun: Instant) {
+    pub(crate) fn unanswered(&self, asked: Asked<'_>, begun: Instant) {
         if !self.leave.unanswered(asked, begun) {
             return;
         }

@@ -99,13 +99,22 @@ impl Log {
         Ok(first.map(|first| first.sequence))
     }
 
+    /// Returns the sequence of the first message at or after one that was handed out: the same one,
+    /// or a later one if it has been erased. `None` if whoever answers has not heard of it: a leader
+    /// that stood still or was cut off tells what it has until it notices. An answer by which there
+    /// is nothing to do is worth nothing then.
+    pub async fn first_from(&self, stream: &str, seen: u64) -> Result<Option<u64>, ReadError> {
+        let next = self.inner.next_on(stream, ">", seen).await?;
+        Ok(next.map(|next| next.sequence))
+    }
+
     /// Returns a stream as it stands.
     pub async fn state(&self, stream: &str) -> Result<StreamState, ReadError> {
         let what = format!("stream {stream}");
         let state = match &self.inner.link {
             Link::Nats(nats) => {
                 let info = nats.open(stream)?.get_info();
-                let info = self.inner.in_time(&what, info).await?;
+                let info = self.inner.in_time(stream, &what, info).await?;
                 StreamState {
                     incarnation: lineage::incarnation(&info),
                     first_sequence: info.state.first_sequence,
@@ -161,7 +170,7 @@ impl Log {
         purge: impl Future<Output = Result<PurgeResponse, E>>,
     ) -> Result<u64, ReadError> {
         let what = format!("purge of stream {stream}");
-        Ok(self.inner.in_time(&what, purge).await?.purged)
+        Ok(self.inner.in_time(stream, &what, purge).await?.purged)
     }
 
     /// Returns up to which sequence everybody who works on a stream is done with it: what all its
@@ -187,7 +196,7 @@ impl Log {
             }
             Ok::<_, async_nats::jetstream::stream::ConsumersError>(floor)
         };
-        self.inner.in_time(&what, list).await
+        self.inner.in_time(stream, &what, list).await
     }
 
     /// Returns whether single messages of a stream may be erased.
@@ -196,7 +205,7 @@ impl Log {
         match &self.inner.link {
             Link::Nats(nats) => {
                 let info = nats.open(stream)?.get_info();
-                let info = self.inner.in_time(&what, info).await?;
+                let info = self.inner.in_time(stream, &what, info).await?;
                 Ok(!info.config.deny_delete)
             }
             Link::Memory(memory) => {
@@ -219,7 +228,7 @@ impl Log {
             }
         };
         let erased = nats.open(stream)?.delete_message(sequence);
-        match self.inner.in_time(&what, erased).await {
+        match self.inner.in_time(stream, &what, erased).await {
             Ok(_) => Ok(()),
             // Somebody else was faster, or its age.
             Err(_) if self.get(stream, sequence).await?.is_none() => Ok(()),
@@ -357,7 +366,7 @@ impl Inner {
             Ok(Err(error)) => error.kind() == RawMessageErrorKind::NoMessageFound,
             Err(_) => false,
         };
-        self.note(is_answer, begun);
+        self.note(stream, is_answer, begun);
         match answer.map_err(|elapsed| ReadError::unavailable(what, elapsed))? {
             Ok(message) => {
                 let incarnation = self.incarnations.get(stream).map_or("", String::as_str);
@@ -368,16 +377,17 @@ impl Inner {
         }
     }
 
-    /// Waits for an answer as long as a read may take: the client's own time-out does not cover
-    /// the wait for room in its queue.
+    /// Waits for an answer about a stream as long as a read may take: the client's own time-out does not
+    /// cover the wait for room in its queue.
     pub(crate) async fn in_time<T, E: Error + Send + Sync + 'static>(
         &self,
+        stream: &str,
         what: &str,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, ReadError> {
         let begun = Instant::now();
         let answer = timeout(self.config.read_timeout, answer).await;
-        self.note(matches!(answer, Ok(Ok(_))), begun);
+        self.note(stream, matches!(answer, Ok(Ok(_))), begun);
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(ReadError::unavailable(what, error)),
@@ -385,11 +395,11 @@ impl Inner {
         }
     }
 
-    /// Notes whether a question that was asked at `begun` was answered.
-    fn note(&self, is_answer: bool, begun: Instant) {
+    /// Notes whether a question about a stream that was asked at `begun` was answered.
+    fn note(&self, stream: &str, is_answer: bool, begun: Instant) {
         match &self.link {
-            Link::Nats(nats) if is_answer => nats.leave.answered(Asked::ToTell),
-            Link::Nats(nats) => nats.unanswered(Asked::ToTell, begun),
+            Link::Nats(nats) if is_answer => nats.leave.answered(Asked::ToTell(stream)),
+            Link::Nats(nats) => nats.unanswered(Asked::ToTell(stream), begun),
             Link::Memory(_) => {}
         }
     }

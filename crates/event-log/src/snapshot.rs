@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config as StreamConfig, Info};
-use async_nats::{Message, Request, Subject, jetstream};
+use async_nats::{Message, Request, RequestErrorKind, Subject, jetstream};
 use bytes::Bytes;
 use casement_event::Stored;
 use casement_event::subject::stream;
@@ -21,7 +21,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::chain;
 use crate::lineage;
@@ -52,6 +52,12 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// How long the broker may take to make a stream of what it was sent.
 const RESTORE_MAX: Duration = Duration::from_mins(30);
+
+/// How long several servers may take to agree on who leads what is restored.
+const AGREED_MAX: Duration = Duration::from_secs(30);
+
+/// How soon they are asked again.
+const AGREED_DELAY: Duration = Duration::from_millis(250);
 
 /// The broker's word for a stream that is not there.
 const STREAM_NOT_FOUND: u64 = 10059;
@@ -222,6 +228,14 @@ impl Snapshots {
         loop {
             let question = json!({ "offset": offset }).to_string();
             let answer = accepted(&what, self.ask_raw(&subject, &what, &question).await?)?;
+            // Of several servers one that should have told of a consumer did not: what is not said
+            // is not that there is none.
+            if answer["missing"]
+                .as_array()
+                .is_some_and(|all| !all.is_empty())
+            {
+                return Err(SnapshotError::Silent { what });
+            }
             let page = answer["consumers"].as_array().cloned().unwrap_or_default();
             found.extend(page.iter().filter_map(|consumer| {
                 Some(SavedConsumer {
@@ -316,7 +330,7 @@ impl Snapshots {
     ) -> Result<FoundStream, SnapshotError> {
         let stream = saved.name.as_str();
         let what = format!("to restore stream {stream}");
-        if let Some(found) = self.find(stream).await? {
+        if let Some(found) = self.agreed(async || self.find(stream).await).await? {
             return Err(SnapshotError::Exists {
                 stream: stream.to_owned(),
                 messages: found.messages,
@@ -333,7 +347,14 @@ impl Snapshots {
         );
         let question = json!({ "config": config, "state": saved.state }).to_string();
         let subject = format!("$JS.API.STREAM.RESTORE.{stream}");
-        let answer = accepted(&what, self.ask_raw(&subject, &what, &question).await?)?;
+        // Several servers answer once they have chosen who leads the stream to be. Asked twice they
+        // would make it twice.
+        let within = match self.replicas {
+            1 => self.within,
+            _ => AGREED_MAX,
+        };
+        let answer = self.ask_within(&subject, &what, &question, within).await?;
+        let answer = accepted(&what, answer)?;
         let target = answer["deliver_subject"]
             .as_str()
             .ok_or_else(|| refused(&what, "it did not say where to send the file"))?;
@@ -362,13 +383,37 @@ impl Snapshots {
         let answer =
             serde_json::from_slice(&answer.payload).map_err(|error| refused(&what, error))?;
         accepted(&what, answer)?;
-        let found = self.find(stream).await?;
-        found.ok_or_else(|| refused(&what, "the stream is not there afterwards"))
+        self.agreed(async || {
+            let found = self.find(stream).await?;
+            found.ok_or_else(|| refused(&what, "the stream is not there afterwards"))
+        })
+        .await
     }
 
     /// Sets a consumer back, so that everything after `saved.done_through` is handed out again.
     /// One that has gone is left gone.
     pub async fn set_back(&self, saved: &SavedConsumer) -> Result<(), SnapshotError> {
+        self.agreed(async || self.try_set_back(saved).await).await
+    }
+
+    /// Asks again while several servers still agree on who leads what.
+    async fn agreed<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, SnapshotError>,
+    ) -> Result<T, SnapshotError> {
+        let until = Instant::now() + AGREED_MAX;
+        loop {
+            match ask().await {
+                Err(error) if self.replicas > 1 && Instant::now() < until => {
+                    tracing::debug!(error = %error, "not agreed on yet");
+                    sleep(AGREED_DELAY).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_set_back(&self, saved: &SavedConsumer) -> Result<(), SnapshotError> {
         let SavedConsumer { stream, name, .. } = saved;
         let what = format!("to set consumer {name} of stream {stream} back");
         let present = self.consumers(stream).await?;
@@ -391,17 +436,27 @@ impl Snapshots {
         within: Duration,
         what: &str,
     ) -> Result<Message, SnapshotError> {
-        let request = Request::new().payload(payload).timeout(Some(within));
-        let answer = self
-            .client
-            .send_request(Subject::from(target), request)
-            .await;
-        answer.map_err(|error| match error.kind() {
-            async_nats::RequestErrorKind::TimedOut | async_nats::RequestErrorKind::NoResponders => {
-                SnapshotError::Silent {
-                    what: what.to_owned(),
+        let until = Instant::now() + AGREED_MAX;
+        let answer = loop {
+            let request = Request::new().payload(payload.clone());
+            let request = request.timeout(Some(within));
+            let target = Subject::from(target);
+            match self.client.send_request(target, request).await {
+                // Of several servers ours may not have heard yet who takes it: then nobody did.
+                Err(error)
+                    if error.kind() == RequestErrorKind::NoResponders
+                        && self.replicas > 1
+                        && Instant::now() < until =>
+                {
+                    sleep(AGREED_DELAY).await;
                 }
+                answer => break answer,
             }
+        };
+        answer.map_err(|error| match error.kind() {
+            RequestErrorKind::TimedOut | RequestErrorKind::NoResponders => SnapshotError::Silent {
+                what: what.to_owned(),
+            },
             _ => refused(what, chain(&error)),
         })
     }
@@ -417,8 +472,18 @@ impl Snapshots {
         what: &str,
         question: &str,
     ) -> Result<Value, SnapshotError> {
+        self.ask_within(subject, what, question, self.within).await
+    }
+
+    async fn ask_within(
+        &self,
+        subject: &str,
+        what: &str,
+        question: &str,
+        within: Duration,
+    ) -> Result<Value, SnapshotError> {
         let payload = Bytes::copy_from_slice(question.as_bytes());
-        let answer = self.hand_over(subject, payload, self.within, what).await?;
+        let answer = self.hand_over(subject, payload, within, what).await?;
         serde_json::from_slice(&answer.payload).map_err(|error| refused(what, error))
     }
 }

@@ -14,13 +14,13 @@ use crate::memory::Kept;
 pub(crate) mod code {
     /// The expected last sequence is not the last one.
     pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10071;
-    /// Another replica's answer to the same.
-    pub(crate) const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10164;
     /// A batch holds a message id that is already stored.
     pub(crate) const BATCH_DUPLICATE: u64 = 10201;
-    /// The server is shutting a stream down, or it has no leader; or it has the same message in
-    /// hand and waits for a majority, which a leader that is cut off will never get: try again.
-    pub(crate) const TRANSIENT: [u64; 5] = [10008, 10009, 10076, 10118, 10158];
+    /// The server is shutting a stream down, or it has no leader; or it has the same message
+    /// (10158), or another one on a subject with an expectation (10164), in hand and waits for a
+    /// majority, which a leader that is cut off will never get: try again. What is in hand may be
+    /// an earlier try of this very append, so it is no conflict until it is stored.
+    pub(crate) const TRANSIENT: [u64; 6] = [10008, 10009, 10076, 10118, 10158, 10164];
 }
 
 /// What stands before a subject while it is being appended.

@@ -185,7 +185,10 @@ impl Log {
             && let Ok(stream) = nats.open(spec.stream)
         {
             let asked = stream.consumer_info(spec.name);
-            let _ = self.inner.in_time("consumer's state", asked).await;
+            let _ = self
+                .inner
+                .in_time(spec.stream, "consumer's state", asked)
+                .await;
         }
         let mut left = Vec::new();
         while left.len() < spec.in_hand_max
@@ -260,7 +263,7 @@ impl Log {
                     if let Ok(stream) = nats.open(spec.stream)
                         && let Ok(info) = self
                             .inner
-                            .in_time(what, stream.consumer_info(spec.name))
+                            .in_time(spec.stream, what, stream.consumer_info(spec.name))
                             .await
                     {
                         metrics::waiting(spec.name, info.num_pending, info.num_ack_pending);
@@ -299,7 +302,7 @@ impl Log {
             ..pull::Config::default()
         };
         let consumer = nats.open(spec.stream)?.create_consumer(config);
-        let consumer = self.inner.in_time(&what, consumer).await?;
+        let consumer = self.inner.in_time(spec.stream, &what, consumer).await?;
         consumer
             .stream()
             .max_messages_per_batch(spec.in_hand_max)

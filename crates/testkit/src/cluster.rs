@@ -222,7 +222,19 @@ impl NatsCluster {
         self.servers[server].kill();
     }
 
-    /// Starts a server that was killed, on its ports and store, and waits until it is one of the
+    /// SIGUSR2: it hands over what it leads, then its clients, and ends. Waits until it has.
+    ///
+    /// # Panics
+    /// When it does not end in time, or not by itself.
+    pub async fn retire(&mut self, server: usize) {
+        self.signal(server, Signal::USR2);
+        let mut wait = Wait::new(READY_MAX, format!("s{server} hands over and ends"));
+        while self.servers[server].is_running() {
+            wait.not_yet(tail(&self.log(server)).to_owned()).await;
+        }
+    }
+
+    /// Starts a server that has ended, on its ports and store, and waits until it is one of the
     /// three again.
     ///
     /// # Panics

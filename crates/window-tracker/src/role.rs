@@ -175,8 +175,17 @@ impl Role {
             let seen = stored.clone();
             self.tracker.advance_as_of(&key, seen, traceparent).await
         } else {
-            self.tracker.advance(&key, traceparent).await
+            let tracker = &self.tracker;
+            tracker
+                .advance_since(&key, stored.sequence, traceparent)
+                .await
         };
+        tracing::debug!(
+            sequence = stored.sequence,
+            delivered = delivery.delivered,
+            has_told = ?advanced,
+            "fact looked at"
+        );
         match advanced {
             // The deadline stands on the log with the event; if none was needed, whoever takes the
             // earlier deadline finds out.
@@ -310,7 +319,7 @@ async fn take_deadline(tracker: Tracker, turns: Turns, handle: Handle, due: Due)
     } = due;
     let turn = turns.take(&key).await;
     let advanced = if turn.has_waited() {
-        tracker.advance(&key, None).await
+        tracker.advance_since(&key, sequence, None).await
     } else {
         tracker.advance_as_of(&key, stored, None).await
     };

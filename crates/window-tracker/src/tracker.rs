@@ -7,6 +7,7 @@
 use casement_domain::window::{self, Event as WindowEvent};
 use casement_event::Stored;
 use casement_event::convert::window::{Conversation, record};
+use casement_event::subject::stream;
 use casement_event_log::directory::Directory;
 use casement_event_log::{AppendError, Expect, Log, Position};
 use casement_shell::SharedClock;
@@ -38,6 +39,9 @@ pub(crate) enum AdvanceError {
     /// The event could not be stored.
     #[error("window event could not be stored")]
     Append(#[source] AppendError),
+    /// Whoever answered has not heard of what was handed out.
+    #[error("the broker told less of the conversation than it had handed out")]
+    Behind,
     /// Others were faster every time.
     #[error("window kept changing")]
     Contended,
@@ -51,7 +55,7 @@ impl AdvanceError {
     pub(crate) fn is_hopeless(&self) -> bool {
         match self {
             Self::Present(error) => error.is_hopeless(),
-            Self::Append(_) | Self::Contended | Self::Clock(_) => false,
+            Self::Append(_) | Self::Behind | Self::Contended | Self::Clock(_) => false,
         }
     }
 }
@@ -66,8 +70,32 @@ impl Tracker {
         key: &Key,
         traceparent: Option<&str>,
     ) -> Result<Option<Timestamp>, AdvanceError> {
-        let present = present::read(&self.log, &self.directory, key).await?;
+        self.advance_since(key, 0, traceparent).await
+    }
+
+    /// As [`Self::advance`], after something of the conversation was handed out at a sequence: an
+    /// answer that lacks it is nothing to decide on, least of all that there is nothing to tell.
+    pub(crate) async fn advance_since(
+        &self,
+        key: &Key,
+        seen: u64,
+        traceparent: Option<&str>,
+    ) -> Result<Option<Timestamp>, AdvanceError> {
+        let present = self.read_since(key, seen).await?;
         self.advance_from(key, present, traceparent).await
+    }
+
+    async fn read_since(&self, key: &Key, seen: u64) -> Result<Present, AdvanceError> {
+        let present = present::read(&self.log, &self.directory, key).await?;
+        if present.newest < seen {
+            let first = self.log.first_from(stream::EVENTS, seen).await;
+            let first = first.map_err(PresentError::Read)?;
+            // It has been erased where somebody who knows later ones no longer has it.
+            if first.is_none_or(|first| first == seen) {
+                return Err(AdvanceError::Behind);
+            }
+        }
+        Ok(present)
     }
 
     /// As [`Self::advance`], where `seen` was just handed out and is in most cases the newest event
@@ -92,7 +120,7 @@ impl Tracker {
         let policy = self.policies.of(&key.number);
         for _ in 0..ROUNDS_MAX {
             if present.is_torn {
-                present = present::read(&self.log, &self.directory, key).await?;
+                present = self.read_since(key, present.newest).await?;
                 continue;
             }
             // More was heard than is kept while nobody told anything: it is looked up, so that no end is
@@ -127,7 +155,7 @@ impl Tracker {
                 Ok(position) => present = present.after(&event, position.sequence),
                 Err(AppendError::Conflict { .. }) => {
                     metrics::overtaken();
-                    present = present::read(&self.log, &self.directory, key).await?;
+                    present = self.read_since(key, present.newest).await?;
                 }
                 Err(error) => return Err(AdvanceError::Append(error)),
             }

@@ -37,6 +37,25 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn what_was_handed_out_stands_or_was_erased_or_is_not_known_yet(ground: &Ground) {
+        let log = ground.log().await;
+        let erased = write(&log, &notes_of("c1"), "erased").await.sequence;
+        let stands = write(&log, &notes_of("c2"), "stands").await.sequence;
+        let subject = notes_of("c1");
+        let purged = log.purge_subject(stream::EVENTS, &subject, u64::MAX).await;
+        assert_eq!(purged.unwrap(), 1);
+        for (seen, first) in [
+            (stands, Some(stands)),
+            (erased, Some(stands)),
+            (stands + 1, None),
+        ] {
+            let found = log.first_from(stream::EVENTS, seen).await.unwrap();
+            assert_eq!(found, first, "from {seen}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_plain_subscriber_hears_what_was_stored_and_nothing_that_was_refused() {
     use futures::StreamExt as _;

@@ -1,5 +1,7 @@
 //! Streams are saved while they are written, and restored as they were under another life.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{self, consumer::pull};
 use casement_event::subject::stream;
 use casement_event_log::snapshot::{SAVED_STREAMS, SavedStream, SnapshotError, Snapshots};
@@ -134,6 +136,8 @@ async fn a_consumer_that_had_come_further_than_what_was_saved_is_set_back() {
         let events = context.get_stream(stream::EVENTS).await.unwrap();
         let config = pull::Config {
             durable_name: Some("reader".to_owned()),
+            // What one reading took ahead and did not acknowledge comes to the next.
+            ack_wait: Duration::from_secs(1),
             ..pull::Config::default()
         };
         let reader = events.create_consumer(config).await.unwrap();

@@ -10,8 +10,9 @@ use casement_shell::Clock as _;
 use casement_testkit::{eventually, eventually_within};
 use jiff::SignedDuration;
 
-use super::stage::{Stage, customer, noon, number, short_name, window_of};
+use super::stage::{Stage, customer, key, noon, number, short_name, window_of};
 use crate::Config;
+use crate::tracker::AdvanceError;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const ALL: [&str; 3] = ["WindowOpened", "WindowExpiring", "WindowExpired"];
@@ -39,6 +40,43 @@ async fn wait_until_expired(stage: &Stage, name: &str) -> Stored {
         last.filter(|stored| short_name(stored) == "WindowExpired")
     })
     .await
+}
+
+#[tokio::test]
+async fn an_answer_that_lacks_the_fact_that_was_handed_out_is_nothing_to_decide_on() {
+    let (stage, _clock) = Stage::with_manual_clock(Config::default()).await;
+    let tracker = stage.tracker();
+    let first = stage.say("ana", noon()).await.sequence;
+    // As of a leader that stood still, and has not heard of the next one yet.
+    let advanced = tracker.advance_since(&key("ana"), first + 1, None).await;
+    assert!(
+        matches!(advanced, Err(AdvanceError::Behind)),
+        "{advanced:?}"
+    );
+    let advanced = tracker.advance_since(&key("ben"), first + 1, None).await;
+    assert!(
+        matches!(advanced, Err(AdvanceError::Behind)),
+        "{advanced:?}"
+    );
+    assert!(stage.told("ana").await.is_empty());
+
+    // Of ben's nothing is left where somebody else's came later: it has been erased.
+    let bens = stage.say("ben", noon()).await.sequence;
+    let any = key("ben").any();
+    let purged = stage.log.purge_subject(stream::EVENTS, &any, u64::MAX);
+    assert_eq!(purged.await.unwrap(), 1);
+    stage.say("cem", noon()).await;
+    tracker
+        .advance_since(&key("ben"), bens, None)
+        .await
+        .unwrap();
+    assert!(stage.told("ben").await.is_empty());
+
+    tracker
+        .advance_since(&key("ana"), first, None)
+        .await
+        .unwrap();
+    assert_eq!(stage.told("ana").await.len(), 1);
 }
 
 #[tokio::test]
