@@ -14,11 +14,12 @@ use casement_testkit::{NatsServer, eventually};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::Archiver;
+use crate::archive::{Archiver, BATCH_INTERVAL};
 use crate::fixture;
-use crate::progress::Progress;
+use crate::progress::{Progress, Teller};
 use crate::purge::{Keep, Purged, Purger};
 use crate::store::{EventFilter, Limit, SharedStore, Sqlite};
 
@@ -92,12 +93,16 @@ async fn world() -> World {
 
 impl World {
     fn archive(&self, stream: &'static str) -> Running {
+        self.archive_telling(stream, watch::Sender::new(None))
+    }
+
+    fn archive_telling(&self, stream: &'static str, teller: Teller) -> Running {
         let archiver = Archiver {
             stream,
             log: self.log.clone(),
             store: Arc::clone(&self.store),
             clock: self.clock.shared(),
-            teller: watch::Sender::new(None),
+            teller,
             latch: self.readiness.latch("archive"),
             lag_alarm: SignedDuration::from_mins(5),
         };
@@ -109,16 +114,15 @@ impl World {
     /// Archives all that stands on a stream, and no more.
     async fn archive_up_to(&self, position: &Position, stream: &'static str) {
         let running = self.archive(stream);
-        eventually("the stream is archived", async || {
-            let head = self
-                .store
-                .head(stream, &position.incarnation)
-                .await
-                .unwrap();
-            head.is_some_and(|head| head.last_sequence >= position.sequence)
-        })
-        .await;
+        let is_archived = async || self.is_archived(stream, position).await;
+        eventually("the stream is archived", is_archived).await;
         running.stop().await;
+    }
+
+    async fn is_archived(&self, stream: &str, position: &Position) -> bool {
+        let head = self.store.head(stream, &position.incarnation).await;
+        let head = head.unwrap();
+        head.is_some_and(|head| head.last_sequence >= position.sequence)
     }
 
     async fn append(&self, subject: &str, event: impl Into<Event>) -> Position {
@@ -320,15 +324,8 @@ async fn two_archivers_of_one_stream_archive_each_event_once() {
     let world = world().await;
     let running = [world.archive(stream::EVENTS), world.archive(stream::EVENTS)];
     let last = world.append_inbound(200).await;
-    eventually("all is archived", async || {
-        let head = world
-            .store
-            .head(stream::EVENTS, &last.incarnation)
-            .await
-            .unwrap();
-        head.is_some_and(|head| head.last_sequence == last.sequence)
-    })
-    .await;
+    let is_archived = async || world.is_archived(stream::EVENTS, &last).await;
+    eventually("all is archived", is_archived).await;
     for running in running {
         running.stop().await;
     }
@@ -358,18 +355,38 @@ async fn two_archivers_of_one_stream_archive_each_event_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_that_come_one_after_the_other_gather_into_few_transactions() {
+    let world = world().await;
+    let teller = watch::Sender::new(None);
+    let mut told = teller.subscribe();
+    let running = world.archive_telling(stream::EVENTS, teller);
+    // Where the archive stands, before anything is in it.
+    told.changed().await.unwrap();
+    let counted = tokio::spawn(async move {
+        let mut count = 0_u128;
+        while told.changed().await.is_ok() {
+            count += 1;
+        }
+        count
+    });
+    let since = Instant::now();
+    let last = world.append_inbound(200).await;
+    let is_archived = async || world.is_archived(stream::EVENTS, &last).await;
+    eventually("all is archived", is_archived).await;
+    let passed = since.elapsed();
+    running.stop().await;
+    let count = counted.await.unwrap();
+    // One at once, and one for each interval that has begun.
+    let most = passed.as_millis() / BATCH_INTERVAL.as_millis() + 2;
+    assert!((1..=most).contains(&count), "{count} in {passed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_refuses_is_waited_for_and_nothing_is_skipped() {
     let world = world().await;
     let archived = world.append_inbound(3).await;
     let running = world.archive(stream::EVENTS);
-    let reached = async |position: &Position| {
-        let head = world
-            .store
-            .head(stream::EVENTS, &position.incarnation)
-            .await
-            .unwrap();
-        head.is_some_and(|head| head.last_sequence == position.sequence)
-    };
+    let reached = async |position: &Position| world.is_archived(stream::EVENTS, position).await;
     eventually("all is archived", async || reached(&archived).await).await;
     eventually("the archive is ready", async || world.readiness.is_ready()).await;
 

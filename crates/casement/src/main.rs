@@ -24,6 +24,11 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command};
 use crate::process::Which;
 
+/// Roles take events apart and put them together all day: with the C library's allocator that was a
+/// quarter of the processor time of dispatcher and ingress (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

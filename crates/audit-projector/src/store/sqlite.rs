@@ -37,6 +37,16 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Pages that the writing connection keeps, in KiB (negative: SQLite's word for bytes instead of
+/// pages). With its 2 MiB of default, what a batch touches of a dozen indexes was read again from
+/// the file for each batch.
+const WRITER_CACHE: &str = "-65536";
+
+/// Pages of the write-ahead log after which it goes into the file; SQLite's default is 1,000. A page
+/// that many batches touch is then copied and synced once for all of them. So much (16 MiB) the log
+/// may hold, and so much is read again after a kill.
+const CHECKPOINT_PAGES: &str = "4000";
+
 /// How long a query waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -66,9 +76,17 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = pool(1)
+        let writing = options
+            .clone()
             // So that a destroyed key, and what was in the open, is not left in free pages.
-            .connect_with(options.clone().pragma("secure_delete", "ON"))
+            .pragma("secure_delete", "ON")
+            .pragma("cache_size", WRITER_CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            // What a statement may have to take back is not worth a file of its own.
+            .pragma("temp_store", "MEMORY")
+            .statement_cache_capacity(many::STATEMENTS_KEPT);
+        let writer = pool(1)
+            .connect_with(writing)
             .await
             .map_err(failed("open"))?;
         MIGRATIONS.run(&writer).await.map_err(failed("migrate"))?;
@@ -233,7 +251,7 @@ FROM search_words JOIN search_documents d ON d.place = search_words.rowid",
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use casement_event::v1;
 
     use super::super::Store;
@@ -242,7 +260,7 @@ mod tests {
     use crate::chain::Head;
     use crate::fixture;
 
-    async fn make_in(folder: tempfile::TempDir) -> Fixture {
+    pub(in crate::store) async fn make_in(folder: tempfile::TempDir) -> Fixture {
         let path = folder.path().join("archive.sqlite");
         let store = Sqlite::open(&path, 2, fixture::masters()).await.unwrap();
         let tamper = SqliteConnectOptions::new()

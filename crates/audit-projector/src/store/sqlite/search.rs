@@ -66,7 +66,6 @@ pub(super) async fn write(
     many::run(
         connection,
         INSERT_WORDS,
-        2,
         &indexed,
         |values, (place, digests)| {
             values.push_bind(*place);

@@ -152,7 +152,7 @@ pub(super) async fn wrapped_keys(
     let missing = owners.iter().filter(|owner| !found.contains_key(*owner));
     let drawn = missing.map(|owner| keys.draw(owner));
     let drawn: Vec<_> = drawn.collect::<Result<_, _>>()?;
-    many::run(connection, NEW_KEYS, 3, &drawn, |values, drawn| {
+    many::run(connection, NEW_KEYS, &drawn, |values, drawn| {
         values.push_bind(escape(&drawn.owner).into_owned());
         values.push_bind(escape(&drawn.master_key_id).into_owned());
         values.push_bind(drawn.wrapped.clone());
@@ -225,7 +225,7 @@ async fn count_facts(
     touched: &Touched,
 ) -> Result<Vec<String>, Error> {
     let facts: Vec<_> = touched.facts.iter().collect();
-    let rows = many::run(connection, COUNT_FACTS, 1, &facts, |values, fact| {
+    let rows = many::run(connection, COUNT_FACTS, &facts, |values, fact| {
         values.push_bind(own(escape(fact)));
     });
     let rows = rows.await.map_err(failed("count facts"))?;
@@ -242,21 +242,15 @@ async fn write(
     let seal = |row| Ok((row, sealed::conversation(keyring, row)?));
     let sealed = models.conversations().map(seal);
     let sealed: Vec<_> = sealed.collect::<Result<_, Error>>()?;
-    many::run(
-        connection,
-        WRITE_CONVERSATIONS,
-        35,
-        &sealed,
-        |values, row| {
-            bind_conversation(values, row.0, &row.1);
-        },
-    )
+    many::run(connection, WRITE_CONVERSATIONS, &sealed, |values, row| {
+        bind_conversation(values, row.0, &row.1);
+    })
     .await
     .map_err(failed("write conversations"))?;
     let seal = |row| Ok((row, sealed::message(keyring, row)?));
     let sealed = models.messages().map(seal);
     let sealed: Vec<_> = sealed.collect::<Result<_, Error>>()?;
-    many::run(connection, WRITE_MESSAGES, 23, &sealed, |values, row| {
+    many::run(connection, WRITE_MESSAGES, &sealed, |values, row| {
         bind_message(values, row.0, &row.1);
     })
     .await
@@ -269,7 +263,6 @@ async fn write(
     many::run(
         connection,
         INSERT_TERMS,
-        3,
         &terms,
         |values, (term, message)| {
             values.push_bind(term.clone());
@@ -397,7 +390,7 @@ async fn insert(
     let rows: Vec<_> = rows
         .map(|((row, customer), payload)| (row, customer, payload, is_seen(row)))
         .collect();
-    many::run(connection, INSERT_ROWS, 20, &rows, |values, row| {
+    many::run(connection, INSERT_ROWS, &rows, |values, row| {
         let (Row { stored, index, .. }, customer, payload, is_seen) = row;
         values.push_bind(own(escape(&stored.stream)));
         values.push_bind(own(escape(&stored.incarnation)));
