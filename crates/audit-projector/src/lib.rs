@@ -77,6 +77,7 @@ pub use grpc::stands::FiguresApi;
 pub use inspect::{ArchiveHead, Inspection, Tables, inspect};
 pub use note::{BadKey, VerifierKey};
 pub use progress::STREAMS as ARCHIVED_STREAMS;
-pub use role::{Role, start};
+pub use role::{Role, start, start_behind};
+pub use store::{Gate, SharedGate, StoreCall};
 pub use verify::report::{ChainReport, Finding, FindingKind, Gap, Signed};
 pub use verify::{ArchivePlace, Proof, verify, verify_archive, verify_url};

@@ -36,7 +36,7 @@ use crate::purge::{Keep, Purger};
 use crate::rebuild::Rebuilder;
 use crate::sealer::Sealer;
 use crate::sign::{HeadSigner, SigningKeys};
-use crate::store::{Postgres, SharedStore, Sqlite};
+use crate::store::{self, Postgres, SharedGate, SharedStore, Sqlite};
 use crate::watch::Watcher;
 
 /// The role, ready to be served and run.
@@ -75,9 +75,35 @@ pub async fn start(
     clock: SharedClock,
     readiness: &Readiness,
 ) -> anyhow::Result<Role> {
-    crate::metrics::start();
-    let store = open(&config, masters).await?;
+    let store = open(&config, masters, None).await?;
+    assemble(&config, store, log, clock, readiness)
+}
 
+/// [`start`], with a gate before the database, which is an SQLite file: for whoever simulates the
+/// role.
+///
+/// # Errors
+/// As there; also when the gate does not let the opening through, or the database is not a file.
+pub async fn start_behind(
+    gate: SharedGate,
+    config: Config,
+    masters: Arc<MasterKeys>,
+    log: Log,
+    clock: SharedClock,
+    readiness: &Readiness,
+) -> anyhow::Result<Role> {
+    let store = open(&config, masters, Some(gate)).await?;
+    assemble(&config, store, log, clock, readiness)
+}
+
+fn assemble(
+    config: &Config,
+    store: SharedStore,
+    log: Log,
+    clock: SharedClock,
+    readiness: &Readiness,
+) -> anyhow::Result<Role> {
+    crate::metrics::start();
     let position_wait = Duration::try_from(config.position_wait).context("position_wait")?;
     let (progress, tellers) = Progress::new(position_wait);
     let (counted, counters) = Progress::new(position_wait);
@@ -136,7 +162,7 @@ pub async fn start(
     let signer = HeadSigner {
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
-        keys: SigningKeys::of(&config)?,
+        keys: SigningKeys::of(config)?,
         interval: Duration::try_from(config.signing_interval).context("signing_interval")?,
     };
     let counter = Counter {
@@ -165,7 +191,11 @@ pub async fn start(
     })
 }
 
-async fn open(config: &Config, masters: Arc<MasterKeys>) -> anyhow::Result<SharedStore> {
+async fn open(
+    config: &Config,
+    masters: Arc<MasterKeys>,
+    gate: Option<SharedGate>,
+) -> anyhow::Result<SharedStore> {
     if masters.is_empty() {
         bail!(
             "secrets.master_key is not set: what customers write is archived sealed, and no key \
@@ -176,6 +206,9 @@ async fn open(config: &Config, masters: Arc<MasterKeys>) -> anyhow::Result<Share
         bail!(problem);
     }
     if let Some(url) = &config.database_url {
+        if gate.is_some() {
+            bail!("`archive.database_url` is given: only a file stands behind a gate");
+        }
         let url = url.resolve().context("`archive.database_url`")?;
         let store = Postgres::open(&url, config.readers_count, masters).await;
         return Ok(Arc::new(store.context(
@@ -184,15 +217,20 @@ async fn open(config: &Config, masters: Arc<MasterKeys>) -> anyhow::Result<Share
     }
     let path = &config.database_path;
     let shown_path = path.display();
-    if let Some(folder) = path.parent() {
+    // Whoever gives a gate makes the folder, too: threads of the runtime are behind no gate.
+    if let Some(folder) = path.parent().filter(|_| gate.is_none()) {
         tokio::fs::create_dir_all(folder)
             .await
             .with_context(|| format!("create the folder of {shown_path}"))?;
     }
-    let store = Sqlite::open(path, config.readers_count, masters)
-        .await
-        .with_context(|| format!("open the archive {shown_path}"))?;
-    Ok(Arc::new(store))
+    let readers_count = config.readers_count;
+    let opened: Result<SharedStore, _> = match gate {
+        None => Sqlite::open(path, readers_count, masters)
+            .await
+            .map(|store| Arc::new(store) as _),
+        Some(gate) => store::open_behind(path, readers_count, masters, gate).await,
+    };
+    opened.with_context(|| format!("open the archive {shown_path}"))
 }
 
 impl Role {

@@ -38,7 +38,7 @@ pub(crate) use self::shelf::{Kept, Shelf};
 const PAYLOAD_MAX: usize = 8 * 1024 * 1024;
 
 /// What a connection does at the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Stores something; of a batch, all of it.
     Append,

@@ -18,7 +18,7 @@ use crate::world::Books;
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// All that stands on a stream.
-async fn all(log: &Log, stream: &str) -> Vec<Stored> {
+pub(crate) async fn all(log: &Log, stream: &str) -> Vec<Stored> {
     let state = log.state(stream).await.expect("a log without faults");
     let mut all = Vec::new();
     for sequence in 1..=state.last_sequence {
@@ -33,12 +33,12 @@ fn name(stored: &Stored) -> &str {
     full.rsplit('.').next().unwrap_or(full)
 }
 
-fn event(stored: &Stored) -> Event {
+pub(crate) fn event(stored: &Stored) -> Event {
     stored.event().expect("an event of ours")
 }
 
 /// Events of each message, oldest first.
-fn lives(stored: &[Stored]) -> BTreeMap<MessageId, Vec<&Stored>> {
+pub(crate) fn lives(stored: &[Stored]) -> BTreeMap<MessageId, Vec<&Stored>> {
     let mut lives: BTreeMap<MessageId, Vec<&Stored>> = BTreeMap::new();
     for one in stored {
         if let Some((Family::Message, id)) = subject::parse_message(&one.subject) {

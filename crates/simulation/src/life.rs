@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use casement_audit_projector::StoreCall;
 use casement_event_log::memory::{Fate, Fates, Operation};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -19,6 +20,67 @@ use crate::seeded::Seeded;
 /// How long an operation takes that takes long.
 const SLOW: Duration = Duration::from_secs(4);
 
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Doing {
+    Log(Operation),
+    Store(StoreCall),
+}
+
+impl Doing {
+    fn number(self) -> u64 {
+        match self {
+            Self::Log(operation) => operation as u64,
+            Self::Store(call) => 100 + call as u64,
+        }
+    }
+
+    /// How often it takes a while, in percent.
+    fn takes_often(self) -> u64 {
+        match self {
+            Self::Log(Operation::Append | Operation::HandOut) => 70,
+            Self::Store(StoreCall::Archive) => 40,
+            Self::Log(Operation::Read) => 25,
+            Self::Log(_) | Self::Store(_) => 10,
+        }
+    }
+
+    fn has_way_back(self) -> bool {
+        match self {
+            Self::Log(operation) => matches!(
+                operation,
+                Operation::Append | Operation::Read | Operation::Remove
+            ),
+            Self::Store(_) => true,
+        }
+    }
+
+    /// What is planned to go wrong with it, for the nth time that a process does it.
+    fn mishap(self, process: &str, nth: u64, fault: &Fault) -> Option<Mishap> {
+        match (fault, self) {
+            (
+                Fault::Log {
+                    process: at,
+                    operation,
+                    nth: number,
+                    mishap,
+                },
+                Self::Log(doing),
+            ) if (*at, *operation, *number) == (process, doing, nth) => Some(*mishap),
+            (
+                Fault::Store {
+                    process: at,
+                    call,
+                    nth: number,
+                    mishap,
+                },
+                Self::Store(doing),
+            ) if (*at, *call, *number) == (process, doing, nth) => Some(*mishap),
+            _ => None,
+        }
+    }
+}
+
 /// What befalls all processes of a run.
 #[derive(Debug)]
 pub(crate) struct Weather {
@@ -26,7 +88,7 @@ pub(crate) struct Weather {
     faults: Vec<Fault>,
     planted: Planted,
     /// How often each process did each thing.
-    counts: Mutex<HashMap<(&'static str, u8), u64>>,
+    counts: Mutex<HashMap<(&'static str, Doing), u64>>,
     /// Nothing goes wrong any more.
     is_calm: AtomicBool,
 }
@@ -50,20 +112,16 @@ impl Weather {
         self.is_calm.load(Ordering::Relaxed)
     }
 
-    /// What befalls the next operation of a process, and how long it takes.
-    fn next(&self, process: &'static str, operation: Operation) -> (Option<Mishap>, Duration) {
+    /// What befalls the next thing that a process does, and how long it takes.
+    fn next(&self, process: &'static str, doing: Doing) -> (Option<Mishap>, Duration) {
         let nth = {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry((process, operation as u8)).or_default();
+            let count = counts.entry((process, doing)).or_default();
             *count += 1;
             *count - 1
         };
-        let seeded = self.seeded.of(process).nth(operation as u64).nth(nth);
-        let often = match operation {
-            Operation::Append | Operation::HandOut => 70,
-            Operation::Read => 25,
-            _ => 10,
-        };
+        let seeded = self.seeded.of(process).nth(doing.number()).nth(nth);
+        let often = doing.takes_often();
         let takes = if self.is_calm() || !seeded.of("takes").chance(often) {
             Duration::ZERO
         } else if seeded.of("long").chance(5) {
@@ -71,21 +129,21 @@ impl Weather {
         } else {
             Duration::from_millis(1 + seeded.of("ms").below(12))
         };
-        let is_it = |fault: &&Fault| {
-            matches!(fault, Fault::Log { process: at, operation: what, nth: number, .. }
-                if (*at, *what, *number) == (process, operation, nth))
-        };
-        let mishap = match self.faults.iter().find(is_it) {
-            Some(Fault::Log { mishap, .. }) if !self.is_calm() => Some(*mishap),
-            _ => self.planted(operation, seeded),
+        let mut planned = self
+            .faults
+            .iter()
+            .filter_map(|fault| doing.mishap(process, nth, fault));
+        let mishap = match planned.next() {
+            Some(mishap) if !self.is_calm() => Some(mishap),
+            _ => self.planted(doing, seeded),
         };
         (mishap, takes)
     }
 }
 
 impl Weather {
-    fn planted(&self, operation: Operation, seeded: Seeded) -> Option<Mishap> {
-        let is_append = operation == Operation::Append;
+    fn planted(&self, doing: Doing, seeded: Seeded) -> Option<Mishap> {
+        let is_append = doing == Doing::Log(Operation::Append);
         match self.planted {
             Planted::NoExpectations if is_append => Some(Mishap::Fate(Fate::Unconditional)),
             Planted::LostAppends if is_append && seeded.of("forgotten").chance(10) => {
@@ -143,9 +201,10 @@ impl Life {
         }
     }
 
-    async fn meet(&self, operation: Operation) -> Fate {
+    /// Goes there, to a broker or a database; returns what becomes of what is done.
+    pub(crate) async fn meet(&self, doing: Doing) -> Fate {
         self.go_on();
-        let (mishap, takes) = self.weather.next(self.process, operation);
+        let (mishap, takes) = self.weather.next(self.process, doing);
         let takes = match mishap {
             Some(Mishap::Slow) => SLOW,
             _ => takes,
@@ -154,13 +213,9 @@ impl Life {
             tokio::time::sleep(takes).await;
             self.go_on();
         }
-        let has_way_back = matches!(
-            operation,
-            Operation::Append | Operation::Read | Operation::Remove
-        );
         match mishap {
             Some(Mishap::Fate(fate)) => fate,
-            Some(Mishap::KilledAfter) if has_way_back => {
+            Some(Mishap::KilledAfter) if doing.has_way_back() => {
                 self.dies.store(true, Ordering::Relaxed);
                 Fate::Done
             }
@@ -168,20 +223,22 @@ impl Life {
             Some(Mishap::Slow) | None => Fate::Done,
         }
     }
+
+    /// Comes back from there.
+    pub(crate) fn come_back(&self) {
+        self.go_on();
+        if self.dies.load(Ordering::Relaxed) {
+            self.kill();
+        }
+    }
 }
 
 impl Fates for Life {
     fn going<'a>(&'a self, operation: Operation, _: &'a str) -> BoxFuture<'a, Fate> {
-        self.meet(operation).boxed()
+        self.meet(Doing::Log(operation)).boxed()
     }
 
     fn coming<'a>(&'a self, _: Operation, _: &'a str) -> BoxFuture<'a, ()> {
-        async {
-            self.go_on();
-            if self.dies.load(Ordering::Relaxed) {
-                self.kill();
-            }
-        }
-        .boxed()
+        async { self.come_back() }.boxed()
     }
 }

@@ -44,6 +44,8 @@ struct Alone {
     trackers: usize,
     #[arg(long, hide = true, default_value_t = 1)]
     dispatchers: usize,
+    #[arg(long, hide = true, default_value_t = 0)]
+    projectors: usize,
     #[arg(long, hide = true, default_value_t = false, action = clap::ArgAction::Set)]
     lease: bool,
     #[arg(long, hide = true, default_value_t = false, action = clap::ArgAction::Set)]
@@ -116,6 +118,7 @@ fn run_one(one: &Alone, seed: u64, planted: Planted) -> anyhow::Result<ExitCode>
     let mut plan = Plan {
         trackers: one.trackers,
         dispatchers: one.dispatchers,
+        projectors: one.projectors,
         has_lease: one.lease,
         has_sms: one.sms,
         ..Plan::of(seed).with(planted)

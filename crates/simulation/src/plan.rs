@@ -1,9 +1,11 @@
 //! What happens in a run: what customers and callers do, what goes wrong, and where. A function of
 //! the seed, and a list that can be made shorter.
 
-use std::fmt;
+mod show;
+
 use std::time::Duration;
 
+use casement_audit_projector::StoreCall;
 use casement_event_log::memory::{Fate, Operation};
 use jiff::SignedDuration;
 
@@ -20,6 +22,8 @@ pub struct Plan {
     pub trackers: usize,
     /// The same of dispatchers.
     pub dispatchers: usize,
+    /// The same of audit-projectors, which share one file.
+    pub projectors: usize,
     /// Whether dispatchers hold a lease; without one, all of them are active.
     pub has_lease: bool,
     /// Whether SMS can be sent.
@@ -46,15 +50,24 @@ pub enum Planted {
     EarlyClock,
     /// Providers answer after they took a message as if they had not been reached.
     FalseNotSent,
+    /// A row leaves the archive.
+    LostRows,
+    /// The archive's position is one further than what is archived.
+    SkippedEvents,
+    /// Conversations are lost from the read models.
+    LostConversations,
 }
 
 impl Planted {
     /// All that can be planted, by name.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("no-expectations", Self::NoExpectations),
         ("lost-appends", Self::LostAppends),
         ("early-clock", Self::EarlyClock),
         ("false-not-sent", Self::FalseNotSent),
+        ("lost-rows", Self::LostRows),
+        ("skipped-events", Self::SkippedEvents),
+        ("lost-conversations", Self::LostConversations),
     ];
 }
 
@@ -92,6 +105,8 @@ pub enum What {
     },
     /// Everybody's clock jumps ahead.
     Jump(SignedDuration),
+    /// Somebody has read models made anew.
+    Rebuild,
 }
 
 /// Something that goes wrong, at the nth operation of a kind.
@@ -103,6 +118,17 @@ pub enum Fault {
         process: &'static str,
         /// The operation.
         operation: Operation,
+        /// Which of them, counted over all lives of the process.
+        nth: u64,
+        /// What becomes of it.
+        mishap: Mishap,
+    },
+    /// At the archive's database.
+    Store {
+        /// The process.
+        process: &'static str,
+        /// What it asks for.
+        call: StoreCall,
         /// Which of them, counted over all lives of the process.
         nth: u64,
         /// What becomes of it.
@@ -124,7 +150,7 @@ pub enum Fault {
     },
 }
 
-/// What becomes of an operation at the log.
+/// What becomes of an operation at the log or at a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
     /// It is done and not answered, or not done.
@@ -173,6 +199,24 @@ pub enum ReportMishap {
 pub(crate) const TRACKERS: [&str; 2] = ["tracker-a", "tracker-b"];
 /// The processes of dispatchers.
 pub(crate) const DISPATCHERS: [&str; 2] = ["dispatcher-a", "dispatcher-b"];
+/// The processes of audit-projectors.
+pub(crate) const PROJECTORS: [&str; 2] = ["projector-a", "projector-b"];
+
+/// From here on, deeds and faults are about the archive, so that those of plans without one stay.
+const OF_ARCHIVES: u64 = 1_000;
+
+/// Of how many plans in a hundred an archive is part.
+const PROJECTED_PERCENT: u64 = 10;
+
+const MISHAPS: [Mishap; 7] = [
+    Mishap::Fate(Fate::Unanswered),
+    Mishap::Fate(Fate::Unanswered),
+    Mishap::Fate(Fate::Lost),
+    Mishap::Slow,
+    Mishap::KilledBefore,
+    Mishap::KilledAfter,
+    Mishap::KilledAfter,
+];
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -189,17 +233,35 @@ impl Plan {
         let mut deeds: Vec<Deed> = (0..deeds_len)
             .map(|at| deed(seeded, at, customers))
             .collect();
+        let projectors = match seeded.of("projectors").below(100) {
+            0..PROJECTED_PERCENT => 1 + usize::from(seeded.of("two archive").chance(30)),
+            _ => 0,
+        };
+        if projectors > 0 && seeded.of("rebuild").chance(40) {
+            deeds.push(Deed {
+                number: OF_ARCHIVES,
+                at: Duration::from_millis(500 + seeded.of("rebuild").of("at").below(12_000)),
+                what: What::Rebuild,
+            });
+        }
         deeds.sort_by_key(|deed| deed.at);
         let faults = (0..faults_len).map(|at| (at, fault(seeded, at, trackers, dispatchers)));
+        let of_archives = match projectors {
+            0 => 0,
+            _ => seeded.of("faults of archives").below(5),
+        };
+        let of_archives = (OF_ARCHIVES..OF_ARCHIVES + of_archives)
+            .map(|at| (at, fault_of_archives(seeded, at, projectors)));
         Self {
             seed,
             customers,
             trackers,
             dispatchers,
+            projectors,
             has_lease: seeded.of("lease").chance(40),
             has_sms: seeded.of("sms").chance(60),
             deeds,
-            faults: faults.collect(),
+            faults: faults.chain(of_archives).collect(),
             planted: Planted::Nothing,
         }
     }
@@ -228,6 +290,7 @@ impl Plan {
             ),
             format!("--trackers={}", self.trackers),
             format!("--dispatchers={}", self.dispatchers),
+            format!("--projectors={}", self.projectors),
             format!("--lease={}", self.has_lease),
             format!("--sms={}", self.has_sms),
         ];
@@ -301,15 +364,7 @@ fn fault(seeded: Seeded, number: u64, trackers: usize, dispatchers: usize) -> Fa
                 process: seeded.of("process").one(&processes),
                 operation,
                 nth: seeded.of("nth").below(within),
-                mishap: seeded.of("mishap").one(&[
-                    Mishap::Fate(Fate::Unanswered),
-                    Mishap::Fate(Fate::Unanswered),
-                    Mishap::Fate(Fate::Lost),
-                    Mishap::Slow,
-                    Mishap::KilledBefore,
-                    Mishap::KilledAfter,
-                    Mishap::KilledAfter,
-                ]),
+                mishap: seeded.of("mishap").one(&MISHAPS),
             }
         }
         60..85 => Fault::Call {
@@ -338,68 +393,35 @@ fn fault(seeded: Seeded, number: u64, trackers: usize, dispatchers: usize) -> Fa
     }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lease = if self.has_lease { "with" } else { "without" };
-        let sms = if self.has_sms { "with" } else { "without" };
-        writeln!(
-            out,
-            "customers: {}, trackers: {}, dispatchers: {} {lease} a lease, {sms} SMS",
-            self.customers, self.trackers, self.dispatchers
-        )?;
-        if self.planted != Planted::Nothing {
-            writeln!(out, "planted: {:?}", self.planted)?;
-        }
-        for deed in &self.deeds {
-            writeln!(
-                out,
-                "deed {} at {:.3} s: {}",
-                deed.number,
-                deed.at.as_secs_f64(),
-                deed.what
-            )?;
-        }
-        self.faults
-            .iter()
-            .try_for_each(|(number, fault)| writeln!(out, "fault {number}: {fault}"))
+fn fault_of_archives(seeded: Seeded, number: u64, projectors: usize) -> Fault {
+    let seeded = seeded.of("fault").nth(number);
+    let process = seeded.of("process").one(&PROJECTORS[..projectors]);
+    let mishap = seeded.of("mishap").one(&MISHAPS);
+    let nth = |within: u64| seeded.of("nth").below(within);
+    if seeded.of("where").chance(35) {
+        let (operation, within) = seeded
+            .of("operation")
+            .one(&[(Operation::Read, 40), (Operation::Deliver, 60)]);
+        return Fault::Log {
+            process,
+            operation,
+            nth: nth(within),
+            mishap,
+        };
     }
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Write { customer, ago } => {
-                write!(out, "customer {customer} wrote, {ago:#} before")
-            }
-            Self::Send {
-                customer,
-                template,
-                ttl,
-                again,
-            } => {
-                let or = if *template { ", or a template" } else { "" };
-                let twice = if *again { ", asked for twice" } else { "" };
-                write!(
-                    out,
-                    "send to customer {customer}{or}, within {ttl:#}{twice}"
-                )
-            }
-            Self::Jump(by) => write!(out, "clocks jump ahead by {by:#}"),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log {
-                process,
-                operation,
-                nth,
-                mishap,
-            } => write!(out, "{process}, {operation:?} {nth}: {mishap:?}"),
-            Self::Call { nth, mishap } => write!(out, "call {nth}: {mishap:?}"),
-            Self::Report { nth, mishap } => write!(out, "reports of call {nth}: {mishap:?}"),
-        }
+    let (call, within) = seeded.of("call").one(&[
+        (StoreCall::Open, 2),
+        (StoreCall::Read, 120),
+        (StoreCall::Archive, 6),
+        (StoreCall::Archive, 25),
+        (StoreCall::Archive, 25),
+        (StoreCall::Change, 12),
+        (StoreCall::Change, 60),
+    ]);
+    Fault::Store {
+        process,
+        call,
+        nth: nth(within),
+        mishap,
     }
 }

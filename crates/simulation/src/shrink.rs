@@ -59,6 +59,14 @@ fn simpler(plan: &Plan) -> Vec<Plan> {
             ..plan.clone()
         },
         Plan {
+            projectors: plan.projectors.min(1),
+            ..plan.clone()
+        },
+        Plan {
+            projectors: 0,
+            ..plan.clone()
+        },
+        Plan {
             has_lease: false,
             ..plan.clone()
         },
@@ -74,6 +82,7 @@ fn size(plan: &Plan) -> usize {
         + plan.faults.len()
         + plan.trackers
         + plan.dispatchers
+        + plan.projectors
         + usize::from(plan.has_lease)
         + usize::from(plan.has_sms)
 }
@@ -130,6 +139,13 @@ mod tests {
             "Never",
             "dispatcher-b",
             "tracker-b",
+            "projector-b",
+            "projector-a, Deliver",
+            "database, Open",
+            "database, Read",
+            "database, Archive",
+            "database, Change",
+            "made anew",
             "Append",
             "Read",
             "Deliver",

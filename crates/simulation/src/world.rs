@@ -1,5 +1,7 @@
 //! One run: a log in memory, the roles on it, and what the plan says, on virtual time.
 
+mod archive;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,17 +22,20 @@ use casement_shell::auth::Caller;
 use casement_shell::clock::Clock as _;
 use casement_shell::health::Readiness;
 use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
+use crate::archived::Answers;
 use crate::check;
 use crate::facts::{Facts, NUMBER, TEMPLATE, Wrote, phone};
 use crate::life::{Life, Weather};
-use crate::plan::{DISPATCHERS, Deed, Plan, Planted, TRACKERS, What};
+use crate::plan::{DISPATCHERS, Deed, PROJECTORS, Plan, Planted, TRACKERS, What};
 use crate::provider::{Call, Provider};
 use crate::seeded::Seeded;
+use crate::store::Database;
 use crate::time::Time;
 
 /// How long after a process was killed it starts again.
@@ -90,8 +95,19 @@ pub fn run(plan: &Plan, folder: &Path) -> Run {
         .start_paused(true)
         .build()
         .expect("a runtime of one thread");
-    let run = runtime.block_on(World::run(plan, folder));
+    let aside = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime of real time");
+    let id = std::process::id();
+    let archives = folder.join(format!("archives-{id}-{}", plan.seed));
+    std::fs::create_dir_all(&archives).expect("a folder that can be written to");
+    let run = runtime.block_on(World::run(plan, folder, &archives, aside.handle()));
     drop(runtime);
+    drop(aside);
+    // Else it goes with the folder that it is in.
+    let _ = std::fs::remove_dir_all(&archives);
     run
 }
 
@@ -108,6 +124,11 @@ struct World {
     /// Of dispatchers that answer.
     clients: Arc<Mutex<BTreeMap<&'static str, Client>>>,
     running: Arc<Mutex<BTreeMap<&'static str, Running>>>,
+    /// The file of the projectors, and that of the one that begins in the end.
+    archive: Database,
+    fresh: Database,
+    /// Of projectors that answer.
+    answers: Arc<Mutex<BTreeMap<&'static str, Answers>>>,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
@@ -117,7 +138,7 @@ struct Running {
 }
 
 impl World {
-    async fn run(plan: &Plan, folder: &Path) -> Run {
+    async fn run(plan: &Plan, folder: &Path, archives: &Path, aside: &Handle) -> Run {
         let time = Time::begin();
         let ticking = time.clone();
         let broker = Broker::new(&LogConfig::default(), move || ticking.now());
@@ -134,6 +155,9 @@ impl World {
             killed,
             clients: Arc::default(),
             running: Arc::default(),
+            archive: Database::at(&archives.join("archive.sqlite"), aside, plan.planted),
+            fresh: Database::at(&archives.join("fresh.sqlite"), aside, Planted::Nothing),
+            answers: Arc::default(),
             sent: Arc::default(),
         };
         let mut customers = BTreeMap::new();
@@ -144,6 +168,9 @@ impl World {
             world.start(process);
         }
         for process in DISPATCHERS.into_iter().take(plan.dispatchers) {
+            world.start(process);
+        }
+        for process in PROJECTORS.into_iter().take(plan.projectors) {
             world.start(process);
         }
         let undertaker = tokio::spawn(world.clone().bring_back(deaths));
@@ -168,7 +195,6 @@ impl World {
         if !is_over {
             problems.push("something never ends".to_owned());
         }
-        undertaker.abort();
         let books = Books {
             log: world.facts.log.clone(),
             time: world.time.clone(),
@@ -179,11 +205,22 @@ impl World {
         };
         let history = check::history(&books).await;
         problems.extend(check::check(&books).await);
-        for running in lock(&world.running).values() {
-            running.life.end();
-            running.task.abort();
+        undertaker.abort();
+        world.end(|process| !PROJECTORS.contains(&process));
+        if plan.projectors > 0 {
+            problems.extend(world.check_archive().await);
         }
+        world.end(|_| true);
         Run { problems, history }
+    }
+
+    fn end(&self, whom: impl Fn(&'static str) -> bool) {
+        for (process, running) in lock(&self.running).iter() {
+            if whom(process) {
+                running.life.end();
+                running.task.abort();
+            }
+        }
     }
 
     /// Does what the plan says. Returns what customers wrote, and who still asks to send.
@@ -200,6 +237,13 @@ impl World {
                         .hear(phone(customer).trim_start_matches('+'), at);
                     let provider_id = format!("wamid.in.{}", deed.number);
                     wrote.push(self.facts.wrote(customer, &provider_id, at).await);
+                }
+                What::Rebuild => {
+                    let answers = lock(&self.answers).values().next().cloned();
+                    if let Some(answers) = answers {
+                        // In a task of its own, as below.
+                        tokio::spawn(answers.rebuild());
+                    }
                 }
                 What::Send { .. } => asking.push(tokio::spawn(self.clone().ask(*deed))),
             }
@@ -275,6 +319,7 @@ impl World {
         while let Some(process) = deaths.recv().await {
             deaths_len += 1;
             lock(&self.clients).remove(process);
+            lock(&self.answers).remove(process);
             if let Some(dead) = lock(&self.running).remove(process) {
                 dead.life.end();
                 dead.task.abort();
@@ -295,6 +340,8 @@ impl World {
         let task = tokio::spawn(async move {
             let ended = if TRACKERS.contains(&process) {
                 Box::pin(world.track(log)).await
+            } else if PROJECTORS.contains(&process) || process == archive::FRESH {
+                Box::pin(world.archive(process, log, &own)).await
             } else {
                 Box::pin(world.dispatch(process, log, &own)).await
             };

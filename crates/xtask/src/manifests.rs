@@ -78,7 +78,7 @@ const KEPT: [(&str, &[&str], &str); 3] = [
     ),
     (
         "sqlx",
-        &["accounts", "audit-projector", "bench", "tests"],
+        &["audit-projector", "bench", "simulation", "tests"],
         "SQL is where there is a store: the log is the truth",
     ),
 ];

@@ -10,6 +10,7 @@ mod conversations;
 mod copy;
 mod erase;
 mod figures;
+mod gate;
 mod heads;
 mod messages;
 mod postgres;
@@ -48,6 +49,8 @@ pub(crate) use figures::{
     ActFilter, Acted, Contact, FigureStore, Figured, Generation, RecordKind, Recorded, Sum,
     SumFilter, SumKey,
 };
+pub(crate) use gate::open as open_behind;
+pub use gate::{Gate, SharedGate, StoreCall};
 pub(crate) use heads::{HeadFilter, HeadKey, Heads, KeptHead, Life, Place};
 pub(crate) use postgres::Postgres;
 #[cfg(test)]
