@@ -206,7 +206,7 @@ pub(crate) const PROJECTORS: [&str; 2] = ["projector-a", "projector-b"];
 const OF_ARCHIVES: u64 = 1_000;
 
 /// Of how many plans in a hundred an archive is part.
-const PROJECTED_PERCENT: u64 = 10;
+const PROJECTED_PERCENT: u64 = 5;
 
 const MISHAPS: [Mishap; 7] = [
     Mishap::Fate(Fate::Unanswered),

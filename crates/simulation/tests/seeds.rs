@@ -63,7 +63,7 @@ parts! {
 fn an_error_that_is_planted_is_found_and_its_plan_made_small() {
     let children = children();
     for (name, planted) in Planted::ALL {
-        let found = (0..40).find_map(|seed| {
+        let found = (0..200).find_map(|seed| {
             let failed = children.run_all((seed, 1), 1, planted).unwrap();
             failed.into_iter().next()
         });
