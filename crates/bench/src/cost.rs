@@ -7,24 +7,48 @@ use tokio::time::Instant;
 /// How many ticks the kernel counts in a second; the same on every Linux that people run.
 const TICKS_A_SECOND: f64 = 100.0;
 
+/// Whose processor time is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Payer {
+    /// A process alone, whatever it started.
+    Process(u32),
+    /// A process with those that it started, also those that come and go meanwhile: a database begins
+    /// a process for each connection.
+    Family(u32),
+}
+
+impl Payer {
+    async fn spent(self) -> Option<Duration> {
+        match self {
+            Self::Process(id) => spent(id).await,
+            Self::Family(id) => spent_by_family(id).await,
+        }
+    }
+}
+
+impl From<u32> for Payer {
+    fn from(id: u32) -> Self {
+        Self::Process(id)
+    }
+}
+
 /// Processes whose time is taken.
 pub(crate) struct Watched {
     begun: Instant,
-    before: Vec<Option<Duration>>,
-    ids: Vec<u32>,
+    payers: Vec<(Payer, Option<Duration>)>,
 }
 
 impl Watched {
-    pub(crate) async fn start(ids: &[u32]) -> Self {
-        let mut before = Vec::new();
-        for id in ids {
-            before.push(spent(*id).await);
-        }
-        Self {
+    pub(crate) async fn start(payers: &[impl Into<Payer> + Copy]) -> Self {
+        let mut watched = Self {
             begun: Instant::now(),
-            before,
-            ids: ids.to_owned(),
+            payers: Vec::new(),
+        };
+        for payer in payers {
+            let payer = (*payer).into();
+            watched.payers.push((payer, payer.spent().await));
         }
+        watched
     }
 
     /// Cores that each kept busy since the start, as in 0.85; `None` where nobody tells.
@@ -37,8 +61,8 @@ impl Watched {
     /// Seconds of processor time that each took since the start; `None` where nobody tells.
     pub(crate) async fn seconds(&self) -> Vec<Option<f64>> {
         let mut seconds = Vec::new();
-        for (id, before) in self.ids.iter().zip(&self.before) {
-            let now = spent(*id).await;
+        for (payer, before) in &self.payers {
+            let now = payer.spent().await;
             let busy = now
                 .zip(*before)
                 .map(|(now, before)| now.saturating_sub(before));
@@ -79,41 +103,55 @@ pub(crate) async fn held(id: u32) -> Option<Held> {
     })
 }
 
-/// Returns a process and those that it has started and that still run.
-pub(crate) async fn family(id: u32) -> Vec<u32> {
-    let mut family = vec![id];
-    let Ok(mut folder) = tokio::fs::read_dir("/proc").await else {
-        return family;
-    };
-    while let Ok(Some(entry)) = folder.next_entry().await {
-        let Ok(other) = entry.file_name().to_string_lossy().parse::<u32>() else {
-            continue;
-        };
-        let stat = tokio::fs::read_to_string(format!("/proc/{other}/stat")).await;
-        let parent = stat.ok().and_then(|stat| {
-            let (_, rest) = stat.rsplit_once(')')?;
-            rest.split_whitespace().nth(1)?.parse::<u32>().ok()
-        });
-        if parent == Some(id) {
-            family.push(other);
-        }
-    }
-    family
-}
-
 /// Processor time of a process so far, its threads together.
 pub(crate) async fn spent(id: u32) -> Option<Duration> {
-    let stat = tokio::fs::read_to_string(format!("/proc/{id}/stat"))
-        .await
-        .ok()?;
-    // The name, which may hold anything, ends with the last bracket.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let user: u32 = fields.next()?.parse().ok()?;
-    let system: u32 = fields.next()?.parse().ok()?;
-    Some(Duration::from_secs_f64(
-        f64::from(user + system) / TICKS_A_SECOND,
-    ))
+    Some(Times::of(id).await?.own)
+}
+
+/// Processor time of a process and of those that it started, whether they still run or have ended.
+async fn spent_by_family(id: u32) -> Option<Duration> {
+    let mut family = Times::of(id).await.map(|head| head.own + head.ended)?;
+    let mut folder = tokio::fs::read_dir("/proc").await.ok()?;
+    while let Ok(Some(entry)) = folder.next_entry().await {
+        let Ok(other) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        if let Some(times) = Times::of(other).await.filter(|times| times.parent == id) {
+            family += times.own + times.ended;
+        }
+    }
+    Some(family)
+}
+
+/// What the kernel tells of a process's time.
+struct Times {
+    parent: u32,
+    own: Duration,
+    /// Of processes that it started and that have ended since.
+    ended: Duration,
+}
+
+impl Times {
+    async fn of(id: u32) -> Option<Self> {
+        let stat = tokio::fs::read_to_string(format!("/proc/{id}/stat"))
+            .await
+            .ok()?;
+        // The name, which may hold anything, ends with the last bracket.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks = |user: usize| {
+            let ticks: u32 = fields.get(user)?.parse().ok()?;
+            let system: u32 = fields.get(user + 1)?.parse().ok()?;
+            Some(Duration::from_secs_f64(
+                f64::from(ticks + system) / TICKS_A_SECOND,
+            ))
+        };
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            own: ticks(11)?,
+            ended: ticks(13)?,
+        })
+    }
 }
 
 /// Measures, and tells on what machine and between which loads that was.

@@ -29,7 +29,7 @@ use tokio::time::sleep;
 
 use self::cases::{Case, Update};
 use self::server::{Server, Who};
-use crate::cost::{self, Watched, cores_text};
+use crate::cost::{self, Payer, Watched, cores_text};
 use crate::load::{self, Load};
 use crate::measure::percentile;
 
@@ -261,21 +261,16 @@ impl Bench<'_> {
         load.requests = Arc::new(measured.to_vec());
         load.length = Some(Duration::from_secs(self.options.seconds));
         let kept_before = server.count(&self.postgres).await?;
-        let groups = [
-            cost::family(server.process.id()).await,
-            server.behind(&self.postgres).await,
-            vec![std::process::id()],
+        let behind = server.behind(&self.postgres);
+        let mut payers = vec![
+            Payer::Family(server.process.id()),
+            Payer::Process(std::process::id()),
         ];
-        let watched = Watched::start(&groups.concat()).await;
+        payers.extend(behind);
+        let watched = Watched::start(&payers).await;
         let mut answers = load.run().await?;
-        let mut each = watched.cores().await.into_iter();
-        let cores: Vec<String> = groups
-            .iter()
-            .map(|group| {
-                let cores: f64 = each.by_ref().take(group.len()).flatten().sum();
-                cores_text(Some(cores).filter(|_| !group.is_empty()))
-            })
-            .collect();
+        let cores = watched.cores().await;
+        let cores = [cores[0], cores.get(2).copied().flatten(), cores[1]].map(cores_text);
         ensure!(
             answers.refused == 0 && !answers.each.is_empty(),
             "{} refused {} posts",

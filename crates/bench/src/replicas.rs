@@ -24,7 +24,7 @@ use futures::StreamExt as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::cost::{self, Watched};
+use crate::cost::{self, Payer, Watched};
 use crate::dispatch::scene::{Plan, Scene};
 use crate::dispatch::sender::Sender;
 use crate::load::Load;
@@ -181,11 +181,12 @@ impl<'a> Bench<'a> {
     async fn run(mut self) -> anyhow::Result<Outcome> {
         self.archived().await?;
         let ids: Vec<u32> = self.roles.iter().flatten().map(Running::id).collect();
-        let database = cost::family(self.postgres).await;
-        let all = [&ids[..], &[self.scene.system.nats.id()], &database].concat();
+        let mut payers: Vec<Payer> = ids.into_iter().map(Payer::from).collect();
+        payers.push(self.scene.system.nats.id().into());
+        payers.push(Payer::Family(self.postgres));
         let count = self.options.messages;
         let called_before = self.scene.provider.sent_count();
-        let watched = Watched::start(&all).await;
+        let watched = Watched::start(&payers).await;
         let begun = Instant::now();
         tokio::try_join!(self.receive(count), self.send(0, count))?;
         self.scene
@@ -212,13 +213,12 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Adds up what the processes of each role took, and those of the database.
+    /// Adds up what the processes of each role took; broker and database come last.
     fn sums(&self, seconds: &[Option<f64>]) -> Vec<f64> {
         let add = |part: &[Option<f64>]| part.iter().flatten().sum();
-        let roles = self.roles.len() * self.of;
-        let mut sums: Vec<f64> = seconds[..roles].chunks(self.of).map(add).collect();
-        sums.push(add(&seconds[roles..=roles]));
-        sums.push(add(&seconds[roles + 1..]));
+        let (roles, behind) = seconds.split_at(self.roles.len() * self.of);
+        let mut sums: Vec<f64> = roles.chunks(self.of).map(add).collect();
+        sums.extend(behind.chunks(1).map(add));
         sums
     }
 

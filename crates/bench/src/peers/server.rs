@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::cases::Update;
-use crate::cost;
+use crate::cost::Payer;
 use crate::ingest::child::Part;
 use crate::ingest::{self, Stage};
 use crate::posts::SECRET;
@@ -149,12 +149,12 @@ impl Server {
         })
     }
 
-    /// What stores for it: the processes of broker or database.
-    pub(super) async fn behind(&self, postgres: &Postgres) -> Vec<u32> {
+    /// What stores for it: broker or database.
+    pub(super) fn behind(&self, postgres: &Postgres) -> Option<Payer> {
         match &self.store {
-            Store::Log(stage) => vec![stage.nats.id()],
-            Store::Database(_) => cost::family(postgres.id()).await,
-            Store::Nothing => Vec::new(),
+            Store::Log(stage) => Some(Payer::Process(stage.nats.id())),
+            Store::Database(_) => Some(Payer::Family(postgres.id())),
+            Store::Nothing => None,
         }
     }
 
