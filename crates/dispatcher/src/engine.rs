@@ -166,6 +166,25 @@ impl Engine {
         }
     }
 
+    /// As [`Self::drive`], of a message that stood on the log up to `seen`: an answer that lacks it is
+    /// no word on what comes after it.
+    pub(crate) async fn drive_known(
+        &self,
+        id: &MessageId,
+        seen: u64,
+        behind_held: bool,
+    ) -> Result<Option<Driven>, DriveError> {
+        let driven = Box::pin(self.drive(id, behind_held)).await?;
+        if driven.is_some() {
+            return Ok(driven);
+        }
+        if self.is_behind(seen).await? {
+            return Err(DriveError::Behind);
+        }
+        // Who answered before may have been somebody else.
+        Box::pin(self.drive(id, behind_held)).await
+    }
+
     /// Whether whoever answers now has not heard of what was handed out at a sequence, so that what
     /// it does not have may be there all the same.
     pub(crate) async fn is_behind(&self, sequence: u64) -> Result<bool, LoadError> {

@@ -504,7 +504,8 @@ impl Lanes {
 
     /// Drives a message, and says what that means for later ones of its conversation.
     async fn drive(&self, id: &MessageId, behind_held: bool) -> Turn {
-        match Box::pin(self.engine.drive(id, behind_held)).await {
+        let seen = *self.book.seen.borrow();
+        match Box::pin(self.engine.drive_known(id, seen, behind_held)).await {
             Ok(Some(driven)) if driven.is_out_of_turn => Turn::Out,
             Ok(Some(driven)) => {
                 if let Some(until) = driven.until {

@@ -203,8 +203,19 @@ pub async fn read_as_of(
 
 /// Joins what the newest message and those of the other families say.
 async fn up_to(log: &Log, key: &Key, newest: Stored) -> Result<Present, PresentError> {
+    // Copies do not all know the same: what stood together is asked for at once.
+    let together = if log.has_copies() {
+        let (any, seen) = (key.any(), newest.sequence);
+        Some(log.newest_of_each(stream::EVENTS, &[&any], seen).await?)
+    } else {
+        None
+    };
     let read = async |family| {
         let subject = key.subject(family);
+        if let Some(together) = &together {
+            let found = together.iter().find(|stored| stored.subject == subject);
+            return Ok(found.cloned());
+        }
         if newest.subject == subject {
             return Ok(Some(newest.clone()));
         }
@@ -215,12 +226,14 @@ async fn up_to(log: &Log, key: &Key, newest: Stored) -> Result<Present, PresentE
         read(Family::Window),
         read(Family::Evidence)
     )?;
+    let together = together.iter().flatten().map(|stored| stored.sequence);
+    let newest_sequence = together.max().unwrap_or(newest.sequence);
     let mut present = Present {
-        newest: newest.sequence,
+        newest: newest_sequence,
         is_torn: [&inbound, &window, &evidence]
             .into_iter()
             .flatten()
-            .any(|stored| stored.sequence > newest.sequence),
+            .any(|stored| stored.sequence > newest_sequence),
         ..Present::default()
     };
     // On brand and portfolio the customer's own facts have the last word.

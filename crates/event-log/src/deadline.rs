@@ -437,10 +437,14 @@ impl Running {
                             return false;
                         }
                     }
-                    // Purged meanwhile: whatever it was, it has ended.
-                    Ok(None) => self.book.end(slot),
-                    Err(error) => {
-                        tracing::warn!(sequence, error = %error, "due message cannot be read yet");
+                    // Whatever it was, it has ended.
+                    Ok(None) if matches!(log.is_gone(stream, sequence).await, Ok(true)) => {
+                        self.book.end(slot);
+                    }
+                    unread => {
+                        let error = unread.err().map(|error| error.to_string());
+                        let error = error.unwrap_or_else(|| "whoever answers lacks it".to_owned());
+                        tracing::warn!(sequence, error, "due message cannot be read yet");
                         is_away = true;
                         let again = now.checked_add(READ_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
                         self.book.postpone(slot, again);

@@ -17,6 +17,7 @@ mod lineage;
 mod link;
 mod metrics;
 mod mirror;
+mod newest;
 mod position;
 mod read;
 mod replicas;

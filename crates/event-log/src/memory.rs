@@ -69,6 +69,9 @@ pub enum Fate {
     Forgotten,
     /// An append is done whatever it expects. As above.
     Unconditional,
+    /// What is read lacks so many of the stream's newest messages: a leader that stood still or was
+    /// cut off tells what it has until it notices. Else as [`Self::Done`].
+    Behind(u64),
 }
 
 /// Decides on the fates of a connection's operations, and how long they take.
@@ -261,22 +264,41 @@ impl Connection {
         what: &str,
         find: impl FnOnce(&Shelf) -> Option<Arc<Kept>>,
     ) -> Result<Option<Arc<Kept>>, ReadError> {
-        self.ask(Operation::Read, what, |shared, _| {
-            shared.shelf(stream, |shelf| find(shelf))
+        self.ask(Operation::Read, what, |shared, fate| {
+            shared.shelf(stream, |shelf| shelf.before(unheard(fate), find))
+        })
+        .await
+    }
+
+    /// Reads the newest message of each subject that a filter matches, and how far whoever answers has
+    /// heard of the stream.
+    pub(crate) async fn newest_of_each(
+        &self,
+        stream: &str,
+        filters: &[&str],
+    ) -> Result<(Vec<Arc<Kept>>, u64), ReadError> {
+        let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
+        let newest = |shelf: &Shelf| {
+            let all = shelf.last_per_subject(&filters).into_iter();
+            let kept = all.filter_map(|sequence| shelf.at(sequence).cloned());
+            (kept.collect(), shelf.last_sequence())
+        };
+        self.ask(Operation::Read, stream, |shared, fate| {
+            shared.shelf(stream, |shelf| shelf.before(unheard(fate), newest))
         })
         .await
     }
 
     /// How a stream stands.
     pub(crate) async fn state(&self, stream: &str) -> Result<StreamState, ReadError> {
-        let state = |shelf: &mut Shelf| StreamState {
+        let state = |shelf: &Shelf| StreamState {
             incarnation: shelf.incarnation.clone(),
             first_sequence: shelf.first_sequence(),
             last_sequence: shelf.last_sequence(),
             messages: shelf.len() as u64,
         };
-        self.ask(Operation::Read, stream, |shared, _| {
-            shared.shelf(stream, state)
+        self.ask(Operation::Read, stream, |shared, fate| {
+            shared.shelf(stream, |shelf| shelf.before(unheard(fate), state))
         })
         .await
     }
@@ -372,6 +394,14 @@ impl Connection {
             Some((Ok(link::Message::Memory(message)), hands))
         });
         Ok(messages.boxed())
+    }
+}
+
+/// How many of the newest messages whoever answers has not heard of.
+fn unheard(fate: Fate) -> u64 {
+    match fate {
+        Fate::Behind(messages) => messages,
+        _ => 0,
     }
 }
 

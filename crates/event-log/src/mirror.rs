@@ -4,7 +4,8 @@
 //! An answer from here is as good as one of the stream's leader. Each question first has the leader
 //! say what its newest message is, after it was asked, and waits until the mirror has heard that
 //! far; one such read serves all who ask meanwhile. Where that takes too long the leader is asked
-//! for the subject itself. What is not kept is read, and bounded is what is kept.
+//! for the subject itself. What is not kept is read, of somebody who has heard of all that the mirror
+//! and the leader had; and bounded is what is kept.
 //!
 //! The removal of a message is not heard: what was erased is forgotten after [`AGE_MAX`]. Of customers
 //! who are erased the tombstone is heard, and with it what is kept of them is forgotten at once.
@@ -39,8 +40,16 @@ pub(crate) struct Mirror {
     kept: Mutex<LruCache<String, Page>>,
     /// Everything up to this sequence was heard; `None` before the mirror listens and after.
     heard: watch::Sender<Option<u64>>,
-    /// When the leader was last asked, and what for its newest message was.
-    proven: tokio::sync::Mutex<Option<(Instant, u64)>>,
+    /// When the leader was last asked, and what its newest message was.
+    proven: tokio::sync::Mutex<Option<(Instant, Newest)>>,
+}
+
+/// The newest message of a stream, and its subject, on which something stands in any case; 0 and none
+/// if there is none.
+#[derive(Debug, Clone, Default)]
+struct Newest {
+    sequence: u64,
+    subject: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -132,12 +141,16 @@ impl Mirror {
             since: begun,
         };
         lock(&self.kept).insert(subject.to_owned(), asked);
-        let stored = log.last(self.stream, subject).await?;
+        let (stored, is_sure) = self.read(log, subject, begun).await?;
         let mut kept = lock(&self.kept);
         if let Some(page) = kept.get_mut(subject)
             && matches!(page.stored, Known::Asked(by) if by == begun)
         {
-            page.stored = Known::Is(stored.clone().map(Arc::new));
+            if is_sure {
+                page.stored = Known::Is(stored.clone().map(Arc::new));
+            } else {
+                kept.remove(subject);
+            }
         }
         Ok(stored)
     }
@@ -151,22 +164,51 @@ impl Mirror {
         page.map_or(Known::Asked(now), |page| page.stored.clone())
     }
 
+    /// Reads what stands last on a subject. Returns also whether it may be kept: an answer of somebody
+    /// who is behind would be believed for as long.
+    async fn read(
+        &self,
+        log: &Inner,
+        subject: &str,
+        begun: Instant,
+    ) -> Result<(Option<Stored>, bool), ReadError> {
+        if !log.has_copies() {
+            return Ok((log.last(self.stream, subject).await?, true));
+        }
+        let newest = self.newest(log, begun).await?;
+        // Of nothing, nobody tells how new it is.
+        let Some(stands) = newest.subject else {
+            return Ok((log.last(self.stream, subject).await?, false));
+        };
+        let seen = self.heard.borrow().unwrap_or(0).max(newest.sequence);
+        let filters = [subject, &stands];
+        let all = log.newest_of_each(self.stream, &filters, seen).await?;
+        let found = all.into_iter().find(|stored| stored.subject == subject);
+        Ok((found, true))
+    }
+
+    /// The newest message, as the leader told it after `begun`.
+    async fn newest(&self, log: &Inner, begun: Instant) -> Result<Newest, ReadError> {
+        // Who waits here finds the answer that somebody else asked for meanwhile.
+        let mut proven = self.proven.lock().await;
+        if let Some((asked, newest)) = &*proven
+            && *asked >= begun
+        {
+            return Ok(newest.clone());
+        }
+        let asked = Instant::now();
+        let stored = log.last(self.stream, NEWEST).await?;
+        let newest = stored.map_or_else(Newest::default, |stored| Newest {
+            sequence: stored.sequence,
+            subject: Some(stored.subject),
+        });
+        *proven = Some((asked, newest.clone()));
+        Ok(newest)
+    }
+
     /// Returns whether everything was heard that was stored before `begun`.
     async fn is_proven(&self, log: &Inner, begun: Instant) -> Result<bool, ReadError> {
-        let newest = {
-            // Who waits here finds the answer that somebody else asked for meanwhile.
-            let mut proven = self.proven.lock().await;
-            match *proven {
-                Some((asked, newest)) if asked >= begun => newest,
-                _ => {
-                    let asked = Instant::now();
-                    let stored = log.last(self.stream, NEWEST).await?;
-                    let newest = stored.map_or(0, |stored| stored.sequence);
-                    *proven = Some((asked, newest));
-                    newest
-                }
-            }
-        };
+        let newest = self.newest(log, begun).await?.sequence;
         let mut heard = self.heard.subscribe();
         let reached = heard.wait_for(|heard| heard.is_none_or(|heard| heard >= newest));
         Ok(matches!(

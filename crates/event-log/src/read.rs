@@ -343,7 +343,7 @@ impl Inner {
     }
 
     /// As [`Self::in_time`], of a log in memory.
-    async fn patiently<T>(
+    pub(crate) async fn patiently<T>(
         &self,
         what: &str,
         answer: impl Future<Output = Result<T, ReadError>>,

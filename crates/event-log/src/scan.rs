@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::connect::Inner;
 use crate::link::Link;
 use crate::{Log, ReadError, wire};
 
@@ -94,7 +95,7 @@ impl Log {
             let is_next = batch
                 .last()
                 .is_none_or(|last| before == Some(last.sequence));
-            match self.direct(stream, reply) {
+            match direct(&self.inner, stream, reply) {
                 Some(stored) if is_next => batch.push(stored),
                 _ => break,
             }
@@ -124,24 +125,26 @@ impl Log {
         }
         batch
     }
+}
 
-    fn direct(&self, stream: &str, reply: Message) -> Option<Stored> {
-        let headers = reply.headers?;
-        let sequence = text(&headers, "Nats-Sequence")?.parse().ok()?;
-        let subject = text(&headers, "Nats-Subject")?.to_owned();
-        let stored_at: Timestamp = text(&headers, "Nats-Time-Stamp")?.parse().ok()?;
-        let mut kept = wire::headers(&headers);
-        kept.retain(|(name, _)| !DIRECT_HEADERS.contains(&name.as_str()));
-        Some(Stored {
-            stream: stream.to_owned(),
-            incarnation: self.incarnation(stream),
-            sequence,
-            subject,
-            stored_at,
-            headers: kept,
-            payload: reply.payload,
-        })
-    }
+/// A message as the broker sends it when it is asked for directly; `None` if it does not say where it
+/// stands.
+pub(crate) fn direct(log: &Inner, stream: &str, reply: Message) -> Option<Stored> {
+    let headers = reply.headers?;
+    let sequence = text(&headers, "Nats-Sequence")?.parse().ok()?;
+    let subject = text(&headers, "Nats-Subject")?.to_owned();
+    let stored_at: Timestamp = text(&headers, "Nats-Time-Stamp")?.parse().ok()?;
+    let mut kept = wire::headers(&headers);
+    kept.retain(|(name, _)| !DIRECT_HEADERS.contains(&name.as_str()));
+    Some(Stored {
+        stream: stream.to_owned(),
+        incarnation: log.incarnations.get(stream).cloned().unwrap_or_default(),
+        sequence,
+        subject,
+        stored_at,
+        headers: kept,
+        payload: reply.payload,
+    })
 }
 
 /// What a direct answer adds to the message's own headers.
@@ -155,6 +158,6 @@ const DIRECT_HEADERS: [&str; 7] = [
     "Nats-UpTo-Sequence",
 ];
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(async_nats::HeaderValue::as_str)
 }

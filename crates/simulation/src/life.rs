@@ -66,7 +66,9 @@ impl Doing {
                     mishap,
                 },
                 Self::Log(doing),
-            ) if (*at, *operation, *number) == (process, doing, nth) => Some(*mishap),
+            ) if (*at, *operation) == (process, doing) && mishap.befalls(*number, nth) => {
+                Some(*mishap)
+            }
             (
                 Fault::Store {
                     process: at,
@@ -215,6 +217,7 @@ impl Life {
         }
         match mishap {
             Some(Mishap::Fate(fate)) => fate,
+            Some(Mishap::Behind { unheard, .. }) => Fate::Behind(unheard),
             Some(Mishap::KilledAfter) if doing.has_way_back() => {
                 self.dies.store(true, Ordering::Relaxed);
                 Fate::Done

@@ -161,6 +161,24 @@ pub enum Mishap {
     KilledBefore,
     /// The process is killed after it, before it hears of it.
     KilledAfter,
+    /// So many times in a row it is answered by a broker that has not heard of the newest messages.
+    Behind {
+        /// How many times.
+        times: u64,
+        /// How many messages of the stream.
+        unheard: u64,
+    },
+}
+
+impl Mishap {
+    /// Whether it befalls the nth time if it begins with another.
+    pub(crate) fn befalls(self, first: u64, nth: u64) -> bool {
+        let times = match self {
+            Self::Behind { times, .. } => times,
+            _ => 1,
+        };
+        (first..first + times).contains(&nth)
+    }
 }
 
 /// What becomes of a call.
@@ -204,6 +222,9 @@ pub(crate) const PROJECTORS: [&str; 2] = ["projector-a", "projector-b"];
 
 /// From here on, deeds and faults are about the archive, so that those of plans without one stay.
 const OF_ARCHIVES: u64 = 1_000;
+
+/// From here on, faults are about brokers that are behind, for the same reason.
+const OF_THE_BEHIND: u64 = 2_000;
 
 /// Of how many plans in a hundred an archive is part.
 const PROJECTED_PERCENT: u64 = 5;
@@ -252,6 +273,12 @@ impl Plan {
         };
         let of_archives = (OF_ARCHIVES..OF_ARCHIVES + of_archives)
             .map(|at| (at, fault_of_archives(seeded, at, projectors)));
+        let of_the_behind = match seeded.of("behind").below(4) {
+            0 => 1 + seeded.of("faults of the behind").below(3),
+            _ => 0,
+        };
+        let of_the_behind = (OF_THE_BEHIND..OF_THE_BEHIND + of_the_behind)
+            .map(|at| (at, fault_of_the_behind(seeded, at, trackers, dispatchers)));
         Self {
             seed,
             customers,
@@ -261,7 +288,7 @@ impl Plan {
             has_lease: seeded.of("lease").chance(40),
             has_sms: seeded.of("sms").chance(60),
             deeds,
-            faults: faults.chain(of_archives).collect(),
+            faults: faults.chain(of_archives).chain(of_the_behind).collect(),
             planted: Planted::Nothing,
         }
     }
@@ -346,11 +373,7 @@ fn fault(seeded: Seeded, number: u64, trackers: usize, dispatchers: usize) -> Fa
     let seeded = seeded.of("fault").nth(number);
     match seeded.of("where").below(100) {
         0..60 => {
-            let processes: Vec<&'static str> = TRACKERS[..trackers]
-                .iter()
-                .chain(&DISPATCHERS[..dispatchers])
-                .copied()
-                .collect();
+            let processes = writers(trackers, dispatchers);
             let (operation, within) = seeded.of("operation").one(&[
                 (Operation::Append, 12),
                 (Operation::Append, 30),
@@ -389,6 +412,26 @@ fn fault(seeded: Seeded, number: u64, trackers: usize, dispatchers: usize) -> Fa
                 ReportMishap::Backwards,
                 ReportMishap::Never,
             ]),
+        },
+    }
+}
+
+/// The processes that write to the log.
+fn writers(trackers: usize, dispatchers: usize) -> Vec<&'static str> {
+    let all = TRACKERS[..trackers].iter();
+    all.chain(&DISPATCHERS[..dispatchers]).copied().collect()
+}
+
+fn fault_of_the_behind(seeded: Seeded, number: u64, trackers: usize, dispatchers: usize) -> Fault {
+    let seeded = seeded.of("fault").nth(number);
+    let within = seeded.of("within").one(&[60, 200]);
+    Fault::Log {
+        process: seeded.of("process").one(&writers(trackers, dispatchers)),
+        operation: Operation::Read,
+        nth: seeded.of("nth").below(within),
+        mishap: Mishap::Behind {
+            times: seeded.of("times").one(&[1, 3, 10]),
+            unheard: seeded.of("unheard").one(&[1, 2, 5]),
         },
     }
 }

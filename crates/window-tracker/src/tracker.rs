@@ -88,10 +88,8 @@ impl Tracker {
     async fn read_since(&self, key: &Key, seen: u64) -> Result<Present, AdvanceError> {
         let present = present::read(&self.log, &self.directory, key).await?;
         if present.newest < seen {
-            let first = self.log.first_from(stream::EVENTS, seen).await;
-            let first = first.map_err(PresentError::Read)?;
-            // It has been erased where somebody who knows later ones no longer has it.
-            if first.is_none_or(|first| first == seen) {
+            let is_gone = self.log.is_gone(stream::EVENTS, seen).await;
+            if !is_gone.map_err(PresentError::Read)? {
                 return Err(AdvanceError::Behind);
             }
         }

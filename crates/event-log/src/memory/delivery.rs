@@ -121,7 +121,7 @@ impl Hands {
             match taken.unwrap_or(Taken::Nothing(None)) {
                 Taken::Message(kept, pending) => {
                     match self.fates.going(Operation::HandOut, self.name).await {
-                        Fate::Done | Fate::Forgotten | Fate::Unconditional => {}
+                        Fate::Done | Fate::Forgotten | Fate::Unconditional | Fate::Behind(_) => {}
                         Fate::Unanswered => {
                             let (name, sequence) = (self.name, kept.sequence);
                             let at_once = AckKind::Nak(None);

@@ -54,6 +54,8 @@ pub(crate) struct Shelf {
     kept: BTreeMap<u64, Arc<Kept>>,
     by_subject: BTreeMap<Subject, BTreeSet<u64>>,
     last: u64,
+    /// How many of the newest messages whoever looks now does not see.
+    unheard: u64,
     bytes: usize,
     ids: HashMap<String, (Instant, u64)>,
     pub(crate) queues: BTreeMap<&'static str, Queue>,
@@ -97,6 +99,7 @@ impl Shelf {
             kept: BTreeMap::new(),
             by_subject: BTreeMap::new(),
             last: 0,
+            unheard: 0,
             bytes: 0,
             ids: HashMap::new(),
             queues: BTreeMap::new(),
@@ -239,22 +242,32 @@ impl Shelf {
     }
 
     pub(crate) fn last_sequence(&self) -> u64 {
-        self.last
+        self.last - self.unheard
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.kept.len()
+        self.kept.range(..=self.last_sequence()).count()
+    }
+
+    /// Lets somebody look who has not heard of so many of the newest messages.
+    pub(crate) fn before<T>(&mut self, unheard: u64, look: impl FnOnce(&Self) -> T) -> T {
+        self.unheard = unheard.min(self.last);
+        let found = look(self);
+        self.unheard = 0;
+        found
     }
 
     pub(crate) fn at(&self, sequence: u64) -> Option<&Arc<Kept>> {
-        self.kept.get(&sequence)
+        let is_heard_of = sequence <= self.last_sequence();
+        self.kept.get(&sequence).filter(|_| is_heard_of)
     }
 
     /// The newest message that a filter matches.
     pub(crate) fn last(&self, filter: &str) -> Option<&Arc<Kept>> {
-        let newest = |of_subject: &BTreeSet<u64>| of_subject.last().copied();
+        let heard_of = ..=self.last_sequence();
+        let newest = |of_subject: &BTreeSet<u64>| of_subject.range(heard_of).next_back().copied();
         let sequence = if filter == ">" {
-            self.kept.keys().next_back().copied()
+            self.kept.range(heard_of).next_back().map(|(at, _)| *at)
         } else if filter.contains(['*', '>']) {
             let subjects = self.by_subject.iter();
             let subjects = subjects.filter(|(subject, _)| matches_filter(filter, subject));
@@ -268,17 +281,22 @@ impl Shelf {
     /// The first message at or after a sequence that one of the filters matches; no filter stands
     /// for all.
     pub(crate) fn next(&self, filters: &[String], from: u64) -> Option<&Arc<Kept>> {
+        // A range that ends before it begins is none, and a map panics at it.
+        let heard_of = (from <= self.last_sequence()).then(|| from..=self.last_sequence())?;
         if let [filter] = filters
             && !filter.contains(['*', '>'])
         {
             let of_subject = self.by_subject.get(&Subject::from(filter.as_str()))?;
-            return self.kept.get(of_subject.range(from..).next()?);
+            return self.kept.get(of_subject.range(heard_of).next()?);
         }
         let matches = |kept: &&Arc<Kept>| {
             let mut filters = filters.iter();
             filters.len() == 0 || filters.any(|filter| matches_filter(filter, &kept.subject))
         };
-        self.kept.range(from..).map(|(_, kept)| kept).find(matches)
+        self.kept
+            .range(heard_of)
+            .map(|(_, kept)| kept)
+            .find(matches)
     }
 
     /// Where the newest message of each subject that a filter matches stands, in order.
@@ -287,8 +305,9 @@ impl Shelf {
         let matching = subjects.filter(|(subject, _)| {
             filters.is_empty() || filters.iter().any(|filter| matches_filter(filter, subject))
         });
+        let heard_of = ..=self.last_sequence();
         matching
-            .filter_map(|(_, all)| all.last().copied())
+            .filter_map(|(_, all)| all.range(heard_of).next_back().copied())
             .collect()
     }
 

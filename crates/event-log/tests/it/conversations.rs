@@ -6,15 +6,15 @@ use casement_domain::inbound::{
 };
 use casement_domain::window::{EntryPoint, Evidence, Facts, Policy, decide, is_unsure};
 use casement_event::convert::{inbound, timestamp, window};
-use casement_event::subject::{self, Family};
+use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Uuid, id, v1};
-use casement_event_log::conversation::{Key, follow, read, recall};
+use casement_event_log::conversation::{Key, follow, read, read_as_of, recall};
 use casement_event_log::directory::Directory;
 use casement_event_log::{Expect, Log};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Ground, customer, number, on_both};
+use crate::stage::{Ground, behind, customer, number, on_both};
 
 const HOUR: i64 = 3_600;
 
@@ -239,4 +239,27 @@ on_both! {
         assert_eq!(present.facts.merged_at, None);
         assert_eq!(present.facts.recent.times(), [10, 20, 30].map(at));
     }
+}
+
+#[tokio::test]
+async fn a_present_does_not_lack_what_came_before_its_newest_event() {
+    let (log, fates) = behind();
+    let directory = Directory::start(&log, CancellationToken::new()).await;
+    let key = key("c1");
+    let first = fact(10, Kind::Content, nothing());
+    let known = hear(&log, "c1", Summary::default(), &first).await;
+    let told = tell(&log, "c1", &Facts::of(&known), 11).await;
+    hear(&log, "c1", known, &fact(20, Kind::Content, nothing())).await;
+    let seen = log.last(stream::EVENTS, &key.any()).await.unwrap().unwrap();
+    // Whoever answers now knows of the first word alone, and not that the window was opened.
+    fates.by(2);
+    let reading = tokio::spawn(async move {
+        let present = read_as_of(&log, &directory, &key, seen).await;
+        present.unwrap()
+    });
+    while fates.answers() < 3 {
+        tokio::task::yield_now().await;
+    }
+    fates.by(0);
+    assert_eq!(reading.await.unwrap().told, told);
 }

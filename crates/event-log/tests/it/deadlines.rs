@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::stage::{Ground, note, notes_of, on_both, stage, write};
+use crate::stage::{Ground, behind, note, notes_of, on_both, stage, write};
 
 /// A clock that starts where the test says, and whether it can be trusted.
 struct Clock {
@@ -443,4 +443,22 @@ on_both! {
         assert_eq!(running.due_name().await, "given-up");
         assert!(begun.elapsed() >= Duration::from_secs(2));
     }
+}
+
+#[tokio::test]
+async fn a_deadline_that_whoever_answers_has_not_heard_of_is_not_forgotten() {
+    let (log, fates) = behind();
+    let clock = Clock::start();
+    let mut running = start(&log, options(), &clock);
+    running.has_seen(0).await;
+    fates.by(1);
+    set(&log, "unheard", Some(clock.in_ms(-1))).await;
+    // The message, and whether it is gone.
+    eventually("it was looked for", async || {
+        let answers = fates.answers();
+        if answers >= 4 { Ok(()) } else { Err(answers) }
+    })
+    .await;
+    fates.by(0);
+    assert_eq!(running.due_name().await, "unheard");
 }

@@ -21,6 +21,7 @@ mod following;
 mod inspecting;
 mod leases;
 mod mirrors;
+mod newest;
 mod proving;
 mod scanning;
 mod snapshots;

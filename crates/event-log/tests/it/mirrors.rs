@@ -5,7 +5,7 @@ use casement_event_log::{Expect, Log};
 use casement_testkit::eventually;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{self, Ground, note, notes_of, on_both, stage};
+use crate::stage::{self, Ground, behind, note, notes_of, on_both, stage};
 
 /// Writes, and returns where.
 async fn write(log: &Log, name: &str) -> u64 {
@@ -94,4 +94,35 @@ async fn a_broker_that_is_away_gives_no_answer_and_afterwards_the_right_one() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_somebody_tells_who_is_behind_is_not_kept() {
+    for written_before in [0, 1] {
+        let (log, fates) = behind();
+        for _ in 0..written_before {
+            write(&log, "bo").await;
+        }
+        let stopping = CancellationToken::new();
+        let _stopping = stopping.clone().drop_guard();
+        tokio::spawn({
+            let log = log.clone();
+            async move { log.mirror(stream::EVENTS, stopping).await }
+        });
+        let written = write(&log, "ana").await;
+        eventually("it is kept, and only proven", async || {
+            last(&log, "bo").await;
+            match fates.last_read().as_str() {
+                ">" => Ok(()),
+                other => Err(other.to_owned()),
+            }
+        })
+        .await;
+        fates.by(1);
+        // It may say that nothing stands there, or nothing.
+        let _ = log.last(stream::EVENTS, &notes_of("ana")).await;
+        assert!(fates.answers() > 0);
+        fates.by(0);
+        assert_eq!(last(&log, "ana").await, written, "{written_before} before");
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! The events mean nothing; the log does not look inside.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use casement_domain::id::{BusinessNumber, CustomerId};
@@ -9,9 +11,11 @@ use casement_event::subject::{self, Family, stream};
 use casement_event::{Event, Record, Stored, Uuid, id, v1};
 use casement_event_log::{Config, Expect, Log, Position};
 
-use casement_event_log::memory::{Broker, Calm};
+use casement_event_log::memory::{Broker, Calm, Fate, Fates, Operation};
 use casement_shell::SystemClock;
 use casement_testkit::NatsServer;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 /// What logs stand on: the contract is one, whoever keeps it.
@@ -38,6 +42,58 @@ impl Ground {
             Self::Memory(broker) => broker.connect(&Config::default(), Calm),
         }
     }
+}
+
+/// A connection that is answered, for as long as it is told to be, by a broker that has not heard of
+/// the newest messages. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Behind {
+    unheard: Arc<AtomicU64>,
+    answers: Arc<AtomicU64>,
+    last_read: Arc<Mutex<String>>,
+}
+
+impl Behind {
+    /// From now on whoever answers has not heard of so many.
+    pub(crate) fn by(&self, unheard: u64) {
+        self.unheard.store(unheard, Ordering::SeqCst);
+    }
+
+    /// How often somebody answered who was behind.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::SeqCst)
+    }
+
+    /// What was asked for last.
+    pub(crate) fn last_read(&self) -> String {
+        self.last_read.lock().unwrap().clone()
+    }
+}
+
+impl Fates for Behind {
+    fn going<'a>(&'a self, operation: Operation, what: &'a str) -> BoxFuture<'a, Fate> {
+        if operation == Operation::Read {
+            what.clone_into(&mut self.last_read.lock().unwrap());
+        }
+        let unheard = self.unheard.load(Ordering::SeqCst);
+        if operation != Operation::Read || unheard == 0 {
+            return std::future::ready(Fate::Done).boxed();
+        }
+        self.answers.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Fate::Behind(unheard)).boxed()
+    }
+
+    fn coming<'a>(&'a self, _: Operation, _: &'a str) -> BoxFuture<'a, ()> {
+        std::future::ready(()).boxed()
+    }
+}
+
+/// A log in memory, and what makes those who answer for it be behind.
+pub(crate) fn behind() -> (Log, Behind) {
+    let clock = SystemClock::shared();
+    let broker = Broker::new(&Config::default(), move || clock.now());
+    let behind = Behind::default();
+    (broker.connect(&Config::default(), behind.clone()), behind)
 }
 
 /// Holds a claim against a real broker, and against the one in memory.
