@@ -312,6 +312,8 @@ mod tests {
         assert_eq!(turns.priority(&2), Some(Reply));
         assert!(turns.leave(&3));
         assert!(!turns.leave(&3));
+        assert_eq!((turns.waiting(Bulk), turns.waiting(Reply)), (1, 1));
+        assert_eq!(turns.ahead_of(Bulk), 2);
         assert_eq!(all(&mut turns), [2, 1]);
         assert!(turns.is_empty());
     }

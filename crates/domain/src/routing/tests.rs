@@ -16,6 +16,7 @@ mod opt_in;
 mod policies;
 mod quiet;
 mod templates;
+mod words;
 
 const DAY: i64 = 24 * 3600;
 

@@ -268,6 +268,34 @@ fn what_is_shown_is_filled_in_and_keeps_what_nothing_is_given_for() {
     assert!(cards.is_empty());
 }
 
+#[test]
+fn a_one_time_code_is_what_a_button_hands_out() {
+    let with = |kind| of_part(None, "Your code", vec![button(kind, "")]);
+    assert!(with(ButtonKind::Otp).has_code());
+    assert!(!with(ButtonKind::CopyCode).has_code(), "that is a coupon's");
+    assert!(!of_part(None, "Your code is {{1}}", Vec::new()).has_code());
+}
+
+#[test]
+fn parameters_are_named_by_the_platforms_words() {
+    for (kind, word) in [
+        (Kind::Text, "text"),
+        (Kind::Payload, "payload"),
+        (Kind::Image, "image"),
+        (Kind::Video, "video"),
+        (Kind::Document, "document"),
+        (Kind::Location, "location"),
+        (Kind::Product, "product"),
+        (Kind::CouponCode, "coupon_code"),
+        (Kind::Action, "action"),
+        (Kind::OfferEnd, "limited_time_offer"),
+        (Kind::TtlMinutes, "ttl_minutes"),
+        (Kind::Other, "another kind"),
+    ] {
+        assert_eq!(kind.as_str(), word);
+    }
+}
+
 proptest! {
     #[test]
     fn what_fills_every_placeholder_always_fits(count in 0_usize..20, has_image: bool, links in 0_usize..4) {

@@ -339,9 +339,19 @@ fn a_number_whose_status_nobody_knows_sends() {
 
 #[test]
 fn a_number_that_is_gone_holds_nothing_and_leaves_sms_unless_it_is_somebody_elses() {
-    for (gone, left) in [
-        (Gone::Deregistered, Some(Route::Sms)),
-        (Gone::MigratedAway, None),
+    for (gone, left, reason, told) in [
+        (
+            Gone::Deregistered,
+            Some(Route::Sms),
+            "NUMBER_DEREGISTERED",
+            "was deregistered",
+        ),
+        (
+            Gone::MigratedAway,
+            None,
+            "NUMBER_MIGRATED_AWAY",
+            "went to another",
+        ),
     ] {
         let sender = Sender {
             has_whatsapp: true,
@@ -361,6 +371,7 @@ fn a_number_that_is_gone_holds_nothing_and_leaves_sms_unless_it_is_somebody_else
         assert_eq!(decision.chosen, None);
         assert!(!decision.can_wait());
         let hold = decision.candidate(Route::Hold).unwrap();
-        assert_eq!(hold.reason, gone.as_str());
+        assert_eq!(hold.reason, reason);
+        assert!(hold.text.contains(told), "{}", hold.text);
     }
 }
