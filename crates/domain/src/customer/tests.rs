@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod phones;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
