@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod course;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
 }
@@ -283,7 +285,8 @@ fn each_thing_that_the_platform_asks_for_can_be_what_is_missing() {
         let unmet: Vec<_> = unmet(&checked).collect();
         assert_eq!(unmet.len(), 1, "{kind:?}: {unmet:?}");
         assert_eq!((unmet[0].kind, unmet[0].verdict), (kind, Verdict::Failed));
-        assert!(!unmet[0].fix.is_empty() && !unmet[0].is_vouched);
+        assert!(!unmet[0].is_vouched);
+        assert!(unmet[0].fix.contains(' '), "{kind:?}: what helps is said");
     }
 }
 
@@ -351,6 +354,27 @@ fn templates_are_told_apart_by_what_is_found_at_the_destination() {
         ])
     );
     assert_eq!(compared.missing, 1);
+    let should_come: Vec<_> = source.iter().filter(|one| one.should_come()).collect();
+    let names: Vec<_> = should_come.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["good", "quiet", "lost", "judged"]);
+}
+
+#[test]
+fn of_which_business_an_account_is_has_to_be_known_of_both() {
+    for (from, to, verdict) in [
+        ("1", "1", Verdict::Passed),
+        ("1", "2", Verdict::Failed),
+        ("", "1", Verdict::Unknown),
+        ("1", "", Verdict::Unknown),
+        ("", "", Verdict::Unknown),
+    ] {
+        let mut found = ready();
+        from.clone_into(&mut found.source.portfolio_id);
+        to.clone_into(&mut found.destination.portfolio_id);
+        let checked = check(&found, &[]);
+        let same = checked.iter().find(|one| one.kind == Kind::SameBusiness);
+        assert_eq!(same.unwrap().verdict, verdict, "{from:?} {to:?}");
+    }
 }
 
 #[test]
