@@ -178,8 +178,13 @@ mod tests {
             let locked = Refusal::Locked { until: at(77) };
             assert_eq!(tally.claim(act, at(76)), Err(locked));
             assert_eq!(tally.left(act, at(76)), 0);
-            assert!(tally.claim(act, at(77)).is_ok());
+            assert_eq!(tally.left(act, at(77)), 10);
+            let claimed = tally.claim(act, at(77)).unwrap();
+            assert_eq!(claimed.locked_until, None, "what is over is not kept");
         }
+        let early = tally.locked(at(76));
+        assert_eq!(early.locked_until, Some(at(148)));
+        assert_eq!(tally.locked(at(4)).locked_until, Some(at(77)));
     }
 
     proptest! {

@@ -107,6 +107,12 @@ mod tests {
     }
 
     #[test]
+    fn a_standing_has_a_word_for_logs() {
+        let all = [Standing::Sound, Standing::AtRisk, Standing::Stopped];
+        assert_eq!(all.map(Standing::as_str), ["sound", "at_risk", "stopped"]);
+    }
+
+    #[test]
     fn only_a_stop_keeps_everything_on_the_log() {
         for (standing, permits) in [
             (Standing::Sound, true),

@@ -216,6 +216,124 @@ fn a_wait_that_ends_after_the_message_is_not_waited_for() {
     assert_eq!(stop.look_again_at(at(30)), at(30), "it ends before");
 }
 
+fn stop(halt: &str, until: Option<i64>, probe_at: Option<i64>) -> Stop {
+    Stop {
+        halt: halt.to_owned(),
+        until: until.map(at),
+        probe_at: probe_at.map(at),
+        ..Stop::by_budget(1, at(0))
+    }
+}
+
+#[test]
+fn of_two_ways_the_one_that_opens_first_is_told_and_either_may_do() {
+    for (one, other, sooner) in [
+        ((Some(60), None), (Some(59), None), "other"),
+        ((Some(60), None), (Some(60), None), "one"),
+        ((Some(60), None), (None, Some(59)), "other"),
+        ((None, None), (None, Some(59)), "other"),
+        ((None, Some(5)), (Some(6), Some(1)), "one"),
+        ((None, None), (None, None), "one"),
+    ] {
+        let (one, other) = (stop("one", one.0, one.1), stop("other", other.0, other.1));
+        assert_eq!(one.or(other).halt, sooner);
+    }
+    for (one, other) in [(false, false), (false, true), (true, false), (true, true)] {
+        let with = |name, is| Stop {
+            may_go_elsewhere: is,
+            is_waited_for: is,
+            ..stop(name, Some(60), None)
+        };
+        let either = with("one", one).or(with("other", other));
+        assert_eq!(
+            (either.may_go_elsewhere, either.is_waited_for),
+            (one || other, one || other)
+        );
+        // In the one that lasts longer, or in the other.
+        for last in [59, 61] {
+            let longer = Stop {
+                until: Some(at(last)),
+                ..with("other", other)
+            };
+            let target = Stops::default()
+                .with_template(with("one", one))
+                .with_template(longer);
+            let both = target.on(Route::Template).unwrap();
+            assert_eq!(both.halt, if last == 61 { "other" } else { "one" });
+            assert_eq!(
+                (both.may_go_elsewhere, both.is_waited_for),
+                (one && other, one && other)
+            );
+        }
+    }
+    let equal = Stops::default().with_template(stop("first", Some(60), None));
+    let equal = equal.with_template(stop("second", Some(60), None));
+    assert_eq!(equal.on(Route::Template).unwrap().halt, "first");
+}
+
+#[test]
+fn a_halt_is_told_with_what_it_stops_and_why() {
+    let by_hand = |reason: &str| Cause::ByHand {
+        reason: reason.to_owned(),
+    };
+    let code = |code| Cause::Code {
+        code,
+        meaning: "no payment".to_owned(),
+    };
+    for (scope, cause, key, says) in [
+        (
+            Scope::Number,
+            by_hand(""),
+            "hand",
+            "Sending is paused for the number.",
+        ),
+        (
+            Scope::Brand,
+            by_hand("a mistake"),
+            "hand",
+            "Sending is paused for the brand: a mistake.",
+        ),
+        (
+            Scope::Waba,
+            code(131_042),
+            "131042",
+            "Sending is halted for the business account since error 131042: no payment.",
+        ),
+        (
+            Scope::Token,
+            code(-1),
+            "-1",
+            "Sending is halted for the access token: no payment.",
+        ),
+        (
+            Scope::Portfolio,
+            code(0),
+            "0",
+            "Sending is halted for the portfolio since error 0: no payment.",
+        ),
+    ] {
+        assert_eq!(cause.key(), key);
+        let target = Target::new(scope, "x");
+        let halt = Halt {
+            cause,
+            ..halt(target.clone())
+        };
+        let stops = Stops::of([("h", &halt)], &sending(&[target]), at(1));
+        assert_eq!(stops.on(Route::FreeForm).unwrap().text, says);
+    }
+}
+
+#[test]
+fn so_many_calls_that_were_accepted_end_what_was_by_chance() {
+    let first = set(None, &order(BY_TIME, 0), at(0)).unwrap();
+    let known = Known::Set(first);
+    let renewals = |accepted| {
+        let halt = super::set(Some(&known), &order(BY_TIME, 61), accepted, at(61));
+        halt.unwrap().renewals
+    };
+    assert_eq!((renewals(ACCEPTED_LEN - 1), renewals(ACCEPTED_LEN)), (1, 0));
+}
+
 proptest! {
     /// However often it comes back, and with whatever factor, a wait has a bound and never shrinks.
     #[test]

@@ -105,6 +105,26 @@ fn a_deregistered_number_is_gone_until_it_is_registered_again() {
 }
 
 #[test]
+fn a_number_that_is_being_deregistered_is_not_connected_whatever_the_platform_still_says() {
+    let health = with(&[
+        (Kind::Status, fact(9, "CONNECTED")),
+        (
+            Kind::Registration,
+            fact(5, words::DEREGISTERING).because("by ana"),
+        ),
+    ]);
+    let expected = Connection::NotConnected {
+        status: words::DEREGISTERING.to_owned(),
+        detail: "by ana".to_owned(),
+        since: at(5),
+    };
+    assert_eq!(health.connection(), expected);
+    let kinds: Vec<Kind> = health.facts().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds.len(), 2);
+    assert!(kinds.contains(&Kind::Status) && kinds.contains(&Kind::Registration));
+}
+
+#[test]
 fn limits_are_read_however_the_platform_writes_them() {
     let table = [
         ("TIER_50", Limit::Customers(50)),
@@ -148,6 +168,11 @@ fn a_restriction_of_what_a_business_begins_stops_templates_until_its_end() {
     let stops = template_stop(&health, "s", at(50)).unwrap();
     assert_eq!(stops.until, Some(at(100)));
     assert_eq!(template_stop(&health, "s", at(100)), None);
+    let endless = with(&[(
+        Kind::Restriction,
+        fact(1, "RESTRICTED_BIZ_INITIATED_MESSAGING"),
+    )]);
+    assert_eq!(template_stop(&endless, "s", at(50)).unwrap().until, None);
     let other = with(&[(
         Kind::Restriction,
         fact(1, "RESTRICTED_ADD_PHONE_NUMBER_ACTION"),

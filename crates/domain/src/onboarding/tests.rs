@@ -53,6 +53,116 @@ fn a_stop_waits_for_somebody_and_a_retry_begins_the_same_step() {
 }
 
 #[test]
+fn a_retry_begins_anew_and_an_end_leaves_nothing_under_way() {
+    let begun = Course::start(false, at(0)).begin(at(0)).unwrap();
+    assert_eq!((begun.state, begun.begun_at), (State::Running, Some(at(0))));
+    let waiting = begun.failed(Trouble::Away, at(1));
+    assert_eq!((waiting.state, waiting.begun_at), (State::Waiting, None));
+    assert_eq!(waiting.trouble, Some(Trouble::Away));
+    let anew = waiting.begin(waiting.next_at.unwrap()).unwrap();
+    assert_eq!((anew.state, anew.tries), (State::Running, 2));
+
+    let stopped = anew.failed(Trouble::PinWrong, at(9));
+    let again = stopped.retry(at(10)).unwrap();
+    assert_eq!(
+        (again.state, again.tries, again.trouble),
+        (State::Running, 0, None)
+    );
+    // Who retries what is due already does no harm.
+    assert_eq!(
+        again.retry(at(11)).map(|course| course.next_at),
+        Ok(Some(at(11)))
+    );
+
+    let cancelled = begun.cancel().unwrap().unwrap();
+    assert_eq!(cancelled.state, State::Cancelled);
+    assert_eq!((cancelled.begun_at, cancelled.next_at), (None, None));
+    assert_eq!(cancelled.begin(at(1_000_000)), None);
+    assert_eq!(cancelled.cancel(), Ok(None));
+}
+
+#[test]
+fn only_what_is_done_or_cancelled_is_over() {
+    for (state, is_over) in [
+        (State::Running, false),
+        (State::Waiting, false),
+        (State::Stopped, false),
+        (State::Done, true),
+        (State::Cancelled, true),
+    ] {
+        assert_eq!(state.is_over(), is_over, "{state:?}");
+    }
+}
+
+#[test]
+fn each_trouble_has_a_word_of_its_own_and_advice_that_says_what_comes_next() {
+    let until = at(0);
+    let table = [
+        (Trouble::Away, "PLATFORM_AWAY", "by itself"),
+        (Trouble::TooManyCalls, "TOO_MANY_CALLS", "by itself"),
+        (Trouble::Maintenance, "NUMBER_IN_MAINTENANCE", "by itself"),
+        (Trouble::TokenInvalid, "TOKEN_INVALID", "signs up again"),
+        (
+            Trouble::TokenOfAnotherApp,
+            "TOKEN_OF_ANOTHER_APP",
+            "that app's name",
+        ),
+        (Trouble::TokenMissing, "TOKEN_MISSING", "retry"),
+        (Trouble::AppWrong, "APP_WRONG", "accounts.apps"),
+        (
+            Trouble::PermissionMissing,
+            "PERMISSION_MISSING",
+            "whatsapp_business_management",
+        ),
+        (
+            Trouble::NumberNotInAccount,
+            "NUMBER_NOT_IN_ACCOUNT",
+            "phone_number_id",
+        ),
+        (Trouble::NumberTaken, "NUMBER_TAKEN", "another brand"),
+        (Trouble::PinMissing, "PIN_MISSING", "retry with the PIN"),
+        (Trouble::PinWrong, "PIN_WRONG", "another two-step PIN"),
+        (Trouble::PinGuessedTooOften, "PIN_GUESSED_TOO_OFTEN", "wait"),
+        (Trouble::PinTooFast, "PIN_TOO_FAST", "by itself"),
+        (Trouble::VerifyFirst, "VERIFY_FIRST", "with a code"),
+        (
+            Trouble::DeletedMomentsAgo,
+            "DELETED_MOMENTS_AGO",
+            "by itself",
+        ),
+        (Trouble::HalfDeregistered, "HALF_DEREGISTERED", "by itself"),
+        (
+            Trouble::BudgetSpent { until },
+            "REGISTRATION_BUDGET_SPENT",
+            "72 hours",
+        ),
+        (
+            Trouble::RegistrationLocked,
+            "REGISTRATION_LOCKED",
+            "72 hours",
+        ),
+        (Trouble::Blocked, "ACCOUNT_BLOCKED", "WhatsApp Manager"),
+        (Trouble::NotConnected, "NOT_CONNECTED", "looked at again"),
+        (Trouble::Refused, "REFUSED", "see its code"),
+    ];
+    for (trouble, word, says) in table {
+        assert_eq!(trouble.reason(), word);
+        assert!(
+            trouble.advice().contains(says),
+            "{word}: {}",
+            trouble.advice()
+        );
+        // What goes on by itself does.
+        let goes_on = matches!(trouble.verdict(1, at(0)), Verdict::Again(_));
+        assert_eq!(
+            goes_on,
+            !matches!(trouble.party(), Party::Business | Party::Operator),
+            "{word}"
+        );
+    }
+}
+
+#[test]
 fn locks_and_budgets_wait_for_their_end() {
     let begun = Course::start(false, at(0)).begin(at(0)).unwrap();
     let until = at(777);
