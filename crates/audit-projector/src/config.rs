@@ -66,7 +66,7 @@ impl Default for Config {
             reports_keep: SignedDuration::from_hours(30 * 24),
             dead_keep: SignedDuration::from_hours(30 * 24),
             posts_keep: SignedDuration::from_hours(14 * 24),
-            posts_repeated_for: casement_domain::erasure::REPEATED_FOR,
+            posts_repeated_for: casement_domain::inbound::REPEATS_FOR,
             signing_key: None,
             signing_name: "casement.local/archive".to_owned(),
             signing_interval: SignedDuration::from_mins(15),

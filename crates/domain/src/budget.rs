@@ -230,6 +230,56 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_was_promised_is_none_while_a_lowered_limit_is_used_up() {
+        let mut budget = Budget::default();
+        for who in 0..3 {
+            assert_eq!(budget.take(&who, 3, at(i64::from(who))), Ok(()));
+        }
+        budget.promise(9, 3, at(3));
+        let day = at(A_DAY);
+        assert_eq!(budget.free_at(&9, 3, at(4)), day);
+        for limit in [1, 2] {
+            let free_at = budget.clone().take(&9, limit, day);
+            assert!(free_at.is_err_and(|at| at > day), "two of {limit} are used");
+            let later = day + SignedDuration::from_secs(30);
+            assert!(budget.clone().take(&9, limit, later).is_err());
+        }
+        assert_eq!(budget.take(&9, 3, day), Ok(()));
+    }
+
+    #[test]
+    fn who_is_promised_a_place_gets_no_second_one_before_its_time() {
+        let mut budget = Budget::default();
+        for who in 0..3 {
+            assert_eq!(budget.take(&who, 3, at(i64::from(who))), Ok(()));
+        }
+        for _ in 0..3 {
+            budget.promise(10, 3, at(5));
+        }
+        assert_eq!(budget.free_at(&10, 3, at(5)), at(A_DAY));
+        assert_eq!(budget.free_at(&11, 3, at(5)), at(A_DAY + 1));
+        // At its time it may be promised the next one, if the first is not to be had.
+        budget.promise(10, 1, at(A_DAY));
+        assert_eq!(budget.free_at(&10, 1, at(A_DAY)), at(A_DAY + 1));
+        budget.promise(11, 1, at(A_DAY));
+        assert!(budget.free_at(&11, 1, at(A_DAY)) > at(A_DAY + 1));
+    }
+
+    #[test]
+    fn who_was_written_to_all_the_same_leaves_the_line() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.take(&1, 1, at(0)), Ok(()));
+        budget.promise(2, 1, at(1));
+        budget.promise(3, 1, at(1));
+        budget.note(2, at(3));
+        budget.note(3, at(4));
+        // Three are used of one: it is free once the last of them is forgotten.
+        assert_eq!(budget.free_at(&4, 1, at(5)), at(A_DAY + 4));
+        // A raised limit has room for one more: nobody waits for it.
+        assert_eq!(budget.free_at(&4, 4, at(5)), at(5));
+    }
+
+    #[test]
     fn a_limit_that_was_lowered_waits_until_enough_are_forgotten() {
         let mut budget = Budget::default();
         for who in 0..5 {

@@ -204,6 +204,32 @@ mod tests {
     type Facts<'a> = &'a [(Kind, &'a str)];
 
     #[test]
+    fn what_is_lacking_is_told_to_programs_and_people() {
+        let words = Capability::ALL.map(Capability::as_str);
+        assert_eq!(
+            words,
+            ["GROUP_MESSAGES", "CUSTOMER_CALLS", "BUSINESS_CALLS"]
+        );
+        for (lack, word, says) in [
+            (Lack::Coexistence, "COEXISTENCE", "Business app"),
+            (
+                Lack::NotOfficial,
+                "NOT_OFFICIAL",
+                "official business account",
+            ),
+            (Lack::LimitTooLow, "LIMIT_TOO_LOW", "2,000"),
+            (Lack::CallingDisabled, "CALLING_DISABLED", "turned off"),
+            (Lack::Country, "COUNTRY", "country"),
+        ] {
+            assert_eq!(lack.as_str(), word);
+            assert!(lack.text().contains(says), "{}", lack.text());
+            assert_eq!(Availability::Unavailable(lack).lack(), Some(lack));
+        }
+        assert_eq!(Availability::Available.lack(), None);
+        assert_eq!(Availability::Unknown.lack(), None);
+    }
+
+    #[test]
     fn each_capability_needs_what_the_platform_says() {
         use Availability::{Available, Unavailable, Unknown};
         use Capability::{BusinessCalls, CustomerCalls, GroupMessages};

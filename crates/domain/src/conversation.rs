@@ -153,6 +153,8 @@ mod tests {
         ] {
             let read = Label::parse(text).ok();
             assert_eq!(read.as_ref().map(Label::as_str), expected, "{text:?}");
+            let shown = read.map(|label| label.to_string());
+            assert_eq!(shown.as_deref(), expected, "it is shown as it is kept");
         }
     }
 }

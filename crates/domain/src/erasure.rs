@@ -6,10 +6,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long the platform may repeat a post that it made before (WhatsApp Cloud API: webhooks that
-/// are not accepted are retried for up to seven days).
-pub const REPEATED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
-
 /// How long what nobody can single out is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ages {
@@ -17,7 +13,7 @@ pub struct Ages {
     pub posts: SignedDuration,
     /// Dead letters, and posts that are parked.
     pub dead: SignedDuration,
-    /// How long after it a post may be repeated, as [`REPEATED_FOR`].
+    /// How long after it a post may be repeated, as [`crate::inbound::REPEATS_FOR`].
     pub repeated_for: SignedDuration,
 }
 

@@ -278,6 +278,7 @@ mod tests {
             assert!(CustomerId::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(CustomerId::parse("c_1-A").unwrap().as_str(), "c_1-A");
+        assert!(CustomerId::parse(&"x".repeat(128)).is_ok());
     }
 
     #[test]
@@ -296,6 +297,11 @@ mod tests {
             "１２３４５６",
         ] {
             assert!(Phone::parse(bad).is_err(), "{bad:?}");
+        }
+        for digits in ["12345", "123456789012345"] {
+            let written = format!("+{digits}");
+            assert_eq!(Phone::parse(digits).unwrap().e164(), written);
+            assert_eq!(BusinessNumber::parse(digits).unwrap().e164(), written);
         }
     }
 
@@ -330,6 +336,7 @@ mod tests {
 
     #[test]
     fn a_fact_id_prints_as_a_uuid() {
+        assert_eq!(FactId::from_u128(0xabc).as_u128(), 0xabc);
         assert_eq!(
             FactId::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef).to_string(),
             "01234567-89ab-cdef-0123-456789abcdef"

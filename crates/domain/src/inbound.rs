@@ -296,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn newer_addresses_fill_their_gaps_from_older_ones() {
+        let with = |phone: Option<&str>, user_id: Option<&str>, parent: Option<&str>| Addresses {
+            phone: phone.map(|digits| Phone::parse(digits).unwrap()),
+            user_id: user_id.map(str::to_owned),
+            parent_user_id: parent.map(str::to_owned),
+        };
+        let older = with(Some("15550001111"), Some("US.1"), Some("US.ENT.1"));
+        assert_eq!(Addresses::default().or(&older), older);
+        let newer = with(None, Some("US.2"), None);
+        let filled = with(Some("15550001111"), Some("US.2"), Some("US.ENT.1"));
+        assert_eq!(newer.or(&older), filled);
+        assert!(Addresses::default().is_empty());
+        assert!(!newer.is_empty());
+    }
+
+    #[test]
     fn a_fact_not_later_than_the_latest_must_be_searched_for() {
         let known = fact(10, Kind::Content).summary(&QualifyingPolicy::default());
         assert_eq!(arrival(&known, at(11)), Arrival::New);
@@ -307,7 +323,7 @@ mod tests {
     #[test]
     fn a_time_ahead_of_its_receipt_is_put_back_beyond_the_tolerance_only() {
         let tolerance = SignedDuration::from_secs(60);
-        let week = REPEATS_FOR.as_secs();
+        let week = 7 * 24 * 3_600;
         let table = [
             // stated, received → counts as, put back, may come again with its own time
             (100, 100, 100, false, false),

@@ -226,6 +226,44 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_ends_after_six_seconds_and_what_somebody_else_sent_ends_it_at_once() {
+        let two = PairUsage::default().after_one(at(0)).after_one(at(100));
+        assert_eq!(two.ready_at(at(5_999)), at(5_999));
+        assert_eq!(two.ready_at(at(6_000)), at(12_000));
+
+        let error = SignedDuration::from_secs(2);
+        let ours = PairUsage::default().after_one(at(0));
+        let joined = ours.after_other(at(5_999), error);
+        assert_eq!(
+            joined.ready_at(at(200)),
+            at(12_000),
+            "theirs are in our burst"
+        );
+        let new = ours.after_other(at(6_000), error);
+        assert_eq!(new.ready_at(at(6_000)), at(14_000), "ours is paid for");
+    }
+
+    #[test]
+    fn a_second_holds_as_many_as_the_rate_says() {
+        for (count, interval) in [(0, 1_000), (1, 1_000), (20, 50), (80, 12)] {
+            let rate = Rate::per_second(count);
+            assert_eq!(rate.burst, count.max(1));
+            assert_eq!(rate.interval.as_millis(), interval, "{count} a second");
+        }
+        for (allowed, burst, flow) in [
+            (1, 1, 1),
+            (9, 1, 8),
+            (20, 2, 18),
+            (80, 8, 72),
+            (1_000, 100, 900),
+        ] {
+            let rate = Rate::within(allowed);
+            assert_eq!(rate.burst, burst, "a tenth of {allowed}");
+            assert_eq!(rate.interval, Rate::per_second(flow).interval);
+        }
+    }
+
+    #[test]
     fn a_pair_at_one_in_six_seconds_never_waits() {
         let mut usage = PairUsage::default();
         for step in 0..100 {

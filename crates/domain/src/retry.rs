@@ -58,6 +58,19 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_are_mixed_as_by_splitmix64() {
+        // The first numbers of the published generator, begun at 0.
+        let step = 0x9e37_79b9_7f4a_7c15_u64;
+        for (nth, expected) in [
+            (0, 0xe220_a839_7b1d_cdaf),
+            (1, 0x6e78_9e6a_a1b9_65f4),
+            (2, 0x06c4_5d18_8009_454f),
+        ] {
+            assert_eq!(mix(step.wrapping_mul(nth)), expected);
+        }
+    }
+
+    #[test]
     fn the_schedule_ends() {
         let schedule = [1, 4, 16].map(secs);
         for tries in 1..=3 {

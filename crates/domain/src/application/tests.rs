@@ -223,6 +223,33 @@ fn a_verification_that_is_taken_back_stops_the_activation() {
 }
 
 #[test]
+fn each_refusal_has_a_word_for_programs() {
+    for (refusal, word) in [
+        (Refusal::Unknown, "APPLICATION_UNKNOWN"),
+        (
+            Refusal::NumberHasOpenApplication,
+            "NUMBER_HAS_OPEN_APPLICATION",
+        ),
+        (Refusal::BusinessIdFixed, "BUSINESS_ID_FIXED"),
+        (Refusal::NumberFixed, "NUMBER_FIXED"),
+        (Refusal::Ended, "APPLICATION_ENDED"),
+        (Refusal::InviteNotAccepted, "INVITE_NOT_ACCEPTED"),
+        (Refusal::TermsNotSigned, "TERMS_NOT_SIGNED"),
+        (Refusal::BusinessNotVerified, "BUSINESS_NOT_VERIFIED"),
+        (Refusal::FeeNotRefundable, "FEE_NOT_REFUNDABLE"),
+        (Refusal::ReportAhead, "REPORT_AHEAD"),
+        (Refusal::AnotherOnboarding, "ANOTHER_ONBOARDING"),
+        (Refusal::OnboardingUnknown, "ONBOARDING_UNKNOWN"),
+        (
+            Refusal::OnboardingOfAnotherNumber,
+            "ONBOARDING_OF_ANOTHER_NUMBER",
+        ),
+    ] {
+        assert_eq!(refusal.reason(), word);
+    }
+}
+
+#[test]
 fn the_newer_word_on_a_verification_counts_whoever_says_it() {
     let before = vec![
         (0, start("15550001111")),
@@ -236,11 +263,21 @@ fn the_newer_word_on_a_verification_counts_whoever_says_it() {
     .concat());
     assert_eq!(late.1, Ok(None), "from before what is known");
     let newer = run([
-        before,
+        before.clone(),
         vec![(30, report(Status::Rejected, Source::Platform, 25))],
     ]
     .concat());
     assert_eq!(newer.0.unwrap().verification.status, Status::Rejected);
+    let at_once = run([
+        before,
+        vec![(30, report(Status::Rejected, Source::Platform, 20))],
+    ]
+    .concat());
+    assert_eq!(
+        at_once.0.unwrap().verification.status,
+        Status::Rejected,
+        "it is not older"
+    );
 }
 
 #[test]

@@ -125,6 +125,14 @@ mod tests {
     }
 
     #[test]
+    fn a_word_may_have_blanks_around_it_up_to_the_longest_message() {
+        let blanks = " ".repeat(MESSAGE_LEN_MAX - 4);
+        let longest = format!("STOP{blanks}");
+        assert_eq!(keywords().read(&longest), Some(Keyword::Stop));
+        assert_eq!(keywords().read(&format!("{longest} ")), None);
+    }
+
+    #[test]
     fn a_word_counts_whatever_its_case_and_the_punctuation_behind_it() {
         use Keyword::{Help, Start, Stop};
         for (text, expected) in [

@@ -51,6 +51,18 @@ fn the_latest_word_counts_and_at_the_same_time_the_refusal() {
 }
 
 #[test]
+fn of_one_source_the_latest_permission_is_in_force_with_what_it_rests_on() {
+    for seconds in [[1, 2], [2, 1]] {
+        let words = seconds.map(|second| (Topic::SMS, said(second, false, "APP")));
+        let consent: Consent = words.into_iter().collect();
+        assert_eq!(consent.choice(Topic::SMS), Some(&said(2, false, "APP")));
+        assert_eq!(consent.others().count(), 0);
+        assert!(!consent.is_empty());
+    }
+    assert!(Consent::default().is_empty());
+}
+
+#[test]
 fn channels_and_purposes_are_told_apart_but_marketing_stops_everywhere() {
     let no = |topic| Consent::of(topic, word(1, true)).refusals(Some(7));
     let sequence = Some(7);
@@ -121,6 +133,26 @@ fn wider_words_reach_narrower_ones_until_those_are_later() {
             Whatsapp,
             Marketing,
             (None, &[]),
+        ),
+        (
+            "all that is stopped at the same time is stopped",
+            &[
+                (Sms, Service, 2, yes, "APP"),
+                (Sms, Everything, 2, no, "SMS_KEYWORD"),
+            ],
+            Sms,
+            Service,
+            (Some(Everything), &[]),
+        ),
+        (
+            "marketing that is stopped elsewhere stops marketing alone",
+            &[
+                (Whatsapp, Utility, 1, yes, "APP"),
+                (Sms, Marketing, 2, no, "SMS_KEYWORD"),
+            ],
+            Whatsapp,
+            Utility,
+            (None, &["APP"]),
         ),
         (
             "one channel is not the other",

@@ -242,6 +242,29 @@ mod tests {
         Colleague::parse(name).unwrap()
     }
 
+    #[test]
+    fn each_action_has_the_command_that_does_it() {
+        let label = || crate::conversation::Label::parse("vip").unwrap();
+        for (action, command) in [
+            (Action::Assign(colleague("bo")), "/assign bo"),
+            (Action::Unassign, "/unassign"),
+            (Action::Close { through: None }, "/close"),
+            (Action::Reopen, "/reopen"),
+            (Action::Read { through: None }, "/read"),
+            (Action::Label(label()), "/label vip"),
+            (Action::Unlabel(label()), "/unlabel vip"),
+        ] {
+            assert_eq!(action.command(), command);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_who_has_it_now() {
+        let changed = |by: Option<&str>| Refusal::Changed(by.map(colleague)).to_string();
+        assert!(changed(Some("bo")).ends_with("bo has it now"));
+        assert!(changed(None).ends_with("nobody has it now"));
+    }
+
     /// What Ana does at 100, when the customer was last heard at 50.
     fn done(present: &Handling, seen: Seen, actions: &[Action]) -> Result<Handling, Refusal> {
         let moment = Moment {

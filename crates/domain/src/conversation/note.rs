@@ -242,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn as_many_colleagues_may_be_mentioned_as_the_limit_says() {
+        let mentioning = |count: usize| {
+            let all: Vec<String> = (0..count).map(|one| format!("@c{one}")).collect();
+            note(&all.join(" "))
+        };
+        let most = mentioning(MENTION_COUNT_MAX).unwrap();
+        assert_eq!(most.mentions().len(), MENTION_COUNT_MAX);
+        let problem = mentioning(MENTION_COUNT_MAX + 1).unwrap_err();
+        assert!(
+            matches!(problem, NoteProblem::TooManyMentions(count) if count == MENTION_COUNT_MAX + 1)
+        );
+    }
+
+    #[test]
     fn mentions_are_found_where_words_begin() {
         for (text, expected) in [
             ("@bo can you?", vec!["bo"]),

@@ -15,6 +15,12 @@ fn silence(minutes: i32, template_minutes: i32, accepts_duplicates: bool) -> Sil
 }
 
 #[test]
+fn the_platform_tries_for_thirty_days_and_for_ten_minutes_with_a_code() {
+    assert_eq!(LIFE_MAX, SignedDuration::from_hours(720));
+    assert_eq!(AUTHENTICATION_LIFE, SignedDuration::from_mins(10));
+}
+
+#[test]
 fn every_class_has_one_rule_with_its_source_and_a_word_that_reads_back() {
     for (class, rule) in ErrorClass::ALL.into_iter().zip(&RULES) {
         assert_eq!(rule.class, class);

@@ -16,6 +16,15 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
+#[test]
+fn what_to_do_about_the_unknown_has_words_that_stay() {
+    let all = [OnUnknown::GiveUp, OnUnknown::NextRoute, OnUnknown::Retry];
+    assert_eq!(
+        all.map(OnUnknown::as_str),
+        ["GIVE_UP", "NEXT_ROUTE", "RETRY"]
+    );
+}
+
 fn requested() -> Message {
     let event = Event::Requested {
         requested_at: at(0),

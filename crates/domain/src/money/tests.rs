@@ -411,6 +411,92 @@ fn months_are_written_and_read_and_follow_one_another() {
     }
 }
 
+#[test]
+fn a_month_is_followed_by_the_next_one_all_year() {
+    let mut month = Month::of(date(2026, 12, 1));
+    for expected in (1..12).rev().map(|month| format!("2026-{month:02}")) {
+        month = month.before();
+        assert_eq!(month.to_string(), expected);
+    }
+}
+
+#[test]
+fn categories_are_read_in_every_spelling_of_the_platform_and_written_in_one() {
+    for (words, category) in [
+        (&["service", "group_service"][..], Category::Service),
+        (&["utility", "group_utility"], Category::Utility),
+        (&["authentication"], Category::Authentication),
+        (
+            &[
+                "authentication-international",
+                "authentication_international",
+            ],
+            Category::AuthenticationInternational,
+        ),
+        (
+            &["marketing", "marketing_lite", "group_marketing"],
+            Category::Marketing,
+        ),
+        (&["sms"], Category::Sms),
+    ] {
+        assert_eq!(category.as_str(), words[0]);
+        for word in words {
+            assert_eq!(Category::parse(word), Some(category), "{word}");
+        }
+    }
+    assert_eq!(Category::parse("referral_conversion"), None);
+}
+
+#[test]
+fn what_is_free_and_what_has_no_price_is_told_in_words_that_stay() {
+    let free = [Free::EntryPoint, Free::FreeTier, Free::Window].map(Free::as_str);
+    assert_eq!(
+        free,
+        ["free_entry_point", "free_tier", "free_customer_service"]
+    );
+    for (why, code, says) in [
+        (Unpriced::NoCountry, "NO_COUNTRY", "country"),
+        (Unpriced::NoRate, "NO_RATE", "no price"),
+    ] {
+        assert_eq!(why.code(), code);
+        assert!(why.as_str().contains(says), "{}", why.as_str());
+    }
+}
+
+#[test]
+fn a_ledger_adds_by_number_and_by_brand_and_forgets_old_months() {
+    let (older, newer) = (Month::of(date(2026, 10, 1)), Month::of(date(2026, 11, 1)));
+    let spend = |micros, free_service_messages| Spend {
+        micros,
+        free_service_messages,
+    };
+    let mut ledger = Ledger::default();
+    ledger.add(&owner(1, 1), older, spend(5, 1));
+    ledger.add(&owner(1, 1), newer, spend(10, 2));
+    ledger.add(&owner(2, 1), newer, spend(7, 0));
+    ledger.add(&owner(1, 2), newer, spend(0, 3));
+    ledger.take_back(&owner(1, 1), newer, spend(4, 1));
+    // Before it is added, what is taken back is worth nothing.
+    ledger.take_back(&owner(3, 1), newer, spend(9, 0));
+    assert_eq!(ledger.of_number("1", newer), spend(6, 4));
+    assert_eq!(ledger.of_number("2", newer), spend(7, 0));
+    assert_eq!(ledger.of_number("3", newer), spend(0, 0));
+    assert_eq!(ledger.of_brand("1", newer), spend(4, 1));
+    assert_eq!(ledger.of_brand("2", newer), spend(0, 3));
+    assert_eq!(ledger.of_number("1", older), spend(5, 1));
+
+    let unchanged = ledger.clone();
+    ledger.add(&owner(9, 9), newer, Spend::default());
+    assert_eq!(ledger, unchanged, "what is free of anything is not kept");
+    ledger.forget_before(newer);
+    assert_eq!(ledger.of_number("1", older), Spend::default());
+    assert_eq!(ledger.of_brand("1", older), Spend::default());
+    assert_eq!(ledger.of_number("1", newer), spend(6, 4));
+    assert_eq!(ledger.of_brand("1", newer), spend(4, 1));
+    assert_eq!(ledger.all().count(), 4);
+    assert!(ledger.all().all(|(month, ..)| month == newer));
+}
+
 fn owner(number: u8, brand: u8) -> Owner {
     Owner {
         number: number.to_string(),

@@ -199,6 +199,88 @@ fn a_number_without_habits_is_never_told_of() {
     );
 }
 
+fn standing(level: Level, told: i64, calm_since: Option<i64>) -> Standing {
+    Standing {
+        level,
+        since: Some(at(0)),
+        told_at: Some(at(told)),
+        calm_since: calm_since.map(at),
+    }
+}
+
+fn saying(level: Level, keeps: Level) -> Reading {
+    Reading::of(level, "it was read").keeping(keeps)
+}
+
+#[test]
+fn who_sees_a_part_says_again_what_still_is_so_and_others_do_not() {
+    let half = Check::BadSignatures.calm().as_secs() / 2;
+    for (check, reading, second, expected) in [
+        (
+            Check::BadSignatures,
+            saying(Level::Warned, Level::Warned),
+            half - 1,
+            None,
+        ),
+        (
+            Check::BadSignatures,
+            saying(Level::Warned, Level::Warned),
+            half,
+            Some(Telling::Raised),
+        ),
+        (
+            Check::BadSignatures,
+            saying(Level::Fine, Level::Warned),
+            half,
+            None,
+        ),
+        (
+            Check::WebhookSilence,
+            saying(Level::Warned, Level::Warned),
+            half,
+            None,
+        ),
+    ] {
+        let (after, told) = judge(
+            check,
+            standing(Level::Warned, 0, None),
+            &reading,
+            at(second),
+        );
+        assert_eq!(told, expected, "{check:?} at {second}");
+        assert_eq!((after.level, after.since), (Level::Warned, Some(at(0))));
+    }
+    let fine = judge(
+        Check::BadSignatures,
+        standing(Level::Fine, 0, None),
+        &saying(Level::Fine, Level::Fine),
+        at(half),
+    );
+    assert_eq!(fine.1, None, "that all is well is not said again");
+}
+
+#[test]
+fn all_is_well_once_it_has_been_calm_and_nobody_who_sees_a_part_said_otherwise_lately() {
+    let fine = saying(Level::Fine, Level::Fine);
+    for check in [Check::BadSignatures, Check::WebhookSilence] {
+        let calm = check.calm().as_secs();
+        // The first calm reading begins the wait, and later ones do not begin it anew.
+        let (first, told) = judge(check, standing(Level::Warned, 0, None), &fine, at(1));
+        assert_eq!((first.calm_since, told), (Some(at(1)), None));
+        let (second, told) = judge(check, first, &fine, at(calm));
+        assert_eq!((second.calm_since, told), (Some(at(1)), None));
+        let (_, told) = judge(check, second, &fine, at(1 + calm));
+        assert_eq!(told, Some(Telling::Cleared), "{check:?}");
+        // Somebody said so at 10.
+        let said = standing(Level::Warned, 10, Some(0));
+        let (_, told) = judge(check, said, &fine, at(9 + calm));
+        let is_in_part = check.is_seen_in_part();
+        assert_eq!(told.is_none(), is_in_part, "{check:?}");
+        let (_, told) = judge(check, said, &fine, at(10 + calm));
+        assert_eq!(told, Some(Telling::Cleared), "{check:?}");
+    }
+}
+
 fn level() -> impl Strategy<Value = Level> {
     prop_oneof![
         Just(Level::Fine),
