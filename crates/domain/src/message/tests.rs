@@ -6,6 +6,7 @@ use super::*;
 use crate::money::Costs;
 use crate::routing::{Decision, Verdict};
 
+mod decisions;
 mod gateways;
 mod outcomes;
 mod overdue;

@@ -142,6 +142,11 @@ impl Case {
     }
 
     fn decide(&self, now: i64) -> Decision {
+        self.given(|input| route(input, at(now)))
+    }
+
+    /// Looks at all that a decision about it rests on.
+    fn given<T>(&self, look: impl FnOnce(&Input<'_>) -> T) -> T {
         let input = Input {
             policy: &self.policy,
             zones: &self.zones,
@@ -170,7 +175,7 @@ impl Case {
             ready_at: at(0),
             expires_at: at(3 * DAY),
         };
-        route(&input, at(now))
+        look(&input)
     }
 }
 

@@ -375,3 +375,57 @@ fn a_number_that_is_gone_holds_nothing_and_leaves_sms_unless_it_is_somebody_else
         assert!(hold.text.contains(told), "{}", hold.text);
     }
 }
+
+#[test]
+fn an_sms_is_priced_by_the_gateway_that_is_tried_first() {
+    let first = |case: &Case| case.given(|input| input.first_gateway().map(str::to_owned));
+    let gone = Case {
+        exhausted_gateways: vec!["main".to_owned()],
+        ..Case::default()
+    };
+    let none = Case {
+        offer: Offer::NoSender,
+        ..Case::default()
+    };
+    let halted = halted_gateways(&[("main", halt())], Case::default());
+    let all_halted = halted_gateways(&[("main", halt()), ("spare", halt())], Case::default());
+    for (case, gateway) in [
+        (Case::default(), Some("main")),
+        (gone, Some("spare")),
+        (halted, Some("spare")),
+        (all_halted, Some("main")),
+        (none, None),
+    ] {
+        assert_eq!(first(&case).as_deref(), gateway);
+    }
+}
+
+#[test]
+fn room_in_a_budget_is_waited_for_by_its_time_and_other_halts_by_their_end() {
+    let alone = || Case {
+        has_free_form: false,
+        has_sms_text: false,
+        ..Case::default()
+    };
+    let until = at(DAY + 100);
+    let full = Stop::by_budget(250, until);
+    let by_budget = Case {
+        stops: Stops::default().with_template(full.clone()),
+        ..alone()
+    };
+    let decision = by_budget.decide(DAY);
+    assert_eq!((decision.chosen, decision.earliest_send_at), (None, until));
+    let otherwise = Stop {
+        cause: "131042".to_owned(),
+        ..full
+    };
+    let halted = Case {
+        stops: Stops::default().with_template(otherwise),
+        ..alone()
+    };
+    let decision = halted.decide(DAY);
+    assert_eq!(
+        (decision.chosen, decision.earliest_send_at),
+        (None, at(DAY))
+    );
+}

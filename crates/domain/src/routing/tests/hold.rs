@@ -91,6 +91,26 @@ fn a_nudge_goes_once_and_only_if_its_template_may() {
 }
 
 #[test]
+fn what_becomes_of_a_nudge_is_told_in_a_sentence() {
+    let ruled_out = Nudge::RuledOut {
+        reason: "TEMPLATE_UNKNOWN",
+        text: "Nobody knows it.".to_owned(),
+    };
+    for (nudge, reason, says) in [
+        (Nudge::Sent, "NUDGE_SENT", "asks the customer to write"),
+        (
+            Nudge::SentBefore,
+            "NUDGE_SENT_BEFORE",
+            "has not written since",
+        ),
+        (ruled_out, "TEMPLATE_UNKNOWN", "Nobody knows it."),
+    ] {
+        assert_eq!(nudge.reason(), reason);
+        assert!(nudge.text().contains(says), "{}", nudge.text());
+    }
+}
+
+#[test]
 fn a_thread_of_somebody_elses_is_not_nudged() {
     let owned = Case {
         window: Facts {
