@@ -180,6 +180,19 @@ fn an_accepted_message_ends_as_delivered_by_its_report() {
 }
 
 #[test]
+fn a_message_that_left_the_provider_and_failed_has_not_arrived() {
+    let mut message = accept(claim(requested(), Route::FreeForm, 1), 1, 2);
+    report(&mut message, &says(1, DeliveryStatus::Sent), 3);
+    let failed = says_failed(1, Refusal::NextChannel);
+    assert_eq!(report(&mut message, &failed, 4), ["rejected"]);
+    assert_eq!(message.state(), "PENDING");
+
+    let mut message = accept(claim(requested(), Route::FreeForm, 1), 1, 2);
+    report(&mut message, &says(1, DeliveryStatus::Delivered), 3);
+    assert_eq!(report(&mut message, &failed, 4), ["contradicted"]);
+}
+
+#[test]
 fn a_route_is_exhausted_once_its_retries_are_used_up() {
     let mut message = requested();
     let mut now = 1;
