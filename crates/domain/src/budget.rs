@@ -75,8 +75,10 @@ impl<K: Clone + Eq + Ord + Hash> Budget<K> {
         if self.last.contains_key(who) {
             return now;
         }
+        // Where the limit was raised, there may be room for all who wait.
+        let has_room_for_all = used + self.promises.len() <= limit;
         match self.promised.get(who) {
-            Some(at) if *at > now => return *at,
+            Some(at) if *at > now && !has_room_for_all => return *at,
             Some(_) if used < limit => return now,
             _ => {}
         }
@@ -230,53 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_promised_is_none_while_a_lowered_limit_is_used_up() {
-        let mut budget = Budget::default();
-        for who in 0..3 {
-            assert_eq!(budget.take(&who, 3, at(i64::from(who))), Ok(()));
-        }
-        budget.promise(9, 3, at(3));
-        let day = at(A_DAY);
-        assert_eq!(budget.free_at(&9, 3, at(4)), day);
-        for limit in [1, 2] {
-            let free_at = budget.clone().take(&9, limit, day);
-            assert!(free_at.is_err_and(|at| at > day), "two of {limit} are used");
-            let later = day + SignedDuration::from_secs(30);
-            assert!(budget.clone().take(&9, limit, later).is_err());
-        }
-        assert_eq!(budget.take(&9, 3, day), Ok(()));
-    }
-
-    #[test]
-    fn who_is_promised_a_place_gets_no_second_one_before_its_time() {
-        let mut budget = Budget::default();
-        for who in 0..3 {
-            assert_eq!(budget.take(&who, 3, at(i64::from(who))), Ok(()));
-        }
-        for _ in 0..3 {
-            budget.promise(10, 3, at(5));
-        }
-        assert_eq!(budget.free_at(&10, 3, at(5)), at(A_DAY));
-        assert_eq!(budget.free_at(&11, 3, at(5)), at(A_DAY + 1));
-        // At its time it may be promised the next one, if the first is not to be had.
-        budget.promise(10, 1, at(A_DAY));
-        assert_eq!(budget.free_at(&10, 1, at(A_DAY)), at(A_DAY + 1));
-        budget.promise(11, 1, at(A_DAY));
-        assert!(budget.free_at(&11, 1, at(A_DAY)) > at(A_DAY + 1));
-    }
-
-    #[test]
-    fn who_was_written_to_all_the_same_leaves_the_line() {
+    fn a_limit_that_was_raised_has_room_for_those_who_wait() {
         let mut budget = Budget::default();
         assert_eq!(budget.take(&1, 1, at(0)), Ok(()));
-        budget.promise(2, 1, at(1));
-        budget.promise(3, 1, at(1));
-        budget.note(2, at(3));
-        budget.note(3, at(4));
-        // Three are used of one: it is free once the last of them is forgotten.
-        assert_eq!(budget.free_at(&4, 1, at(5)), at(A_DAY + 4));
-        // A raised limit has room for one more: nobody waits for it.
-        assert_eq!(budget.free_at(&4, 4, at(5)), at(5));
+        for who in 2..5 {
+            budget.promise(who, 1, at(1));
+        }
+        assert_eq!(budget.free_at(&4, 1, at(2)), at(3 * A_DAY));
+        assert_eq!(budget.free_at(&4, 3, at(2)), at(3 * A_DAY), "one too few");
+        for who in 2..5 {
+            assert_eq!(budget.take(&who, 4, at(3)), Ok(()), "{who}");
+        }
+        assert!(budget.take(&9, 4, at(4)).is_err());
     }
 
     #[test]
@@ -286,6 +253,60 @@ mod tests {
             assert_eq!(budget.take(&who, 10, at(i64::from(who))), Ok(()));
         }
         assert_eq!(budget.take(&9, 2, at(6)), Err(at(3 + A_DAY)));
+    }
+
+    #[test]
+    fn a_promise_is_kept_however_often_it_is_asked_for() {
+        let mut budget = Budget::default();
+        for who in 0..2 {
+            assert_eq!(budget.take(&who, 2, at(i64::from(who))), Ok(()));
+        }
+        for minute in 10..13 {
+            assert_eq!(budget.free_at(&10, 2, at(minute)), at(A_DAY));
+            budget.promise(10, 2, at(minute));
+        }
+        assert_eq!(budget.free_at(&11, 2, at(13)), at(1 + A_DAY), "the next");
+    }
+
+    #[test]
+    fn who_comes_for_a_place_that_is_gone_is_promised_another_of_their_own() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.take(&1, 1, at(0)), Ok(()));
+        budget.promise(2, 1, at(1));
+        // Written to by somebody who did not ask.
+        budget.note(9, at(A_DAY));
+        assert_eq!(budget.take(&2, 1, at(A_DAY)), Err(at(2 * A_DAY)));
+        budget.promise(2, 1, at(A_DAY));
+        assert_eq!(budget.take(&3, 1, at(A_DAY)), Err(at(3 * A_DAY)));
+        assert_eq!(budget.take(&2, 1, at(2 * A_DAY)), Ok(()));
+    }
+
+    #[test]
+    fn who_has_taken_their_place_keeps_no_other() {
+        let mut budget = Budget::default();
+        for who in 0..2 {
+            assert_eq!(budget.take(&who, 2, at(i64::from(who))), Ok(()));
+        }
+        budget.promise(10, 2, at(2));
+        assert_eq!(budget.take(&10, 2, at(A_DAY)), Ok(()));
+        assert!(budget.take(&11, 2, at(A_DAY)).is_err());
+        assert_eq!(
+            budget.take(&11, 3, at(A_DAY)),
+            Ok(()),
+            "one more is allowed"
+        );
+    }
+
+    #[test]
+    fn once_all_who_waited_have_come_the_next_waits_for_a_day_and_no_longer() {
+        let mut budget = Budget::default();
+        assert_eq!(budget.take(&1, 1, at(0)), Ok(()));
+        for who in 10..12 {
+            budget.promise(who, 1, at(1));
+        }
+        assert_eq!(budget.take(&10, 1, at(A_DAY)), Ok(()));
+        assert_eq!(budget.take(&11, 1, at(2 * A_DAY)), Ok(()));
+        assert_eq!(budget.take(&12, 1, at(1 + 2 * A_DAY)), Err(at(3 * A_DAY)));
     }
 
     proptest! {

@@ -203,30 +203,46 @@ mod tests {
     /// What is known of a number.
     type Facts<'a> = &'a [(Kind, &'a str)];
 
+    const LACKS: [(Lack, &str, &str); 5] = [
+        (Lack::Coexistence, "COEXISTENCE", "WhatsApp Business app"),
+        (
+            Lack::NotOfficial,
+            "NOT_OFFICIAL",
+            "official business account",
+        ),
+        (Lack::LimitTooLow, "LIMIT_TOO_LOW", "2,000 customers a day"),
+        (Lack::CallingDisabled, "CALLING_DISABLED", "turned off"),
+        (Lack::Country, "COUNTRY", "this country"),
+    ];
+
     #[test]
-    fn what_is_lacking_is_told_to_programs_and_people() {
+    fn words_are_stored_and_told_and_never_change() {
         let words = Capability::ALL.map(Capability::as_str);
         assert_eq!(
             words,
             ["GROUP_MESSAGES", "CUSTOMER_CALLS", "BUSINESS_CALLS"]
         );
-        for (lack, word, says) in [
-            (Lack::Coexistence, "COEXISTENCE", "Business app"),
-            (
-                Lack::NotOfficial,
-                "NOT_OFFICIAL",
-                "official business account",
-            ),
-            (Lack::LimitTooLow, "LIMIT_TOO_LOW", "2,000"),
-            (Lack::CallingDisabled, "CALLING_DISABLED", "turned off"),
-            (Lack::Country, "COUNTRY", "country"),
-        ] {
+        for (lack, word, _) in LACKS {
             assert_eq!(lack.as_str(), word);
-            assert!(lack.text().contains(says), "{}", lack.text());
+        }
+    }
+
+    #[test]
+    fn each_lack_is_told_in_a_sentence_that_names_it() {
+        for (lack, _, named) in LACKS {
+            let text = lack.text();
+            assert!(text.contains(named) && text.ends_with('.'), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_missing_is_told_as_lacking() {
+        for (lack, ..) in LACKS {
             assert_eq!(Availability::Unavailable(lack).lack(), Some(lack));
         }
-        assert_eq!(Availability::Available.lack(), None);
-        assert_eq!(Availability::Unknown.lack(), None);
+        for availability in [Availability::Available, Availability::Unknown] {
+            assert_eq!(availability.lack(), None, "{availability:?}");
+        }
     }
 
     #[test]

@@ -226,50 +226,76 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_ends_after_six_seconds_and_what_somebody_else_sent_ends_it_at_once() {
-        let two = PairUsage::default().after_one(at(0)).after_one(at(100));
-        assert_eq!(two.ready_at(at(5_999)), at(5_999));
-        assert_eq!(two.ready_at(at(6_000)), at(12_000));
-
-        let error = SignedDuration::from_secs(2);
-        let ours = PairUsage::default().after_one(at(0));
-        let joined = ours.after_other(at(5_999), error);
-        assert_eq!(
-            joined.ready_at(at(200)),
-            at(12_000),
-            "theirs are in our burst"
-        );
-        let new = ours.after_other(at(6_000), error);
-        assert_eq!(new.ready_at(at(6_000)), at(14_000), "ours is paid for");
-    }
-
-    #[test]
-    fn a_second_holds_as_many_as_the_rate_says() {
-        for (count, interval) in [(0, 1_000), (1, 1_000), (20, 50), (80, 12)] {
-            let rate = Rate::per_second(count);
-            assert_eq!(rate.burst, count.max(1));
-            assert_eq!(rate.interval.as_millis(), interval, "{count} a second");
-        }
-        for (allowed, burst, flow) in [
-            (1, 1, 1),
-            (9, 1, 8),
-            (20, 2, 18),
-            (80, 8, 72),
-            (1_000, 100, 900),
-        ] {
-            let rate = Rate::within(allowed);
-            assert_eq!(rate.burst, burst, "a tenth of {allowed}");
-            assert_eq!(rate.interval, Rate::per_second(flow).interval);
-        }
-    }
-
-    #[test]
     fn a_pair_at_one_in_six_seconds_never_waits() {
         let mut usage = PairUsage::default();
         for step in 0..100 {
             let now = at(step * 6_000);
             assert_eq!(usage.ready_at(now), now);
             usage = usage.after_one(now);
+        }
+    }
+
+    #[test]
+    fn after_six_seconds_a_burst_takes_no_more_until_it_is_paid_for() {
+        let usage = PairUsage::default().after_one(at(0)).after_one(at(0));
+        for (now, ready) in [
+            (5_999, 5_999),
+            (6_000, 12_000),
+            (11_999, 12_000),
+            (12_000, 12_000),
+        ] {
+            assert_eq!(usage.ready_at(at(now)), at(ready), "at {now}");
+        }
+    }
+
+    #[test]
+    fn after_a_message_of_somebody_elses_our_own_burst_goes_on_no_more() {
+        let ours = PairUsage::default().after_one(at(0));
+        assert_eq!(ours.ready_at(at(1_000)), at(1_000));
+        let usage = ours.after_other(at(1_000), SignedDuration::from_secs(2));
+        assert_eq!(usage.ready_at(at(1_000)), at(2 * 6_000));
+    }
+
+    #[test]
+    fn what_somebody_else_sent_is_counted_from_its_latest_time_once_ours_is_paid_for() {
+        let usage = PairUsage::default().after_one(at(0));
+        for (sent, ready) in [
+            (5_999, 2 * 6_000),
+            (6_000, 6_000 + 2_000 + 6_000),
+            (60_000, 60_000 + 2_000 + 6_000),
+        ] {
+            let usage = usage.after_other(at(sent), SignedDuration::from_secs(2));
+            assert_eq!(usage.ready_at(at(sent)), at(ready), "sent at {sent}");
+        }
+    }
+
+    #[test]
+    fn a_number_sends_so_many_a_second_without_a_wait_and_no_faster() {
+        for (count, gap) in [(0, 1_000_000), (1, 1_000_000), (20, 50_000), (80, 12_500)] {
+            let rate = Rate::per_second(count);
+            let gap = SignedDuration::from_micros(gap);
+            assert_eq!(rate.burst, count.max(1));
+            let mut usage = Usage::used_up(rate, at(0));
+            let mut now = at(0);
+            for sent in 0..200 {
+                now += gap;
+                assert_eq!(usage.ready_at(rate, now - gap), now, "{sent} of {count}");
+                usage = usage.after_one(rate, now);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenth_of_what_is_allowed_may_go_at_once() {
+        for (allowed, burst) in [(1, 1), (2, 1), (19, 1), (20, 2), (80, 8), (1_000, 100)] {
+            let rate = Rate::within(allowed);
+            let mut usage = Usage::default();
+            let mut sent = 0;
+            while usage.ready_at(rate, at(0)) == at(0) {
+                usage = usage.after_one(rate, at(0));
+                sent += 1;
+            }
+            assert_eq!(sent, burst, "of {allowed}");
         }
     }
 

@@ -58,19 +58,6 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_mixed_as_by_splitmix64() {
-        // The first numbers of the published generator, begun at 0.
-        let step = 0x9e37_79b9_7f4a_7c15_u64;
-        for (nth, expected) in [
-            (0, 0xe220_a839_7b1d_cdaf),
-            (1, 0x6e78_9e6a_a1b9_65f4),
-            (2, 0x06c4_5d18_8009_454f),
-        ] {
-            assert_eq!(mix(step.wrapping_mul(nth)), expected);
-        }
-    }
-
-    #[test]
     fn the_schedule_ends() {
         let schedule = [1, 4, 16].map(secs);
         for tries in 1..=3 {
@@ -90,6 +77,25 @@ mod tests {
             })
             .collect();
         assert!(pauses.len() > 500, "{} different pauses", pauses.len());
+    }
+
+    /// The first outputs of the reference implementation for the seed 0, whose state grows by the
+    /// same step: a restart, and another version, find the same pause.
+    #[test]
+    fn a_salt_makes_a_wait_longer_by_what_split_mix_64_says() {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let outputs: [u64; 5] = [
+            0xe220_a839_7b1d_cdaf,
+            0x6e78_9e6a_a1b9_65f4,
+            0x06c4_5d18_8009_454f,
+            0xf88b_b8a8_724c_81ec,
+            0x1b39_896a_51a8_749b,
+        ];
+        for (salt, output) in (0..).map(|nth: u64| nth.wrapping_mul(STEP)).zip(outputs) {
+            // Of these up to 1,000 seconds are added.
+            let extra = spread(secs(4_000), salt) - secs(4_000);
+            assert_eq!(extra, secs(i64::try_from(output % 1_000).unwrap()));
+        }
     }
 
     proptest! {

@@ -15,12 +15,6 @@ fn silence(minutes: i32, template_minutes: i32, accepts_duplicates: bool) -> Sil
 }
 
 #[test]
-fn the_platform_tries_for_thirty_days_and_for_ten_minutes_with_a_code() {
-    assert_eq!(LIFE_MAX, SignedDuration::from_hours(720));
-    assert_eq!(AUTHENTICATION_LIFE, SignedDuration::from_mins(10));
-}
-
-#[test]
 fn every_class_has_one_rule_with_its_source_and_a_word_that_reads_back() {
     for (class, rule) in ErrorClass::ALL.into_iter().zip(&RULES) {
         assert_eq!(rule.class, class);
@@ -155,6 +149,20 @@ fn a_template_lives_as_long_as_it_says_or_as_its_category_does() {
     for (category, life) in categories {
         assert_eq!(template_life(category, None), life);
         assert_eq!(template_life(category, Some(MINUTE)), MINUTE);
+    }
+}
+
+#[test]
+fn whatever_has_no_shorter_life_may_arrive_for_thirty_days() {
+    let day = SignedDuration::from_hours(24);
+    let after = |after| Silence {
+        after,
+        ..silence(1, 10, false)
+    };
+    for route in [Route::FreeForm, Route::Sms] {
+        assert_eq!(after(day).life(route), day * 30);
+        assert!(!after(day * 30).is_risky(route), "{route:?}");
+        assert!(after(day * 30 - MINUTE).is_risky(route), "{route:?}");
     }
 }
 

@@ -6,24 +6,16 @@ use super::*;
 use crate::money::Costs;
 use crate::routing::{Decision, Verdict};
 
-mod decisions;
+mod earlier;
 mod gateways;
 mod outcomes;
 mod overdue;
 mod quiet;
 mod repeats;
+mod turns;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
-}
-
-#[test]
-fn what_to_do_about_the_unknown_has_words_that_stay() {
-    let all = [OnUnknown::GiveUp, OnUnknown::NextRoute, OnUnknown::Retry];
-    assert_eq!(
-        all.map(OnUnknown::as_str),
-        ["GIVE_UP", "NEXT_ROUTE", "RETRY"]
-    );
 }
 
 fn requested() -> Message {
@@ -177,19 +169,6 @@ fn an_accepted_message_ends_as_delivered_by_its_report() {
         }
     );
     assert_eq!(message.deadline(), None);
-}
-
-#[test]
-fn a_message_that_left_the_provider_and_failed_has_not_arrived() {
-    let mut message = accept(claim(requested(), Route::FreeForm, 1), 1, 2);
-    report(&mut message, &says(1, DeliveryStatus::Sent), 3);
-    let failed = says_failed(1, Refusal::NextChannel);
-    assert_eq!(report(&mut message, &failed, 4), ["rejected"]);
-    assert_eq!(message.state(), "PENDING");
-
-    let mut message = accept(claim(requested(), Route::FreeForm, 1), 1, 2);
-    report(&mut message, &says(1, DeliveryStatus::Delivered), 3);
-    assert_eq!(report(&mut message, &failed, 4), ["contradicted"]);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use jiff::civil::date;
 use proptest::prelude::*;
 
 use super::*;
+use crate::routing::{Purpose, Route, TemplateCategory};
 
 mod ledger;
-use crate::routing::{Purpose, Route, TemplateCategory};
+mod words;
 
 fn eur() -> Currency {
     Currency::parse("EUR").unwrap()
@@ -407,61 +408,19 @@ fn months_are_written_and_read_and_follow_one_another() {
     let january = Month::of(date(2026, 1, 31));
     assert_eq!(january.to_string(), "2026-01");
     assert_eq!(january.before().to_string(), "2025-12");
+    let summer = ["2026-06", "2026-07", "2026-08"].map(|text| Month::parse(text).unwrap());
+    assert_eq!(summer[1].before(), summer[0]);
+    assert_eq!(summer[2].before(), summer[1]);
     assert!(january.before() < january);
     for wrong in ["", "2026", "2026-13", "2026-1", "2026-01-01"] {
         assert_eq!(Month::parse(wrong), None, "{wrong}");
     }
 }
 
-#[test]
-fn a_month_is_followed_by_the_next_one_all_year() {
-    let mut month = Month::of(date(2026, 12, 1));
-    for expected in (1..12).rev().map(|month| format!("2026-{month:02}")) {
-        month = month.before();
-        assert_eq!(month.to_string(), expected);
-    }
-}
-
-#[test]
-fn categories_are_read_in_every_spelling_of_the_platform_and_written_in_one() {
-    for (words, category) in [
-        (&["service", "group_service"][..], Category::Service),
-        (&["utility", "group_utility"], Category::Utility),
-        (&["authentication"], Category::Authentication),
-        (
-            &[
-                "authentication-international",
-                "authentication_international",
-            ],
-            Category::AuthenticationInternational,
-        ),
-        (
-            &["marketing", "marketing_lite", "group_marketing"],
-            Category::Marketing,
-        ),
-        (&["sms"], Category::Sms),
-    ] {
-        assert_eq!(category.as_str(), words[0]);
-        for word in words {
-            assert_eq!(Category::parse(word), Some(category), "{word}");
-        }
-    }
-    assert_eq!(Category::parse("referral_conversion"), None);
-}
-
-#[test]
-fn what_is_free_and_what_has_no_price_is_told_in_words_that_stay() {
-    let free = [Free::EntryPoint, Free::FreeTier, Free::Window].map(Free::as_str);
-    assert_eq!(
-        free,
-        ["free_entry_point", "free_tier", "free_customer_service"]
-    );
-    for (why, code, says) in [
-        (Unpriced::NoCountry, "NO_COUNTRY", "country"),
-        (Unpriced::NoRate, "NO_RATE", "no price"),
-    ] {
-        assert_eq!(why.code(), code);
-        assert!(why.as_str().contains(says), "{}", why.as_str());
+fn owner(number: u8, brand: u8) -> Owner {
+    Owner {
+        number: number.to_string(),
+        brand: brand.to_string(),
     }
 }
 
@@ -478,6 +437,48 @@ proptest! {
     fn a_month_reads_back_as_it_is_written(year in 1970_i16..9999, month in 1_i8..=12) {
         let month = Month::of(date(year, month, 1));
         prop_assert_eq!(Month::parse(&month.to_string()), Some(month));
+    }
+
+    #[test]
+    fn a_ledger_is_the_same_in_any_order_and_what_is_taken_back_leaves_nothing(
+        parts in proptest::collection::vec((0_u8..3, 0_u8..2, 1_i8..=3, 0_u64..1_000, 0_u64..2), 0..20),
+        seed: u64,
+    ) {
+        let month = |month| Month::of(date(2026, month, 1));
+        let mut changes = Vec::new();
+        for (number, brand, of, micros, free) in &parts {
+            let spend = Spend { micros: *micros, free_service_messages: *free };
+            changes.push((true, owner(*number, *brand), month(*of), spend));
+            changes.push((false, owner(*number, *brand), month(*of), spend));
+        }
+        let apply = |changes: &[(bool, Owner, Month, Spend)]| {
+            let mut ledger = Ledger::default();
+            for (adds, owner, month, spend) in changes {
+                if *adds {
+                    ledger.add(owner, *month, *spend);
+                } else {
+                    ledger.take_back(owner, *month, *spend);
+                }
+            }
+            ledger
+        };
+        let added: Vec<_> = changes.iter().filter(|change| change.0).cloned().collect();
+        let mut turned = changes.clone();
+        let length = turned.len().max(1);
+        turned.rotate_left(usize::try_from(seed % 64).unwrap() % length);
+        prop_assert_eq!(apply(&changes), apply(&turned));
+        for (_, _, spend) in apply(&turned).all() {
+            prop_assert_eq!(spend, Spend::default());
+        }
+        // A brand is the sum of its numbers, and a number of its brands.
+        let ledger = apply(&added);
+        for of in 1..=3 {
+            let all: u64 = ledger.all().filter(|(at, ..)| *at == month(of)).map(|(_, _, spend)| spend.micros).sum();
+            let brands: u64 = (0..2_u8).map(|brand| ledger.of_brand(&brand.to_string(), month(of)).micros).sum();
+            let numbers: u64 = (0..3_u8).map(|number| ledger.of_number(&number.to_string(), month(of)).micros).sum();
+            prop_assert_eq!(brands, all);
+            prop_assert_eq!(numbers, all);
+        }
     }
 
     #[test]

@@ -139,6 +139,38 @@ fn a_refusal_that_halts_uses_up_no_route() {
 }
 
 #[test]
+fn a_halt_that_should_be_over_is_looked_at_again_after_the_usual_time() {
+    let recheck_at = 60 + Policy::default().recheck_after.as_secs();
+    for (until, deadline) in [(59, recheck_at), (60, recheck_at), (61, 61)] {
+        let message = put_off(requested(), Some(until), 60);
+        assert_eq!(message.deadline(), Some(at(deadline)), "until {until}");
+    }
+}
+
+#[test]
+fn a_halt_that_is_not_heeded_is_waited_for_by_the_schedule_of_its_own_kind() {
+    // The first time it waits for the halt alone. What no call was made for counts apart.
+    for (refusal, pauses) in [
+        (Refusal::Halted, [0, 4, 16, 64, 64]),
+        (Refusal::Stopped, [0, 1, 4, 16, 64]),
+    ] {
+        let mut message = requested();
+        let mut now = 1;
+        for (attempt, pause) in (1..).zip(pauses) {
+            message = refuse(claim(message, Route::FreeForm, now), attempt, refusal, now);
+            let waited = message.deadline().unwrap().duration_since(at(now));
+            let least = SignedDuration::from_secs(pause);
+            let most = least * (100 + JITTER_PERCENT) / 100;
+            assert!(
+                (least..=most).contains(&waited),
+                "{refusal:?} {attempt}: {waited:?}"
+            );
+            now += 100;
+        }
+    }
+}
+
+#[test]
 fn a_claim_that_meets_a_halt_before_its_call_uses_up_no_attempt() {
     let policy = Policy::default();
     let mut message = requested();
@@ -206,8 +238,19 @@ fn a_cap_is_waited_for_if_the_message_lives_that_long_and_else_ends_it() {
     assert!(waits.deadline().unwrap() >= at(2) + hours);
     assert_eq!(waits.exhausted, []);
     let day = SignedDuration::from_hours(24);
-    let ends = refuse(claimed, 1, Refusal::Capped(day), 2);
+    let ends = refuse(claimed.clone(), 1, Refusal::Capped(day), 2);
     assert_eq!(ends.exhausted, Route::ALL);
+    // It is waited for if it is over before the message is, and not at the same time.
+    let over = waits.deadline().unwrap();
+    let moment = SignedDuration::from_nanos(1);
+    for (expires_at, is_waited_for) in
+        [(over - moment, false), (over, false), (over + moment, true)]
+    {
+        let mut message = claimed.clone();
+        message.expires_at = expires_at;
+        let message = refuse(message, 1, Refusal::Capped(hours), 2);
+        assert_eq!(message.exhausted.is_empty(), is_waited_for, "{expires_at}");
+    }
 }
 
 #[test]

@@ -47,67 +47,6 @@ fn waits(message: &Message, now: i64) -> Option<Timestamp> {
 }
 
 #[test]
-fn who_is_erased_after_a_silence_may_still_get_what_was_taken() {
-    let (moved_on, _) = goes(
-        accepted(true, Route::FreeForm),
-        Some(Route::Sms),
-        2 + PATIENCE,
-    );
-    assert_eq!(moved_on.state(), "PENDING");
-    let ended = |message: &Message| erase(message, at(500));
-    let unconfirmed = Event::Ended {
-        outcome: Outcome::Unconfirmed,
-        reason: CUSTOMER_ERASED.to_owned(),
-        at: at(500),
-    };
-    assert_eq!(ended(&moved_on), Some(unconfirmed));
-    let cancelled = Event::Cancelled { at: at(500) };
-    assert_eq!(
-        ended(&fails_over(true)),
-        Some(cancelled),
-        "nothing was called"
-    );
-}
-
-#[test]
-fn what_is_kept_back_stays_so_when_no_other_channel_is_open() {
-    let claimed = claim(fails_over(true), Route::Template, 1);
-    let kept_back = KeptBack::parse("paused");
-    let event = on_accepted(&claimed, 1, "wamid.1", kept_back, &Policy::default(), at(2)).unwrap();
-    let message = apply(claimed, &event);
-    let (message, event) = goes(message, None, 2 + PATIENCE);
-    assert!(matches!(
-        event,
-        Event::DeliveryOverdue {
-            moves_on: false,
-            ..
-        }
-    ));
-    assert_eq!(message.state(), "PAUSED");
-}
-
-#[test]
-fn nothing_is_overdue_that_is_not_worth_sending_by_then() {
-    for (after, is_told) in [(86_397, true), (86_398, false), (86_399, false)] {
-        let silence = Silence {
-            after: SignedDuration::from_secs(after),
-            accepts_duplicates: true,
-            template_life: SignedDuration::from_secs(60),
-        };
-        let mut message = fails_over(true);
-        message.failover.silence = Some(silence);
-        let message = accept(claim(message, Route::FreeForm, 1), 1, 2);
-        let overdue_at = Some(at(2 + after)).filter(|_| is_told);
-        match message.phase {
-            Phase::Accepted {
-                overdue_at: found, ..
-            } => assert_eq!(found, overdue_at, "{after}"),
-            other => panic!("not accepted: {other:?}"),
-        }
-    }
-}
-
-#[test]
 fn after_silence_another_channel_is_taken_and_the_risk_is_recorded() {
     for (route, is_risky) in [(Route::FreeForm, true), (Route::Template, false)] {
         let message = accepted(true, route);
@@ -213,9 +152,51 @@ fn what_is_no_longer_worth_sending_is_not_sent_a_second_time() {
         "the timer would come too late"
     );
     // Nor if it is looked at too late.
-    let mut message = accepted(true, Route::FreeForm);
-    message.expires_at = at(150);
-    assert_eq!(waits(&message, 150), Some(end));
+    for expires in [2 + PATIENCE, 150] {
+        let mut message = accepted(true, Route::FreeForm);
+        message.expires_at = at(expires);
+        assert_eq!(waits(&message, expires), Some(end));
+    }
+}
+
+#[test]
+fn a_timer_runs_only_if_it_is_over_before_the_message() {
+    let due = 2 + PATIENCE;
+    let end = at(2) + Policy::default().report_within;
+    for (expires, deadline) in [(due - 1, end), (due, end), (due + 1, at(due))] {
+        let mut message = fails_over(true);
+        message.expires_at = at(expires);
+        let message = accept(claim(message, Route::FreeForm, 1), 1, 2);
+        assert_eq!(message.deadline(), Some(deadline), "expires at {expires}");
+    }
+}
+
+#[test]
+fn what_the_platform_keeps_back_stays_so_when_nothing_else_is_open() {
+    let claimed = claim(fails_over(true), Route::Template, 1);
+    let kept_back = Some(KeptBack::Paused);
+    let policy = Policy::default();
+    let event = on_accepted(&claimed, 1, "wamid.1", kept_back, &policy, at(2)).unwrap();
+    let message = apply(claimed, &event);
+    assert_eq!(message.state(), "PAUSED");
+    let (mut message, _) = goes(message, None, 2 + PATIENCE);
+    assert_eq!(message.state(), "PAUSED");
+    report(&mut message, &says(1, DeliveryStatus::Sent), 200);
+    assert_eq!(message.state(), "ACCEPTED");
+}
+
+#[test]
+fn a_message_of_an_erased_customer_that_may_still_arrive_is_unconfirmed() {
+    let (message, _) = goes(accepted(true, Route::FreeForm), Some(Route::Sms), 102);
+    assert_eq!(message.state(), "PENDING");
+    assert_eq!(
+        erase(&message, at(103)),
+        Some(Event::Ended {
+            outcome: Outcome::Unconfirmed,
+            reason: CUSTOMER_ERASED.to_owned(),
+            at: at(103),
+        })
+    );
 }
 
 #[test]

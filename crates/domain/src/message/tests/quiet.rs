@@ -46,6 +46,11 @@ fn quiet_hours_are_told_once_and_again_if_they_end_at_another_time() {
         follows(&message, &quiet(900, 3), 3),
         Next::Record(deferred(3, 900, "QUIET_HOURS", ""))
     );
+    // As with a halt: what was told is over, and is not waited for once more.
+    assert_eq!(
+        follows(&message, &quiet(600, 600), 600),
+        Next::Record(deferred(600, 600, "QUIET_HOURS", ""))
+    );
     let goes = follows(&message, &decision(Some(Route::Template), 600), 600);
     assert!(matches!(goes, Next::Claim(_)), "{goes:?}");
 }

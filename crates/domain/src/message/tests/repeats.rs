@@ -38,8 +38,8 @@ fn an_arrival_reported_during_a_fallback_ends_the_message_whatever_the_fallback_
     }
 }
 
-/// The first attempt came to nothing that anybody knows of, and is about to be repeated at 926.
-fn given_up_for_another() -> Message {
+#[test]
+fn a_report_that_comes_before_the_repeat_stops_it() {
     let policy = Policy {
         on_unknown: OnUnknown::Retry,
         ..Policy::default()
@@ -52,23 +52,6 @@ fn given_up_for_another() -> Message {
         message = apply(message, &event);
     }
     assert_eq!(next(&message, &policy, at(926)), Next::Route);
-    message
-}
-
-#[test]
-fn a_report_that_comes_before_the_repeat_stops_it() {
-    let mut message = given_up_for_another();
     report(&mut message, &says(1, DeliveryStatus::Sent), 926);
     assert_eq!(message.state(), "ACCEPTED");
-}
-
-#[test]
-fn a_report_about_an_earlier_attempt_does_not_end_the_wait_for_the_one_under_way() {
-    let repeating = || claim(given_up_for_another(), Route::FreeForm, 926);
-    let mut message = repeating();
-    report(&mut message, &says(1, DeliveryStatus::Sent), 927);
-    assert_eq!(message.state(), "ATTEMPTING");
-    let mut message = repeating();
-    report(&mut message, &says_failed(1, Refusal::NextChannel), 927);
-    assert_eq!(message.state(), "ATTEMPTING");
 }
