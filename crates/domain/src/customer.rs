@@ -415,10 +415,8 @@ fn take(sighting: &Sighting, is_named: bool, link: Option<&Link>, same: &Same) -
                 taken(Some(at), former)
             })
             .flatten(),
-        // Somebody new, known by the phone alone, since it was given up.
-        Standing::GivenUp if !is_ours && tenure.since.is_none_or(|since| at >= since) => {
-            taken(tenure.since, Some(link.customer.clone()))
-        }
+        // Somebody new, known by the phone alone, since it was given up: before that it was ours.
+        Standing::GivenUp if !is_ours => taken(tenure.since, Some(link.customer.clone())),
         Standing::GivenUp => None,
     }
 }
