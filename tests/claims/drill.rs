@@ -157,6 +157,8 @@ async fn a_deployment_that_is_moved_in_order_loses_nothing_at_all() {
     }
     stack.nats.stop().await;
     let machine = Machine::start(Some(&stack.nats.store_dir())).await;
+    let beside = stack.archive().with_extension("sqlite-wal");
+    assert!(!beside.exists(), "at rest the archive is one file");
     std::fs::rename(stack.archive(), machine.archive()).expect("the archive at rest");
     std::fs::remove_dir_all(stack.nats.store_dir()).expect("the store of before");
     machine.start_roles(&mut stack, &Role::ALL).await;

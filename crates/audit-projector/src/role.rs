@@ -39,6 +39,9 @@ use crate::sign::{HeadSigner, SigningKeys};
 use crate::store::{self, Postgres, SharedGate, SharedStore, Sqlite};
 use crate::watch::Watcher;
 
+/// How long the role waits in its end for those who still ask the database.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// The role, ready to be served and run.
 #[derive(Debug)]
 pub struct Role {
@@ -344,6 +347,13 @@ impl Role {
         };
         // Nothing is archived any more.
         self.signer.finish().await;
+        // Whoever still asks holds this up for as long, and no longer.
+        if tokio::time::timeout(CLOSE_WITHIN, self.backend.store.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the archive's database is still in use");
+        }
         ended
     }
 }

@@ -66,6 +66,9 @@ pub(super) trait Backend: Rebuilding + Debug + Send + Sync {
     /// Leaves as little as it can of what was overwritten.
     fn scrub(&self) -> Answer<'_, ()>;
 
+    /// Does what [`Store::close`] promises.
+    fn end(&self) -> Answer<'_, ()>;
+
     /// Does what [`Store::append`] promises.
     fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()>;
 }
@@ -466,5 +469,9 @@ impl<B: Backend> Store for B {
 
     fn unsealed_count(&self) -> Answer<'_, u64> {
         Box::pin(sealed::count_left(self))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.end()
     }
 }

@@ -136,6 +136,10 @@ impl<B: Backend> Backend for Gated<B> {
         self.pass(StoreCall::Change, self.backend.scrub())
     }
 
+    fn end(&self) -> Answer<'_, ()> {
+        self.backend.end()
+    }
+
     fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()> {
         Box::pin(async move {
             let _writes = self.writing.read().await;

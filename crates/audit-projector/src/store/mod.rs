@@ -249,6 +249,10 @@ pub(crate) trait Store:
 
     /// Counts the rows that were archived before there were keys and are not sealed yet.
     fn unsealed_count(&self) -> Answer<'_, u64>;
+
+    /// Ends all connections, once those that are in use are given back. What is in a file is whole in it
+    /// then, and can be copied or moved alone. Whatever is asked for later fails.
+    fn close(&self) -> Answer<'_, ()>;
 }
 
 /// One chain of the archive.

@@ -293,6 +293,14 @@ impl Backend for Postgres {
         Box::pin(async { Ok(()) })
     }
 
+    fn end(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.readers.close().await;
+            self.writers.close().await;
+            Ok(())
+        })
+    }
+
     fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()> {
         Box::pin(async move {
             let _writes = self.writing.read().await;

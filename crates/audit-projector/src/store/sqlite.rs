@@ -241,6 +241,15 @@ FROM search_words JOIN search_documents d ON d.place = search_words.rowid",
         })
     }
 
+    /// The last connection that ends puts the write-ahead log into the file, and removes it.
+    fn end(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.readers.close().await;
+            self.writer.close().await;
+            Ok(())
+        })
+    }
+
     fn write<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()> {
         Box::pin(async move {
             let _writes = self.writing.read().await;
