@@ -332,6 +332,9 @@ fn so_many_calls_that_were_accepted_end_what_was_by_chance() {
         halt.unwrap().renewals
     };
     assert_eq!((renewals(ACCEPTED_LEN - 1), renewals(ACCEPTED_LEN)), (1, 0));
+    // A call that began before its end belongs to it.
+    assert_eq!(set(Some(&known), &order(BY_TIME, 59), at(60)), None);
+    assert!(set(Some(&known), &order(BY_TIME, 60), at(60)).is_some());
 }
 
 proptest! {
