@@ -213,6 +213,12 @@ fn saying(level: Level, keeps: Level) -> Reading {
 }
 
 #[test]
+fn levels_are_named_as_they_stand_in_metrics() {
+    let levels = [Level::Fine, Level::Warned, Level::Alarming];
+    assert_eq!(levels.map(Level::as_str), ["fine", "warned", "alarming"]);
+}
+
+#[test]
 fn who_sees_a_part_says_again_what_still_is_so_and_others_do_not() {
     let half = Check::BadSignatures.calm().as_secs() / 2;
     for (check, reading, second, expected) in [
