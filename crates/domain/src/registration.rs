@@ -179,8 +179,10 @@ mod tests {
             assert_eq!(tally.claim(act, at(76)), Err(locked));
             assert_eq!(tally.left(act, at(76)), 0);
             assert_eq!(tally.left(act, at(77)), 10);
-            let claimed = tally.claim(act, at(77)).unwrap();
-            assert_eq!(claimed.locked_until, None, "what is over is not kept");
+            for over in [at(77), at(78)] {
+                let claimed = tally.claim(act, over).unwrap();
+                assert_eq!(claimed.locked_until, None, "what is over is not kept");
+            }
         }
         let early = tally.locked(at(76));
         assert_eq!(early.locked_until, Some(at(148)));
